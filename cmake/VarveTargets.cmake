@@ -1,0 +1,60 @@
+# varve_library(NAME SOURCES... DEPENDS...) and friends: one way to declare a library, a program and a unit test, so that
+# warnings, sanitizers and the check that each public header compiles alone hold for all of them.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+include(GNUInstallDirs)
+find_package(Threads REQUIRED)
+
+add_library(varve_options INTERFACE)
+target_include_directories(varve_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(varve_options INTERFACE _GNU_SOURCE _FILE_OFFSET_BITS=64 VARVE_VERSION="${PROJECT_VERSION}")
+target_compile_options(varve_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wold-style-cast
+                                               -Woverloaded-virtual -Wcast-qual)
+target_link_libraries(varve_options INTERFACE Threads::Threads)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(varve_options INTERFACE -Wthread-safety -Werror=thread-safety)
+endif()
+if(VARVE_WERROR)
+  target_compile_options(varve_options INTERFACE -Werror)
+endif()
+if(VARVE_SANITIZE)
+  target_compile_options(varve_options INTERFACE -fsanitize=${VARVE_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(varve_options INTERFACE -fsanitize=${VARVE_SANITIZE})
+  if(VARVE_SANITIZE MATCHES "undefined")
+    target_compile_options(varve_options INTERFACE -fno-sanitize-recover=undefined)
+  endif()
+endif()
+
+# varve_library(varve_base SOURCES a.cc ... HEADERS a.h ... DEPENDS varve_x PkgConfig::y ...)
+# Each header is compiled alone.
+function(varve_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;DEPENDS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_sources(${name} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${ARG_HEADERS})
+  set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  target_link_libraries(${name} PUBLIC varve_options ${ARG_DEPENDS})
+endfunction()
+
+# varve_program(varvefs SOURCES ... DEPENDS ...): an executable that `cmake --install` puts into bin.
+function(varve_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE varve_options ${ARG_DEPENDS})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endfunction()
+
+# varve_unit_test(upper_test SOURCES ... DEPENDS ...): a GoogleTest program, one ctest entry, label "unit".
+function(varve_unit_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE varve_options ${ARG_DEPENDS} GTest::gmock GTest::gtest_main)
+  add_test(NAME unit.${name} COMMAND ${name})
+  set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
+endfunction()
