@@ -55,6 +55,23 @@ function(varve_unit_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE varve_options ${ARG_DEPENDS} GTest::gmock GTest::gtest_main)
-  add_test(NAME unit.${name} COMMAND ${name})
-  set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
+  add_test(NAME ${VARVE_TEST_PREFIX}unit.${name} COMMAND ${name})
+  set_tests_properties(${VARVE_TEST_PREFIX}unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
+endfunction()
+
+# varve_mounted_test(mounted_cow SOURCES ...): a GoogleTest program that goes through the kernel with the real varvefs
+# and imagetool of this build; one ctest entry, label "mounted". Without /dev/fuse it is skipped, and says so.
+function(varve_mounted_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE varve_mounted_support ${ARG_DEPENDS})
+  foreach(program varvefs imagetool)
+    if(TARGET ${program})
+      add_dependencies(${name} ${program})
+    endif()
+  endforeach()
+  add_test(NAME ${VARVE_TEST_PREFIX}mounted.${name} COMMAND ${name})
+  set_tests_properties(${VARVE_TEST_PREFIX}mounted.${name} PROPERTIES
+    LABELS mounted TIMEOUT 300 SKIP_RETURN_CODE 77
+    ENVIRONMENT "VARVE_BIN=${PROJECT_BINARY_DIR}/bin")
 endfunction()
