@@ -1,0 +1,104 @@
+#pragma once
+
+// LayerWriter: writes one layer file (docs/layer-format.md) in a single pass: objects, names and contents come in, frames
+// go out as they fill, the metadata follows at finish(). The output is a function of the calls and the options alone, not
+// of the number of jobs.
+//
+//   auto writer = LayerWriter::create({.output_path = "a.layer"});
+//   root = writer->add_inode({.attributes = directory});       // the first inode is the root
+//   file = writer->add_inode({.attributes = regular});         // attributes.size_bytes is the size of the content
+//   writer->add_name(root, "hello", file);                     // several names for one inode: hard links
+//   writer->add_content(file, source);                         // one call for each regular file with size > 0
+//   Summary summary = writer->finish();
+//
+// Thread rule: one thread calls a LayerWriter; it keeps `jobs` threads of its own for compression.
+// Ownership: the caller owns the writer and the sources; a source is used during add_content only.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "fs/base/attributes.h"
+#include "fs/base/result.h"
+
+namespace varve::image {
+
+// One object of the layer. Of `attributes` are used: mode, uid, gid, mtime, size_bytes (regular files) and rdev
+// (devices). nlink is counted from the names; atime and ctime are not stored.
+struct InodeSpec {
+  Attributes attributes;
+  std::vector<std::pair<std::string, std::string>> xattrs;  // full name, value; any order
+  std::string symlink_target;                               // symbolic links: 1..4095 bytes
+  bool opaque = false;                                      // directories: nothing of the layers below shows through
+  std::optional<std::string> redirect;                      // directories: absolute path in the layers below
+};
+
+// A piece of a regular file's content.
+struct Chunk {
+  std::uint64_t offset_bytes = 0;
+  std::span<const std::byte> bytes;  // valid until the next call of next()
+};
+
+// The content of one regular file, given in pieces: offsets ascend, pieces do not overlap and stay within the size;
+// what no piece covers is a hole and is stored as one (rounded inwards to 4 KiB blocks).
+class ContentSource {
+ public:
+  virtual ~ContentSource() = default;
+  // Returns: the next piece, empty at the end. A Failure ends add_content with that failure.
+  virtual ResultOrFailure<std::optional<Chunk>> next() = 0;
+};
+
+class LayerWriter {
+ public:
+  struct Options {
+    std::string output_path;
+    int level = 3;                            // zstd, 1..19
+    std::uint32_t frame_bytes = 65536;        // frames of files of at least this size; a power of two, 4096..1 MiB
+    std::uint32_t packed_frame_bytes = 131072;  // frames shared by smaller files; frame_bytes..1 MiB
+    unsigned jobs = 0;                        // threads that compress; 0: one for each processor
+  };
+
+  struct Summary {
+    std::uint64_t files = 0;           // inodes of every kind, hard links counted once
+    std::uint64_t content_bytes = 0;   // sum of the sizes of all regular files
+    std::uint64_t data_bytes = 0;      // of those, bytes that are not holes
+    std::uint64_t duplicate_bytes = 0;  // of those, bytes found already stored
+    std::uint64_t stored_bytes = 0;    // size of the DATA area
+    std::uint64_t file_bytes = 0;      // size of the layer file
+    std::string root_hash;             // 32 hexadecimal digits
+    double seconds = 0;                // since create()
+  };
+
+  // Opens the output: a file without a name in the directory of `output_path` that gets its name at finish(), so that
+  // nothing half-written is ever seen there. Returns: EINVAL for bad options, or what the system says.
+  static ResultOrFailure<std::unique_ptr<LayerWriter>> create(const Options& options);
+
+  // Without a finish() that succeeded, nothing is left behind.
+  virtual ~LayerWriter() = default;
+
+  // Returns: the number of the new inode, 1 (the root, a directory) for the first one; EINVAL or E2BIG for an object
+  // that the format cannot hold, with a message that says why but not which path: the caller knows it.
+  virtual ResultOrFailure<std::uint32_t> add_inode(const InodeSpec& spec) = 0;
+
+  // Requires: `directory` and `inode` came from add_inode. Each directory but the root gets exactly one name; every
+  // other inode at least one. Returns: EEXIST (found at finish() at the latest) when the directory has the name.
+  virtual StatusOrFailure add_name(std::uint32_t directory, std::string_view name, std::uint32_t inode) = 0;
+
+  // `name` of the layers below is deleted. In an opaque directory it says nothing and is left out.
+  virtual StatusOrFailure add_whiteout(std::uint32_t directory, std::string_view name) = 0;
+
+  // Reads `source` to its end. Requires: `inode` is a regular file whose content was not added before. A file that
+  // never gets content is one hole of its size. Returns: what the source says; EINVAL for pieces out of order or range.
+  virtual StatusOrFailure add_content(std::uint32_t inode, ContentSource& source) = 0;
+
+  // Writes the metadata, syncs, and puts the file at output_path in place of what was there. Call once, last.
+  virtual ResultOrFailure<Summary> finish() = 0;
+};
+
+}  // namespace varve::image
