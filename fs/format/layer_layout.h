@@ -74,6 +74,7 @@ inline constexpr std::uint16_t kInodeRedirect = 8;
 //   regular, kInodeInlineExtent   payload_a = extent source word, payload_b = in_frame_offset; file_offset 0, length = size
 //   regular otherwise             payload_a = first extent, payload_b = number of extents
 //   directory                     payload_a = first dirent, payload_b = number of dirents, payload_c = inode of its parent
+//                                 (the root's is itself)
 //   symlink                       payload_a = offset in NAMES, payload_b = length of the target
 //   others                        zeros
 struct Inode {
@@ -133,6 +134,8 @@ struct Extent {
 static_assert(sizeof(Extent) == 32);
 
 inline constexpr std::uint16_t kFrameStored = 1;  // payload is not compressed
+inline constexpr std::uint32_t kStoredFrameMagic = 0x184D2A50;
+inline constexpr std::uint32_t kStoredFrameHeaderBytes = 8;
 
 // One frame of DATA. A compressed frame is one zstd frame (RFC 8878) with its content size, no checksum, no dictionary
 // id. A stored frame is a zstd skippable frame (magic 0x184D2A50, Le32 size, payload), so csize = usize + 8.

@@ -1,0 +1,96 @@
+#pragma once
+
+// Decoding of a layer file's bytes: header, footer, section table, and LayerTables, the typed view of its metadata.
+// Pure: bytes in, values out. Checked here: magic, versions, features, every checksum of the metadata, and that each
+// section lies where it may. What the records say is checked by layer_validate.h.
+// Thread rule: immutable values and pure functions. Ownership: LayerTables borrows the metadata bytes.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "fs/format/format_error.h"
+#include "fs/format/layer_layout.h"
+
+namespace varve::format {
+
+// The features that this build reads.
+inline constexpr std::uint64_t kKnownIncompat = kIncompatRedirect;
+
+// True when the first bytes of a file (at least 8, else false) are those of a layer file.
+bool has_layer_magic(std::span<const std::byte> start);
+
+struct Geometry {
+  std::uint32_t run_frame_bytes = 0;  // 1 << frame_log2: frames of a kDataRun extent
+  std::uint64_t header_incompat = 0;
+};
+
+// `start`: the first kDataOffset bytes of the file.
+FormatResult<Geometry> decode_header(std::span<const std::byte> start);
+
+// `end`: the last sizeof(LayerFooter) bytes of a file of `file_bytes`. Every offset of a footer returned here lies within
+// the file, in the order data, sections, section table, footer.
+FormatResult<LayerFooter> decode_footer(std::span<const std::byte> end, std::uint64_t file_bytes);
+
+// Where the metadata of a decoded footer begins: sections, section table and footer lie from here to the end of the file.
+std::uint64_t metadata_offset(const LayerFooter& footer);
+
+// The content of the metadata. Every accessor checks its bounds, so that a wrong index is an empty answer and never a
+// read outside; after validate() none of them is empty for an index that the tables themselves hold.
+class LayerTables {
+ public:
+  std::uint32_t run_frame_bytes = 0;
+  std::uint64_t data_end = 0;
+  std::uint64_t incompat = 0;
+  std::uint64_t content_bytes = 0;
+  std::span<const Inode> inodes;
+  std::span<const Dirent> dirents;
+  std::string_view names;
+  std::span<const Extent> extents;
+  std::span<const Frame> frames;
+  std::span<const Digest> digests;
+  std::span<const XattrSet> xattr_sets;
+  std::span<const XattrEntry> xattr_entries;
+  std::string_view xattr_values;
+  std::span<const Parent> parents;
+  std::span<const Origin> origins;
+  std::string_view meta;  // JSON; may be empty
+
+  // Null for 0 and past the end.
+  const Inode* inode(std::uint64_t index) const;
+  // Requires: a directory.
+  std::optional<std::span<const Dirent>> entries(const Inode& directory) const;
+  std::optional<std::string_view> name(const Dirent& entry) const;
+  // Null when the directory has no such entry, whiteouts included. Requires: a directory. O(log entries).
+  const Dirent* find(const Inode& directory, std::string_view name) const;
+  // Requires: a regular file without kInodeInlineExtent.
+  std::optional<std::span<const Extent>> file_extents(const Inode& file) const;
+  // Requires: a symbolic link.
+  std::optional<std::string_view> symlink_target(const Inode& link) const;
+  // Empty span when the inode has no xattrs.
+  std::optional<std::span<const XattrEntry>> xattrs(const Inode& inode) const;
+  std::optional<std::string_view> xattr_name(const XattrEntry& entry) const;
+  std::optional<std::string_view> xattr_value(const XattrEntry& entry) const;
+  // Null when the inode has none.
+  const Origin* origin(const Inode& inode) const;
+  const Digest* digest(const Inode& inode) const;
+  std::optional<std::string_view> origin_path(const Origin& origin) const;
+};
+
+// `metadata`: the bytes from metadata_offset() to the end of the file, whose header and footer were decoded before.
+// Checks the hashes of the section table and of every section.
+FormatResult<LayerTables> decode_tables(std::span<const std::byte> metadata, const Geometry& geometry,
+                                        const LayerFooter& footer);
+
+// Of a frame record.
+inline std::uint64_t frame_offset(const Frame& frame) { return frame.offset_and_flags >> 16; }
+inline std::uint16_t frame_flags(const Frame& frame) { return static_cast<std::uint16_t>(frame.offset_and_flags); }
+// Of a directory entry.
+inline std::uint64_t dirent_name_offset(const Dirent& entry) {
+  return static_cast<std::uint64_t>(entry.name_offset_high) << 32 | entry.name_offset_low;
+}
+inline bool is_whiteout(const Dirent& entry) { return (entry.flags & kDirentWhiteout) != 0; }
+
+}  // namespace varve::format
