@@ -25,8 +25,11 @@
 #include "fs/base/result.h"
 #include "fs/base/strong_id.h"
 #include "fs/base/unique_fd.h"
+#include "fs/layer/layer.h"
 
 namespace varve::upper {
+
+class CowHost;  // cow_host.h
 
 // An object of the upper: `name` within the directory `fd`, or `fd` itself when `name` is empty (any descriptor,
 // O_PATH included). Borrows both.
@@ -54,17 +57,18 @@ struct Base {
 struct Marks {
   std::optional<Origin> origin;
   std::optional<Base> base;             // regular file, partly copied
-  std::uint64_t map_id = 0;             // names the block map of a partly copied file
+  std::uint64_t map_id = 0;             // names the block map of a partly copied file; stored within the base mark
   bool opaque = false;                  // directory
   std::optional<std::string> redirect;  // directory: path in the lower layers that merges here
-  // Names that the layers still add to (or, negative, hide from) the real link count.
+  // Names that the layers still add to (or, negative, hide from) the link count of the upper.
   std::int64_t nlink_delta = 0;
 };
 
 struct UpperEntry {
   enum class Kind : std::uint8_t { kAbsent, kWhiteout, kObject };
   Kind kind = Kind::kAbsent;
-  Attributes attributes;             // kObject; nlink is the real count of the upper, + marks.nlink_delta = the union's
+  // kObject; nlink is the count of names in the upper (the index's own link left out), + marks.nlink_delta = the union's
+  Attributes attributes;
   std::uint64_t inode_number = 0;    // real st_ino in the upper
   Marks marks;
 };
@@ -89,7 +93,9 @@ struct CopyUp {
   std::string symlink_target;
   Origin origin;
   std::optional<Base> base;      // regular file with data below; absent: it starts empty (O_TRUNC, or size 0)
-  // Lower hard links: the object is entered in the index too, where the other names find it.
+  // Lower hard links: the object is entered in the index too, where the other names find it. The nlink mark is set with
+  // it, before it is published: attributes.nlink (all lower names) - 2 (the new name and the index entry, which the
+  // real link count holds from now on), so that real count + delta stays the union's count.
   bool indexed = false;
 };
 
@@ -108,11 +114,14 @@ class UpperStore {
     std::string work_path;
     // What the upper is based on, bottom first; recorded at first mount, compared later.
     std::vector<std::string> base_stack;
-    bool volatile_upper = false;
+    bool volatile_upper = false;  // -o volatile: nothing is ever synced
+    // Of the running kernel (32 hexadecimal digits, dashes allowed); tests set it, empty: asks the kernel.
+    std::string boot_id;
   };
   // Locks both directories, clears what an earlier mount left in work, loads the index.
   // Returns: a Failure that names the directory, the reason and the remedy: no such directory, not writable, not on
-  // one file system, in use by PID, of another base stack.
+  // one file system, in use by PID, of another base stack. Nothing that it made is left behind then.
+  // The holder's PID that others are told is the caller's: call it in the process that will serve.
   static ResultOrFailure<std::unique_ptr<UpperStore>> open(const Options& options);
   virtual ~UpperStore() = default;
 
@@ -120,6 +129,8 @@ class UpperStore {
 
   // --- looking ---
   virtual Result<UpperEntry> look_up(ObjectRef object) const = 0;
+  // The attributes alone, without reading the marks.
+  virtual Result<Attributes> attributes(ObjectRef object) const = 0;
   // Names and kinds in one directory, without the marks (look_up tells those). `type` is DT_*; whiteouts are told apart.
   struct ListedEntry {
     std::string name;
@@ -174,7 +185,11 @@ class UpperStore {
   virtual Result<struct statvfs> statistics() const = 0;
   virtual Status sync() = 0;  // everything, as syncfs(2)
   // Clean unmount: all maps durable, the clean mark written. The destructor alone leaves it as a kill would.
+  // Requires: every CowFile of the store is closed or idle.
   virtual Status close() = 0;
+
+  // What CowFile::open needs; of no use to others.
+  virtual CowHost& cow_host() = 0;
 };
 
 }  // namespace varve::upper

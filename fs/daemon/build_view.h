@@ -1,0 +1,16 @@
+#pragma once
+
+// From options to a view: opens the layers and the upper. Thread rule: called once, before serving.
+
+#include <memory>
+
+#include "fs/base/result.h"
+#include "fs/view/options.h"
+#include "fs/view/union_view.h"
+
+namespace varve::daemon {
+
+// Returns: a Failure that names the layer or directory, why it cannot be used, and what to do.
+ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options& options, bool read_only);
+
+}  // namespace varve::daemon

@@ -1,0 +1,74 @@
+// varvefs: parse, build the view, serve.
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "fs/base/log.h"
+#include "fs/daemon/background.h"
+#include "fs/daemon/build_view.h"
+#include "fs/daemon/command_line.h"
+#include "fs/fuse/session.h"
+#include "imagetool/image/store.h"
+
+namespace varve::daemon {
+namespace {
+
+StatusOrFailure add_image_layers(CommandLine& line) {
+  if (line.image.empty()) return {};
+  VARVE_ASSIGN(const image::Store store,
+               image::Store::open(line.store.empty() ? image::default_store_path() : line.store));
+  VARVE_ASSIGN(const image::Image image, store.resolve(line.image));
+  std::vector<std::string>& lowers = line.options.view.lower_paths;
+  lowers.insert(lowers.end(), image.layer_paths.rbegin(), image.layer_paths.rend());
+  return {};
+}
+
+StatusOrFailure run(CommandLine line) {
+  VARVE_RETURN_IF_ERROR(add_image_layers(line));
+  VARVE_RETURN_IF_ERROR(fuse::check_mount_options(line.options));
+  for (const std::string& warning : line.options.warnings) log_warning("{}", warning);
+  std::optional<Background> background;
+  if (!line.foreground) {
+    VARVE_ASSIGN(background, Background::start(line.mount_point));
+  }
+  // Modes are given whole by the kernel; ours must not take bits away.
+  ::umask(0);
+  const bool read_only = line.options.read_only || line.options.view.upper_path.empty();
+  VARVE_ASSIGN(const std::unique_ptr<view::UnionView> view, build_view(line.options.view, read_only));
+  fuse::Session::Options options{.mount_point = line.mount_point,
+                                 .kernel_options = line.options.kernel_options,
+                                 .read_only = read_only,
+                                 .debug = line.debug,
+                                 .threads = line.options.threads,
+                                 .on_ready = {}};
+  if (background) options.on_ready = [&] { background->ready(line.options.log_file); };
+  VARVE_ASSIGN(const std::unique_ptr<fuse::Session> session, fuse::Session::mount(*view, std::move(options)));
+  const StatusOrFailure served = session->serve();
+  const Status closed = view->close();
+  if (!closed.ok()) return failure_from(closed.error(), "unmounting: writing the upper's state");
+  return served;
+}
+
+int main_status(int argc, char** argv) {
+  LogDestination destination;
+  destination.program = "varvefs";
+  set_log_destination(destination);
+  auto parsed = parse_command_line(argc, argv);
+  if (!parsed.ok()) {
+    log_error("{}", parsed.error().message);
+    return 1;
+  }
+  if (const int* status = std::get_if<int>(&*parsed)) return *status;
+  const StatusOrFailure done = run(std::get<CommandLine>(std::move(parsed).value()));
+  if (done.ok()) return 0;
+  log_error("{}", done.error().message);
+  return 1;
+}
+
+}  // namespace
+}  // namespace varve::daemon
+
+int main(int argc, char** argv) { return varve::daemon::main_status(argc, argv); }

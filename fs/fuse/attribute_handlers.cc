@@ -1,0 +1,105 @@
+// GETATTR, SETATTR, READLINK, the xattr requests and STATFS.
+
+#include <sys/stat.h>
+
+#include <optional>
+
+#include "fs/fuse/request.h"
+
+namespace varve::fuse {
+namespace {
+
+void do_getattr(fuse_req_t request, fuse_ino_t node, struct fuse_file_info*) {
+  answer(request, [&] { reply_attributes(request, view_of(request).getattr(NodeId(node))); });
+}
+
+std::optional<struct timespec> time_to_set(int to_set, int flag, int now_flag, const struct timespec& value) {
+  if ((to_set & now_flag) != 0) return timespec{.tv_sec = 0, .tv_nsec = UTIME_NOW};
+  if ((to_set & flag) != 0) return value;
+  return std::nullopt;
+}
+
+void do_setattr(fuse_req_t request, fuse_ino_t node, struct stat* stat, int to_set, struct fuse_file_info*) {
+  answer(request, [&] {
+    view::AttributeChange change;
+    if ((to_set & FUSE_SET_ATTR_MODE) != 0) change.permissions = stat->st_mode & 07777;
+    if ((to_set & FUSE_SET_ATTR_UID) != 0) change.uid = stat->st_uid;
+    if ((to_set & FUSE_SET_ATTR_GID) != 0) change.gid = stat->st_gid;
+    if ((to_set & FUSE_SET_ATTR_SIZE) != 0) change.size_bytes = static_cast<std::uint64_t>(stat->st_size);
+    change.atime = time_to_set(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, stat->st_atim);
+    change.mtime = time_to_set(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, stat->st_mtim);
+    reply_attributes(request, view_of(request).setattr(NodeId(node), change));
+  });
+}
+
+void do_readlink(fuse_req_t request, fuse_ino_t node) {
+  answer(request, [&] {
+    const Result<std::string> target = view_of(request).readlink(NodeId(node));
+    if (target.ok()) {
+      fuse_reply_readlink(request, target->c_str());
+    } else {
+      fuse_reply_err(request, target.error().value);
+    }
+  });
+}
+
+void do_getxattr(fuse_req_t request, fuse_ino_t node, const char* name, std::size_t size) {
+  answer(request, [&] {
+    const Result<std::string> value = view_of(request).getxattr(NodeId(node), name);
+    if (value.ok()) {
+      reply_sized(request, *value, size);
+    } else {
+      fuse_reply_err(request, value.error().value);
+    }
+  });
+}
+
+void do_listxattr(fuse_req_t request, fuse_ino_t node, std::size_t size) {
+  answer(request, [&] {
+    const Result<std::vector<std::string>> names = view_of(request).listxattr(NodeId(node));
+    if (!names.ok()) {
+      fuse_reply_err(request, names.error().value);
+      return;
+    }
+    std::string list;
+    for (const std::string& name : *names) list.append(name).push_back('\0');
+    reply_sized(request, list, size);
+  });
+}
+
+void do_setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char* value, std::size_t size,
+                 int flags) {
+  answer(request, [&] {
+    reply_status(request, view_of(request).setxattr(NodeId(node), name, std::string_view(value, size), flags));
+  });
+}
+
+void do_removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
+  answer(request, [&] { reply_status(request, view_of(request).removexattr(NodeId(node), name)); });
+}
+
+void do_statfs(fuse_req_t request, fuse_ino_t) {
+  answer(request, [&] {
+    const Result<struct statvfs> statistics = view_of(request).statfs();
+    if (statistics.ok()) {
+      fuse_reply_statfs(request, &*statistics);
+    } else {
+      fuse_reply_err(request, statistics.error().value);
+    }
+  });
+}
+
+}  // namespace
+
+void add_attribute_handlers(struct fuse_lowlevel_ops& operations) {
+  operations.getattr = do_getattr;
+  operations.setattr = do_setattr;
+  operations.readlink = do_readlink;
+  operations.getxattr = do_getxattr;
+  operations.listxattr = do_listxattr;
+  operations.setxattr = do_setxattr;
+  operations.removexattr = do_removexattr;
+  operations.statfs = do_statfs;
+}
+
+}  // namespace varve::fuse

@@ -1,0 +1,147 @@
+// OPEN, CREATE, READ, WRITE and the other requests on regular files.
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "fs/fuse/request.h"
+
+namespace varve::fuse {
+namespace {
+
+view::HandleId handle_of(const struct fuse_file_info* info) { return view::HandleId(info->fh); }
+
+// Nobody but this kernel changes the file, so its page cache outlives the last close; nothing happens at close(2).
+void set_open_flags(struct fuse_file_info* info, view::HandleId handle) {
+  info->fh = handle.value();
+  info->keep_cache = 1;
+  info->noflush = 1;
+}
+
+void do_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
+  answer(request, [&] {
+    const Result<view::HandleId> handle = view_of(request).open(NodeId(node), info->flags);
+    if (!handle.ok()) {
+      fuse_reply_err(request, handle.error().value);
+      return;
+    }
+    set_open_flags(info, *handle);
+    view::UnionView& view = view_of(request);
+    if (fuse_reply_open(request, info) == -ENOENT) view.release(*handle);  // interrupted: no RELEASE will come
+  });
+}
+
+void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, struct fuse_file_info* info) {
+  answer(request, [&] {
+    view::UnionView& view = view_of(request);
+    const Result<view::UnionView::Created> made = view.create(NodeId(parent), name, mode, caller_of(request));
+    if (!made.ok()) {
+      fuse_reply_err(request, made.error().value);
+      return;
+    }
+    set_open_flags(info, made->handle);
+    const struct fuse_entry_param param = to_entry_param(made->entry);
+    if (fuse_reply_create(request, &param, info) == -ENOENT) {
+      view.release(made->handle);
+      view.forget(made->entry.id, 1);
+    }
+  });
+}
+
+void do_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, struct fuse_file_info* info) {
+  answer(request, [&] {
+    view::UnionView& view = view_of(request);
+    if (const std::optional<int> fd = view.plain_descriptor(handle_of(info))) {
+      struct fuse_bufvec buffers = FUSE_BUFVEC_INIT(size);
+      buffers.buf[0].flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
+      buffers.buf[0].fd = *fd;
+      buffers.buf[0].pos = offset;
+      fuse_reply_data(request, &buffers, FUSE_BUF_SPLICE_MOVE);
+      return;
+    }
+    // One buffer a thread: a read needs no allocation after the first.
+    thread_local std::vector<std::byte> buffer;
+    if (buffer.size() < size) buffer.resize(size);
+    const Result<std::size_t> count =
+        view.read(handle_of(info), static_cast<std::uint64_t>(offset), std::span(buffer).first(size));
+    if (count.ok()) {
+      fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), *count);
+    } else {
+      fuse_reply_err(request, count.error().value);
+    }
+  });
+}
+
+void do_write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size, off_t offset,
+              struct fuse_file_info* info) {
+  answer(request, [&] {
+    const Status written = view_of(request).write(handle_of(info), static_cast<std::uint64_t>(offset),
+                                                  std::as_bytes(std::span(data, size)));
+    if (written.ok()) {
+      fuse_reply_write(request, size);
+    } else {
+      reply_status(request, written);
+    }
+  });
+}
+
+void do_fsync(fuse_req_t request, fuse_ino_t, int data_only, struct fuse_file_info* info) {
+  answer(request, [&] { reply_status(request, view_of(request).fsync(handle_of(info), data_only != 0)); });
+}
+
+void do_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length, struct fuse_file_info* info) {
+  answer(request, [&] {
+    reply_status(request, view_of(request).fallocate(handle_of(info), mode, static_cast<std::uint64_t>(offset),
+                                                     static_cast<std::uint64_t>(length)));
+  });
+}
+
+void do_lseek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, struct fuse_file_info* info) {
+  answer(request, [&] {
+    const Result<std::uint64_t> at =
+        view_of(request).lseek(handle_of(info), static_cast<std::uint64_t>(offset), whence);
+    if (at.ok()) {
+      fuse_reply_lseek(request, static_cast<off_t>(*at));
+    } else {
+      fuse_reply_err(request, at.error().value);
+    }
+  });
+}
+
+void do_copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, struct fuse_file_info* from, fuse_ino_t,
+                        off_t to_offset, struct fuse_file_info* to, std::size_t size, int) {
+  answer(request, [&] {
+    const view::UnionView::CopyRange range{.from = handle_of(from),
+                                           .from_offset = static_cast<std::uint64_t>(from_offset),
+                                           .to = handle_of(to),
+                                           .to_offset = static_cast<std::uint64_t>(to_offset),
+                                           .size_bytes = size};
+    const Result<std::uint64_t> copied = view_of(request).copy_file_range(range);
+    if (copied.ok()) {
+      fuse_reply_write(request, *copied);
+    } else {
+      fuse_reply_err(request, copied.error().value);
+    }
+  });
+}
+
+void do_release(fuse_req_t request, fuse_ino_t, struct fuse_file_info* info) {
+  view_of(request).release(handle_of(info));
+  fuse_reply_err(request, 0);
+}
+
+}  // namespace
+
+void add_file_handlers(struct fuse_lowlevel_ops& operations) {
+  operations.open = do_open;
+  operations.create = do_create;
+  operations.read = do_read;
+  operations.write = do_write;
+  operations.fsync = do_fsync;
+  operations.fallocate = do_fallocate;
+  operations.lseek = do_lseek;
+  operations.copy_file_range = do_copy_file_range;
+  operations.release = do_release;
+}
+
+}  // namespace varve::fuse

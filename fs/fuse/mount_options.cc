@@ -1,0 +1,168 @@
+#include "fs/fuse/mount_options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <optional>
+
+namespace varve::fuse {
+namespace {
+
+// Splits at `separator` where no backslash stands before it; the backslashes stay. Empty fields are left out.
+std::vector<std::string_view> split_unescaped(std::string_view text, char separator) {
+  std::vector<std::string_view> fields;
+  std::size_t start = 0;
+  for (std::size_t i = 0; i <= text.size(); ++i) {
+    if (i < text.size() && text[i] == '\\') {
+      ++i;
+      continue;
+    }
+    if (i < text.size() && text[i] != separator) continue;
+    const std::size_t end = std::min(i, text.size());
+    if (end > start) fields.push_back(text.substr(start, end - start));
+    start = i + 1;
+  }
+  return fields;
+}
+
+std::string unescape(std::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 1 < text.size()) ++i;
+    plain.push_back(text[i]);
+  }
+  return plain;
+}
+
+std::optional<std::uint64_t> parse_number(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+template <std::size_t N>
+bool is_one_of(std::string_view word, const std::array<std::string_view, N>& words) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+// Handed on to the kernel as they are.
+constexpr std::array<std::string_view, 20> kKernelFlags = {
+    "dev",   "nodev",   "suid",     "nosuid",     "exec",        "noexec",        "atime",        "noatime",    "relatime", "norelatime",
+    "sync",  "async",   "dirsync",  "diratime",   "nodiratime",  "strictatime",   "nostrictatime", "allow_other", "default_permissions", "lazytime"};
+constexpr std::array<std::string_view, 4> kKernelValues = {"context", "fscontext", "defcontext", "rootcontext"};
+
+// Settings of overlayfs and fuse-overlayfs whose effect this file system has in any case, or never needs; and what
+// mount(8) adds for itself.
+constexpr std::array<std::string_view, 21> kAccepted = {
+    "redirect_dir", "metacopy",     "index",         "xino",     "userxattr",         "xattr_permissions", "static_nlink",
+    "noacl",        "private",      "shared",        "auto",     "noauto",            "user",              "nofail",
+    "_netdev",      "max_idle_threads", "threaded",  "rw",       "clone_fd",          "nolazytime",        "default"};
+
+// They change what owners the mount shows; ignoring them would show the wrong ones.
+constexpr std::array<std::string_view, 5> kUnsupported = {"uidmapping", "gidmapping", "squash_to_root", "squash_to_uid",
+                                                          "squash_to_gid"};
+
+StatusOrFailure read_lower_list(const std::string& path, MountOptions& options) {
+  std::ifstream file(path);
+  if (!file) return failure_from(Errno::last(), "lowerlist=" + path);
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty()) options.view.lower_paths.push_back(line);
+  }
+  return {};
+}
+
+StatusOrFailure set_number(std::string_view key, std::string_view value, std::uint64_t limit, std::uint64_t& number) {
+  const std::optional<std::uint64_t> parsed = parse_number(value);
+  if (!parsed || *parsed == 0 || *parsed > limit) {
+    return Failure{EINVAL, fmt::format("option {}={}: not a number from 1 to {}", key, value, limit)};
+  }
+  number = *parsed;
+  return {};
+}
+
+StatusOrFailure set_durability(std::string_view value, MountOptions& options) {
+  if (value == "volatile") {
+    options.view.volatile_upper = true;
+  } else if (value != "strict" && value != "auto") {
+    return Failure{EINVAL, fmt::format("option fsync={}: not one of strict, auto, volatile", value)};
+  }
+  return {};
+}
+
+// The options that have a value of their own. Returns: whether `key` is one of them.
+ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, MountOptions& options) {
+  std::uint64_t number = 0;
+  if (key == "lowerdir") {
+    for (const std::string_view path : split_unescaped(value, ':')) options.view.lower_paths.push_back(unescape(path));
+  } else if (key == "lowerlist") {
+    VARVE_RETURN_IF_ERROR(read_lower_list(unescape(value), options));
+  } else if (key == "upperdir") {
+    options.view.upper_path = unescape(value);
+  } else if (key == "workdir") {
+    options.view.work_path = unescape(value);
+  } else if (key == "logfile") {
+    options.log_file = unescape(value);
+  } else if (key == "fsync") {
+    VARVE_RETURN_IF_ERROR(set_durability(value, options));
+  } else if (key == "cache_mb") {
+    VARVE_RETURN_IF_ERROR(set_number(key, value, std::uint64_t{1} << 20, number));
+    options.view.cache_bytes = number << 20;
+  } else if (key == "threads") {
+    VARVE_RETURN_IF_ERROR(set_number(key, value, 1024, number));
+    options.threads = static_cast<unsigned>(number);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+StatusOrFailure set_option(std::string_view field, MountOptions& options) {
+  const std::size_t equals = field.find('=');
+  const std::string_view key = field.substr(0, equals);
+  const std::string_view value = equals == std::string_view::npos ? std::string_view{} : field.substr(equals + 1);
+  if (is_one_of(key, kUnsupported)) {
+    return Failure{ENOTSUP, fmt::format("option {}: owner shifting is not supported (leave the option out)", key)};
+  }
+  VARVE_ASSIGN(const bool known, set_value(key, value, options));
+  if (known) return {};
+  if (field == "ro") {
+    options.read_only = true;
+  } else if (field == "volatile") {
+    options.view.volatile_upper = true;
+  } else if (is_one_of(field, kKernelFlags) || is_one_of(key, kKernelValues)) {
+    options.kernel_options.emplace_back(field);
+  } else if (!is_one_of(key, kAccepted)) {
+    options.warnings.push_back(fmt::format("option {} is not known and is ignored", field));
+  }
+  return {};
+}
+
+}  // namespace
+
+StatusOrFailure parse_mount_options(std::string_view text, MountOptions& options) {
+  for (const std::string_view field : split_unescaped(text, ',')) {
+    VARVE_RETURN_IF_ERROR(set_option(field, options));
+  }
+  return {};
+}
+
+StatusOrFailure check_mount_options(const MountOptions& options) {
+  const view::Options& view = options.view;
+  if (view.lower_paths.empty() && view.upper_path.empty()) {
+    return Failure{EINVAL, "nothing to mount (name layers with -o lowerdir=TOP:...:BOTTOM)"};
+  }
+  if (!view.upper_path.empty() && view.work_path.empty()) {
+    return Failure{EINVAL, "upperdir= needs a work directory (add workdir=DIR, an empty directory on the same file system)"};
+  }
+  if (view.upper_path.empty() && !view.work_path.empty()) {
+    return Failure{EINVAL, "workdir= without upperdir= (name both for a writable mount, neither for a read-only one)"};
+  }
+  return {};
+}
+
+}  // namespace varve::fuse

@@ -1,0 +1,33 @@
+#pragma once
+
+// The `-o` string of varvefs, with the spelling that overlayfs and fuse-overlayfs use. Plain values; no I/O but reading
+// the file that lowerlist= names.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/base/result.h"
+#include "fs/view/options.h"
+
+namespace varve::fuse {
+
+struct MountOptions {
+  view::Options view;
+  bool read_only = false;
+  unsigned threads = 0;                     // 0: chosen by the session
+  std::string log_file;                     // background: where the log goes; empty: syslog
+  std::vector<std::string> kernel_options;  // handed to mount(2) through libfuse: nodev, noatime, context=...
+  std::vector<std::string> warnings;        // options that are not known; for the log
+};
+
+// Adds what one `-o` argument says to `options`. Colons and commas within paths are escaped with a backslash; empty
+// fields are skipped; an unknown option is a warning.
+// Returns: a Failure (EINVAL) for a value that makes no sense or for an option that would change what is shown and is
+// not supported.
+StatusOrFailure parse_mount_options(std::string_view text, MountOptions& options);
+
+// What holds only for the whole: an upper needs a work directory, there must be something to mount, and so on.
+StatusOrFailure check_mount_options(const MountOptions& options);
+
+}  // namespace varve::fuse

@@ -1,0 +1,84 @@
+// LOOKUP, FORGET and what makes, moves and removes names.
+
+#include "fs/fuse/request.h"
+
+namespace varve::fuse {
+namespace {
+
+void do_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  answer(request, [&] {
+    const Result<view::EntryReply> entry = view_of(request).lookup(NodeId(parent), name);
+    if (!entry.ok() && entry.error().value == ENOENT) {
+      struct fuse_entry_param absent {};  // ino 0: "no such name", and the kernel may remember that
+      absent.entry_timeout = kTimeoutSeconds;
+      fuse_reply_entry(request, &absent);
+      return;
+    }
+    reply_entry(request, entry);
+  });
+}
+
+void do_forget(fuse_req_t request, fuse_ino_t node, std::uint64_t count) {
+  view_of(request).forget(NodeId(node), count);
+  fuse_reply_none(request);
+}
+
+void do_forget_multi(fuse_req_t request, std::size_t count, struct fuse_forget_data* forgets) {
+  for (std::size_t i = 0; i < count; ++i) view_of(request).forget(NodeId(forgets[i].ino), forgets[i].nlookup);
+  fuse_reply_none(request);
+}
+
+void do_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
+  answer(request, [&] {
+    reply_entry(request, view_of(request).mknod(NodeId(parent), name, mode, rdev, caller_of(request)));
+  });
+}
+
+void do_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
+  answer(request, [&] {
+    reply_entry(request, view_of(request).mkdir(NodeId(parent), name, mode, caller_of(request)));
+  });
+}
+
+void do_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
+  answer(request, [&] {
+    reply_entry(request, view_of(request).symlink(NodeId(parent), name, target, caller_of(request)));
+  });
+}
+
+void do_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char* name) {
+  answer(request, [&] { reply_entry(request, view_of(request).link(NodeId(node), NodeId(parent), name)); });
+}
+
+void do_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  answer(request, [&] { reply_status(request, view_of(request).unlink(NodeId(parent), name)); });
+}
+
+void do_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  answer(request, [&] { reply_status(request, view_of(request).rmdir(NodeId(parent), name)); });
+}
+
+void do_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
+               unsigned flags) {
+  answer(request, [&] {
+    const view::RenameNames names{NodeId(parent), name, NodeId(new_parent), new_name};
+    reply_status(request, view_of(request).rename(names, flags));
+  });
+}
+
+}  // namespace
+
+void add_name_handlers(struct fuse_lowlevel_ops& operations) {
+  operations.lookup = do_lookup;
+  operations.forget = do_forget;
+  operations.forget_multi = do_forget_multi;
+  operations.mknod = do_mknod;
+  operations.mkdir = do_mkdir;
+  operations.symlink = do_symlink;
+  operations.link = do_link;
+  operations.unlink = do_unlink;
+  operations.rmdir = do_rmdir;
+  operations.rename = do_rename;
+}
+
+}  // namespace varve::fuse

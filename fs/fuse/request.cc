@@ -1,0 +1,69 @@
+#include "fs/fuse/request.h"
+
+namespace varve::fuse {
+namespace {
+
+struct timespec to_timespec(const Timestamp& time) {
+  return {.tv_sec = time.seconds, .tv_nsec = static_cast<long>(time.nanoseconds)};
+}
+
+}  // namespace
+
+struct stat to_stat(const view::EntryReply& entry) {
+  struct stat stat {};
+  stat.st_ino = entry.inode_number;
+  stat.st_mode = entry.attributes.mode;
+  stat.st_nlink = entry.attributes.nlink;
+  stat.st_uid = entry.attributes.uid;
+  stat.st_gid = entry.attributes.gid;
+  stat.st_rdev = entry.attributes.rdev;
+  stat.st_size = static_cast<off_t>(entry.attributes.size_bytes);
+  stat.st_blksize = 4096;
+  stat.st_blocks = static_cast<blkcnt_t>(entry.attributes.blocks_512);
+  stat.st_atim = to_timespec(entry.attributes.atime);
+  stat.st_mtim = to_timespec(entry.attributes.mtime);
+  stat.st_ctim = to_timespec(entry.attributes.ctime);
+  return stat;
+}
+
+struct fuse_entry_param to_entry_param(const view::EntryReply& entry) {
+  struct fuse_entry_param param {};
+  param.ino = entry.id.value();
+  param.generation = 1;  // node numbers are never given out twice
+  param.attr = to_stat(entry);
+  param.attr_timeout = kTimeoutSeconds;
+  param.entry_timeout = kTimeoutSeconds;
+  return param;
+}
+
+void reply_entry(fuse_req_t request, const Result<view::EntryReply>& entry) {
+  if (!entry.ok()) {
+    fuse_reply_err(request, entry.error().value);
+    return;
+  }
+  const struct fuse_entry_param param = to_entry_param(*entry);
+  view::UnionView& view = view_of(request);
+  // The caller was interrupted: the kernel never saw the entry, and will not forget it.
+  if (fuse_reply_entry(request, &param) == -ENOENT) view.forget(entry->id, 1);
+}
+
+void reply_attributes(fuse_req_t request, const Result<view::EntryReply>& entry) {
+  if (!entry.ok()) {
+    fuse_reply_err(request, entry.error().value);
+    return;
+  }
+  const struct stat stat = to_stat(*entry);
+  fuse_reply_attr(request, &stat, kTimeoutSeconds);
+}
+
+void reply_sized(fuse_req_t request, const std::string& value, std::size_t size) {
+  if (size == 0) {
+    fuse_reply_xattr(request, value.size());
+  } else if (value.size() > size) {
+    fuse_reply_err(request, ERANGE);
+  } else {
+    fuse_reply_buf(request, value.data(), value.size());
+  }
+}
+
+}  // namespace varve::fuse

@@ -1,0 +1,61 @@
+#pragma once
+
+// What every handler needs: the view behind a request, the caller, and replies from results. Private to fs/fuse.
+
+#include "fs/fuse/libfuse.h"
+
+#include <cstdint>
+#include <new>
+#include <string>
+
+#include "fs/base/log.h"
+#include "fs/base/result.h"
+#include "fs/view/union_view.h"
+
+namespace varve::fuse {
+
+// The kernel may keep what it was told for a day: nobody but it changes the mount.
+inline constexpr double kTimeoutSeconds = 86400.0;
+
+// What libfuse hands to every request.
+struct SessionState {
+  view::UnionView* view = nullptr;
+  std::function<void()> on_ready;
+};
+
+inline view::UnionView& view_of(fuse_req_t request) {
+  return *static_cast<SessionState*>(fuse_req_userdata(request))->view;
+}
+
+inline view::Caller caller_of(fuse_req_t request) {
+  const struct fuse_ctx* context = fuse_req_ctx(request);
+  return view::Caller{context->uid, context->gid, context->umask};
+}
+
+// Runs a handler's body. Memory that cannot be had is an answer, not the end of the mount.
+template <class Body>
+void answer(fuse_req_t request, const Body& body) {
+  try {
+    body();
+  } catch (const std::bad_alloc&) {
+    fuse_reply_err(request, ENOMEM);
+  }
+}
+
+inline void reply_status(fuse_req_t request, const Status& status) { fuse_reply_err(request, error_number(status)); }
+
+struct stat to_stat(const view::EntryReply& entry);
+struct fuse_entry_param to_entry_param(const view::EntryReply& entry);
+
+void reply_entry(fuse_req_t request, const Result<view::EntryReply>& entry);
+void reply_attributes(fuse_req_t request, const Result<view::EntryReply>& entry);
+// xattr calls: `size` 0 asks for the size; ERANGE when the value does not fit.
+void reply_sized(fuse_req_t request, const std::string& value, std::size_t size);
+
+// Each file of handlers fills in its family of opcodes.
+void add_name_handlers(struct fuse_lowlevel_ops& operations);
+void add_attribute_handlers(struct fuse_lowlevel_ops& operations);
+void add_file_handlers(struct fuse_lowlevel_ops& operations);
+void add_directory_handlers(struct fuse_lowlevel_ops& operations);
+
+}  // namespace varve::fuse

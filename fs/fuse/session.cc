@@ -1,0 +1,151 @@
+#include "fs/fuse/session.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <utility>
+
+#include "fs/base/log.h"
+#include "fs/fuse/request.h"
+
+namespace varve::fuse {
+namespace {
+
+constexpr unsigned kMaxWriteBytes = 1U << 20;
+
+void do_init(void* user_data, struct fuse_conn_info* connection) {
+  const auto want = [&](unsigned capability) { connection->want |= connection->capable & capability; };
+  // umask and default ACLs are weighed where the object is made.
+  want(FUSE_CAP_DONT_MASK);
+  want(FUSE_CAP_POSIX_ACL);
+  want(FUSE_CAP_CACHE_SYMLINKS);
+  want(FUSE_CAP_READDIRPLUS);
+  want(FUSE_CAP_READDIRPLUS_AUTO);
+  want(FUSE_CAP_PARALLEL_DIROPS);
+  want(FUSE_CAP_ATOMIC_O_TRUNC);
+  // The kernel clears set-id bits itself, by SETATTR: only it knows the writer's capabilities.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
+  // Nobody changes files behind the kernel's back: a new mtime is no reason to drop its cache.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
+  connection->max_write = kMaxWriteBytes;
+  connection->max_readahead = kMaxWriteBytes;
+  connection->time_gran = 1;
+  const auto* state = static_cast<SessionState*>(user_data);
+  if (state->on_ready) state->on_ready();
+}
+
+struct fuse_lowlevel_ops make_operations() {
+  struct fuse_lowlevel_ops operations {};
+  operations.init = do_init;
+  add_name_handlers(operations);
+  add_attribute_handlers(operations);
+  add_file_handlers(operations);
+  add_directory_handlers(operations);
+  return operations;
+}
+
+void log_from_libfuse(enum fuse_log_level level, const char* format, std::va_list arguments) {
+  char line[1024];
+  int length = std::vsnprintf(line, sizeof line, format, arguments);
+  if (length <= 0) return;
+  length = std::min(length, static_cast<int>(sizeof line) - 1);
+  while (length > 0 && line[length - 1] == '\n') --length;
+  log_line(level <= FUSE_LOG_WARNING ? LogLevel::kError : level <= FUSE_LOG_INFO ? LogLevel::kInfo : LogLevel::kDebug,
+           std::string_view(line, static_cast<std::size_t>(length)));
+}
+
+// A mount point given as /dev/fd/N is an open /dev/fuse that somebody else has mounted.
+bool is_descriptor(const std::string& mount_point) { return mount_point.starts_with("/dev/fd/"); }
+
+StatusOrFailure check_mount_point(const std::string& mount_point) {
+  if (is_descriptor(mount_point)) return {};
+  struct stat stat {};
+  if (::stat(mount_point.c_str(), &stat) != 0) {
+    return failure_from(Errno::last(), "mounting: " + mount_point);
+  }
+  if (!S_ISDIR(stat.st_mode)) {
+    return Failure{ENOTDIR, "mounting: " + mount_point + ": not a directory (name a directory to mount on)"};
+  }
+  return {};
+}
+
+std::string kernel_option_string(const Session::Options& options) {
+  std::string joined = "fsname=varvefs,subtype=varvefs,default_permissions";
+  if (options.read_only) joined += ",ro";
+  if (::geteuid() == 0) {
+    // As a file system mounted by root is for everybody; libfuse's nodev and nosuid are for mounts by users.
+    joined += ",allow_other,dev,suid";
+  }
+  for (const std::string& option : options.kernel_options) joined += "," + option;
+  return joined;
+}
+
+class LibfuseSession final : public Session {
+ public:
+  LibfuseSession(view::UnionView& view, Options options)
+      : options_(std::move(options)), state_{&view, options_.on_ready} {}
+
+  ~LibfuseSession() override {
+    if (session_ == nullptr) return;
+    if (handlers_set_) fuse_remove_signal_handlers(session_);
+    if (mounted_) fuse_session_unmount(session_);
+    fuse_session_destroy(session_);
+  }
+
+  StatusOrFailure mount() {
+    VARVE_RETURN_IF_ERROR(check_mount_point(options_.mount_point));
+    fuse_set_log_func(log_from_libfuse);
+    const std::string joined = kernel_option_string(options_);
+    std::vector<const char*> words = {"varvefs", "-o", joined.c_str()};
+    if (options_.debug) words.push_back("-d");
+    struct fuse_args arguments = FUSE_ARGS_INIT(static_cast<int>(words.size()), const_cast<char**>(words.data()));
+    const struct fuse_lowlevel_ops operations = make_operations();
+    session_ = fuse_session_new(&arguments, &operations, sizeof operations, &state_);
+    fuse_opt_free_args(&arguments);
+    if (session_ == nullptr) return Failure{EINVAL, "mounting: libfuse did not accept the options " + joined};
+    if (fuse_set_signal_handlers(session_) != 0) return Failure{EIO, "mounting: setting signal handlers failed"};
+    handlers_set_ = true;
+    if (fuse_session_mount(session_, options_.mount_point.c_str()) != 0) {
+      return Failure{EIO, fmt::format("mounting: {}: the mount was refused (is /dev/fuse there and may you open it?)",
+                                      options_.mount_point)};
+    }
+    mounted_ = true;
+    return {};
+  }
+
+  StatusOrFailure serve() override {
+    struct fuse_loop_config* config = fuse_loop_cfg_create();
+    fuse_loop_cfg_set_clone_fd(config, 0);
+    if (options_.threads > 0) {
+      fuse_loop_cfg_set_max_threads(config, options_.threads);
+      fuse_loop_cfg_set_idle_threads(config, options_.threads);
+    }
+    const int result = fuse_session_loop_mt(session_, config);
+    fuse_loop_cfg_destroy(config);
+    fuse_session_unmount(session_);
+    mounted_ = false;
+    // A positive number is the signal that asked us to end; negative an error of the loop.
+    if (result < 0) return failure_from(Errno{-result}, "serving " + options_.mount_point);
+    return {};
+  }
+
+ private:
+  const Options options_;
+  SessionState state_;
+  struct fuse_session* session_ = nullptr;
+  bool handlers_set_ = false;
+  bool mounted_ = false;
+};
+
+}  // namespace
+
+ResultOrFailure<std::unique_ptr<Session>> Session::mount(view::UnionView& view, Options options) {
+  auto session = std::make_unique<LibfuseSession>(view, std::move(options));
+  VARVE_RETURN_IF_ERROR(session->mount());
+  return std::unique_ptr<Session>(std::move(session));
+}
+
+}  // namespace varve::fuse

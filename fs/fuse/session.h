@@ -1,0 +1,37 @@
+#pragma once
+
+// Session: one FUSE mount, served from a UnionView by libfuse's multi-threaded low-level loop. fs/fuse is the only
+// place that knows libfuse.
+// Thread rule: mount and serve are called once, from one thread; the loop's threads are the session's own.
+// Ownership: borrows the view, which must outlive it. The destructor unmounts.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fs/base/result.h"
+#include "fs/view/union_view.h"
+
+namespace varve::fuse {
+
+class Session {
+ public:
+  struct Options {
+    std::string mount_point;  // a directory, or /dev/fd/N: an open /dev/fuse that has been mounted already
+    std::vector<std::string> kernel_options;
+    bool read_only = false;
+    bool debug = false;
+    unsigned threads = 0;  // idle threads kept; 0: as libfuse chooses
+    // Called once, from the loop, as soon as the mount answers.
+    std::function<void()> on_ready;
+  };
+
+  static ResultOrFailure<std::unique_ptr<Session>> mount(view::UnionView& view, Options options);
+  virtual ~Session() = default;
+
+  // Serves until the file system is unmounted or SIGTERM, SIGINT or SIGHUP arrives; unmounts then.
+  virtual StatusOrFailure serve() = 0;
+};
+
+}  // namespace varve::fuse

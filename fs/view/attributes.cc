@@ -1,0 +1,89 @@
+// Attributes and extended attributes.
+
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "fs/view/union_view.h"
+
+namespace varve::view {
+
+Result<EntryReply> UnionView::getattr(NodeId id) {
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr found, node(id));
+  return reply_for(found);
+}
+
+Result<EntryReply> UnionView::setattr(NodeId id, const AttributeChange& change) {
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr target, node(id));
+  if (change.size_bytes) VARVE_RETURN_IF_ERROR(truncate(target, *change.size_bytes));
+  VARVE_RETURN_IF_ERROR(copy_up(target));
+  {
+    const MutexLock lock(target->mutex);
+    VARVE_ASSIGN(const Place place, place_locked(*target));
+    if (change.uid || change.gid) {
+      // Before the permissions: a change of owner clears set-id bits that the caller may set at the same time.
+      VARVE_RETURN_IF_ERROR(store_->change_owner(place.ref(), change.uid ? std::int64_t{*change.uid} : -1,
+                                                 change.gid ? std::int64_t{*change.gid} : -1));
+    }
+    if (change.permissions) VARVE_RETURN_IF_ERROR(store_->change_mode(place.ref(), *change.permissions));
+    if (change.atime || change.mtime) {
+      const struct timespec omit = {.tv_sec = 0, .tv_nsec = UTIME_OMIT};
+      const struct timespec times[2] = {change.atime.value_or(omit), change.mtime.value_or(omit)};
+      VARVE_RETURN_IF_ERROR(store_->change_times(place.ref(), times));
+    }
+  }
+  return reply_for(target);
+}
+
+Result<std::string> UnionView::readlink(NodeId id) {
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr link, node(id));
+  if (link->type() != S_IFLNK) return Errno{EINVAL};
+  const MutexLock lock(link->mutex);
+  if (!link->in_upper) return stack_->layer(link->lower->slot).read_link(link->lower->id);
+  VARVE_ASSIGN(const Place place, place_locked(*link));
+  return store_->read_link(place.ref());
+}
+
+Result<std::vector<std::string>> UnionView::listxattr(NodeId id) {
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr target, node(id));
+  const MutexLock lock(target->mutex);
+  if (!target->in_upper) return stack_->layer(target->lower->slot).xattr_names(target->lower->id);
+  VARVE_ASSIGN(const Place place, place_locked(*target));
+  return store_->xattr_names(place.ref());
+}
+
+Result<std::string> UnionView::getxattr(NodeId id, std::string_view name) {
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr target, node(id));
+  const MutexLock lock(target->mutex);
+  if (!target->in_upper) return stack_->layer(target->lower->slot).xattr(target->lower->id, name);
+  VARVE_ASSIGN(const Place place, place_locked(*target));
+  return store_->xattr(place.ref(), name);
+}
+
+Status UnionView::setxattr(NodeId id, std::string_view name, std::string_view value, int flags) {
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr target, node(id));
+  VARVE_RETURN_IF_ERROR(copy_up(target));
+  const MutexLock lock(target->mutex);
+  VARVE_ASSIGN(const Place place, place_locked(*target));
+  return store_->set_xattr(place.ref(), name, value, flags);
+}
+
+Status UnionView::removexattr(NodeId id, std::string_view name) {
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr target, node(id));
+  VARVE_RETURN_IF_ERROR(copy_up(target));
+  const MutexLock lock(target->mutex);
+  VARVE_ASSIGN(const Place place, place_locked(*target));
+  return store_->remove_xattr(place.ref(), name);
+}
+
+}  // namespace varve::view

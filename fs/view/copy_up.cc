@@ -1,0 +1,121 @@
+// Copy-up: giving a lower object its place in the upper. No data is copied: a regular file keeps reading from its
+// layer what was not written (upper/cow_file.h).
+
+#include <sys/stat.h>
+
+#include <utility>
+#include <vector>
+
+#include "fs/view/union_view.h"
+
+namespace varve::view {
+
+Status UnionView::copy_up(const NodePtr& node, Content content) {
+  if (node->in_upper) return {};
+  VARVE_RETURN_IF_ERROR(require_writable());
+  // The lower-only directories on the way up, nearest first; a loop, because paths may be very deep.
+  std::vector<NodePtr> chain{node};
+  while (true) {
+    NodePtr parent;
+    {
+      const MutexLock lock(chain.back()->mutex);
+      if (chain.back()->in_upper) break;
+      if (chain.back()->aliases.empty()) return Errno{ESTALE};
+      parent = chain.back()->aliases.front().parent;
+    }
+    if (parent->in_upper) break;
+    chain.push_back(std::move(parent));
+  }
+  for (auto at = chain.rbegin(); at != chain.rend(); ++at) {
+    VARVE_RETURN_IF_ERROR(copy_up_one(**at, *at == node ? content : Content::kInherit));
+  }
+  return {};
+}
+
+Status UnionView::copy_up_one(Node& node, Content content) {
+  const MutexLock lock(node.mutex);
+  if (node.in_upper) return {};
+  for (Alias& alias : node.aliases) {
+    if (!alias.parent->in_upper) continue;
+    VARVE_ASSIGN(std::shared_ptr<const UniqueFd> parent, directory_fd(*alias.parent));
+    VARVE_RETURN_IF_ERROR(publish_copy_up_locked(node, Place{std::move(parent), alias.name}, content));
+    alias.in_upper = true;
+    node.in_upper = true;
+    return {};
+  }
+  return Errno{ESTALE};  // its name went away meanwhile
+}
+
+Status UnionView::publish_copy_up_locked(Node& node, const Place& where, Content content) {
+  VARVE_ASSIGN(const upper::CopyUp source, describe_copy_up_locked(node, content));
+  VARVE_ASSIGN(const upper::UpperEntry entry, store_->copy_up(where.ref(), source));
+  node.marks = entry.marks;
+  node.upper_inode = entry.inode_number;
+  if (node.data == nullptr) return {};
+  std::unique_ptr<layer::LowerFile> base;
+  if (entry.marks.base) {
+    VARVE_ASSIGN(base, stack_->layer(node.lower->slot).open_file(node.lower->id));
+  }
+  VARVE_ASSIGN(std::unique_ptr<upper::CowFile> file,
+               upper::CowFile::open(*store_, where.ref(), entry.marks, std::move(base)));
+  node.data->replace(OpenData::View{nullptr, std::move(file)});
+  return {};
+}
+
+Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, Content content) {
+  VARVE_CHECK(node.lower.has_value());
+  const layer::Layer& layer = stack_->layer(node.lower->slot);
+  const LowerId id = node.lower->id;
+  upper::CopyUp source;
+  VARVE_ASSIGN(source.attributes, layer.attributes(id));
+  VARVE_ASSIGN(const std::vector<std::string> names, layer.xattr_names(id));
+  for (const std::string& name : names) {
+    VARVE_ASSIGN(std::string value, layer.xattr(id, name));
+    source.xattrs.emplace_back(name, std::move(value));
+  }
+  VARVE_ASSIGN(const std::uint64_t number, layer.inode_number(id));
+  source.origin = upper::Origin{node.lower->slot, number};
+  source.indexed = !node.is_directory() && source.attributes.nlink > 1;
+  if (node.type() == S_IFLNK) {
+    VARVE_ASSIGN(source.symlink_target, layer.read_link(id));
+  }
+  if (!node.is_regular()) return source;
+  if (content == Content::kEmpty || source.attributes.size_bytes == 0) {
+    source.attributes.size_bytes = 0;
+    return source;
+  }
+  VARVE_ASSIGN(std::string path, layer.path_of(id));
+  source.base = upper::Base{node.lower->slot, std::move(path), number, source.attributes.size_bytes};
+  return source;
+}
+
+Result<std::unique_ptr<layer::LowerFile>> UnionView::open_base(const upper::Base& base) const {
+  if (!stack_->has_slot(base.slot)) return Errno{EIO};
+  VARVE_ASSIGN(const std::optional<LowerRef> found, stack_->find_in_layer(base.slot, base.path));
+  if (!found) return Errno{EIO};
+  const layer::Layer& layer = stack_->layer(base.slot);
+  VARVE_ASSIGN(const std::uint64_t number, layer.inode_number(found->id));
+  VARVE_ASSIGN(std::unique_ptr<layer::LowerFile> file, layer.open_file(found->id));
+  // Another file lies under the path now: reading on would mix two files.
+  if (number != base.inode_number || file->size_bytes() != base.size_bytes) return Errno{EIO};
+  return file;
+}
+
+Status UnionView::name_in_upper(Node& node, const NodePtr& parent, Name name) {
+  const MutexLock lock(node.mutex);
+  for (Alias& alias : node.aliases) {
+    if (alias.parent != parent || alias.name != name.view()) continue;
+    if (alias.in_upper) return {};
+    VARVE_ASSIGN(const Place existing, place_locked(node));
+    VARVE_ASSIGN(const Place where, place_in(*parent, name));
+    VARVE_RETURN_IF_ERROR(store_->link(existing.ref(), where.ref(), false));
+    // The name is counted by the upper's own link count from now on.
+    VARVE_RETURN_IF_ERROR(store_->add_nlink_delta(existing.ref(), -1));
+    --node.marks.nlink_delta;
+    alias.in_upper = true;
+    return {};
+  }
+  return Errno{ESTALE};
+}
+
+}  // namespace varve::view

@@ -1,0 +1,192 @@
+// Making, linking and removing names.
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <unordered_set>
+#include <utility>
+
+#include "fs/view/union_view.h"
+
+namespace varve::view {
+
+Result<NodePtr> UnionView::make_object(NodeId parent_id, std::string_view bytes, upper::NewObject object) {
+  VARVE_ASSIGN(const Name name, Name::parse(bytes));
+  VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
+  VARVE_RETURN_IF_ERROR(copy_up(parent));
+  const WriterLock entries(parent->entries);
+  {
+    const MutexLock lock(parent->mutex);
+    if (parent->removed) return Errno{ENOENT};
+  }
+  VARVE_ASSIGN(const Found found, find_name(*parent, name));
+  if (found.exists()) return Errno{EEXIST};
+  // Else what the whiteout hides would show through the new directory.
+  object.opaque = S_ISDIR(object.mode) && found.over_whiteout();
+  VARVE_ASSIGN(const Place place, place_in(*parent, name));
+  Found made;
+  VARVE_ASSIGN(made.upper, store_->create(place.ref(), object, found.over_whiteout()));
+  return bind_upper(parent, name, made);
+}
+
+Result<EntryReply> UnionView::mknod(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev,
+                                    Caller caller) {
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr made,
+               make_object(parent, name,
+                           upper::NewObject{.mode = mode, .umask = caller.umask, .uid = caller.uid,
+                                            .gid = caller.gid, .rdev = rdev, .symlink_target = {}}));
+  return referenced_reply(made);
+}
+
+Result<EntryReply> UnionView::mkdir(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller) {
+  return mknod(parent, name, S_IFDIR | (mode & 07777), 0, caller);
+}
+
+Result<EntryReply> UnionView::symlink(NodeId parent, std::string_view name, std::string_view target, Caller caller) {
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr made,
+               make_object(parent, name,
+                           upper::NewObject{.mode = S_IFLNK | 0777, .umask = 0, .uid = caller.uid, .gid = caller.gid,
+                                            .symlink_target = std::string(target)}));
+  return referenced_reply(made);
+}
+
+Result<EntryReply> UnionView::link(NodeId id, NodeId parent_id, std::string_view bytes) {
+  VARVE_ASSIGN(const Name name, Name::parse(bytes));
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr existing, node(id));
+  if (existing->is_directory()) return Errno{EPERM};
+  VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
+  VARVE_RETURN_IF_ERROR(copy_up(parent));
+  VARVE_RETURN_IF_ERROR(copy_up(existing));
+  const WriterLock entries(parent->entries);
+  {
+    const MutexLock lock(parent->mutex);
+    if (parent->removed) return Errno{ENOENT};
+  }
+  VARVE_ASSIGN(const Found found, find_name(*parent, name));
+  if (found.exists()) return Errno{EEXIST};
+  {
+    const MutexLock lock(existing->mutex);
+    VARVE_ASSIGN(const Place from, place_locked(*existing));
+    VARVE_ASSIGN(const Place where, place_in(*parent, name));
+    VARVE_RETURN_IF_ERROR(store_->link(from.ref(), where.ref(), found.over_whiteout()));
+  }
+  add_alias(*existing, parent, name, true);
+  return referenced_reply(existing);
+}
+
+Status UnionView::prepare_unlink(const NodePtr& child) {
+  if (child->in_upper || child->is_directory()) return {};
+  {
+    const MutexLock lock(child->mutex);
+    VARVE_ASSIGN(const Attributes attributes, stack_->layer(child->lower->slot).attributes(child->lower->id));
+    if (child->opens == 0 && attributes.nlink <= 1) return {};
+  }
+  return copy_up(child);
+}
+
+Status UnionView::pin_locked(Node& node) {
+  if (node.pinned != nullptr || !table_.is_referenced(node.id())) return {};
+  VARVE_ASSIGN(const Place place, place_locked(node));
+  VARVE_ASSIGN(UniqueFd fd, store_->open_path(place.ref()));
+  node.pinned = std::make_shared<const UniqueFd>(std::move(fd));
+  return {};
+}
+
+Result<bool> UnionView::has_one_name_locked(Node& node) {
+  if (!node.in_upper || node.is_directory()) return false;
+  VARVE_ASSIGN(const Attributes attributes, upper_attributes_locked(node));
+  return attributes.nlink <= 1;
+}
+
+Status UnionView::after_last_name_locked(Node& node) {
+  table_.detach(node);
+  // An indexed object keeps one real link, its index entry, which is no name.
+  if (node.marks.origin) return store_->drop_index(*node.marks.origin);
+  return {};
+}
+
+Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child) {
+  const MutexLock lock(child->mutex);
+  bool named_in_upper = false;
+  for (const Alias& alias : child->aliases) {
+    if (alias.parent == parent && alias.name == name.view()) named_in_upper = alias.in_upper;
+  }
+  VARVE_ASSIGN(const Place place, place_in(*parent, name));
+  VARVE_ASSIGN(const bool last_name, has_one_name_locked(*child));
+  if (named_in_upper) {
+    // Whoever still has it open reaches it through this descriptor afterwards.
+    VARVE_RETURN_IF_ERROR(pin_locked(*child));
+    VARVE_RETURN_IF_ERROR(child->is_directory() ? store_->remove_directory(place.ref(), leave_whiteout)
+                                                : store_->remove(place.ref(), leave_whiteout));
+  } else {
+    VARVE_RETURN_IF_ERROR(store_->whiteout(place.ref()));
+    if (child->in_upper) {
+      VARVE_ASSIGN(const Place object, place_locked(*child));
+      VARVE_RETURN_IF_ERROR(store_->add_nlink_delta(object.ref(), -1));
+      --child->marks.nlink_delta;
+    }
+  }
+  drop_alias_locked(*child, *parent, name.view());
+  if (child->is_directory()) {
+    child->removed = true;
+    table_.detach(*child);
+    return {};
+  }
+  return last_name ? after_last_name_locked(*child) : Status();
+}
+
+Status UnionView::unlink(NodeId parent_id, std::string_view bytes) {
+  VARVE_ASSIGN(const Name name, Name::parse(bytes));
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
+  VARVE_RETURN_IF_ERROR(copy_up(parent));
+  const WriterLock entries(parent->entries);
+  VARVE_ASSIGN(const Found found, find_name(*parent, name));
+  VARVE_ASSIGN(const NodePtr child, bind(parent, name, found));
+  if (child->is_directory()) return Errno{EISDIR};
+  VARVE_RETURN_IF_ERROR(prepare_unlink(child));
+  return remove_name(parent, name, found.lower.has_value(), child);
+}
+
+Status UnionView::rmdir(NodeId parent_id, std::string_view bytes) {
+  VARVE_ASSIGN(const Name name, Name::parse(bytes));
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
+  VARVE_RETURN_IF_ERROR(copy_up(parent));
+  const WriterLock entries(parent->entries);
+  VARVE_ASSIGN(const Found found, find_name(*parent, name));
+  VARVE_ASSIGN(const NodePtr child, bind(parent, name, found));
+  if (!child->is_directory()) return Errno{ENOTDIR};
+  const WriterLock child_entries(child->entries);
+  VARVE_RETURN_IF_ERROR(check_empty(child));
+  return remove_name(parent, name, found.lower.has_value(), child);
+}
+
+Status UnionView::check_empty(const NodePtr& directory) {
+  std::unordered_set<std::string> hidden;
+  if (directory->in_upper) {
+    VARVE_ASSIGN(const std::shared_ptr<const UniqueFd> fd, directory_fd(*directory));
+    VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed, store_->list(upper::ObjectRef{fd->get(), ""}));
+    for (upper::UpperStore::ListedEntry& entry : listed) {
+      if (!entry.whiteout) return Errno{ENOTEMPTY};
+      hidden.insert(std::move(entry.name));
+    }
+  }
+  bool empty = true;
+  VARVE_RETURN_IF_ERROR(
+      stack_->for_each(directory->lower_directory, [&](std::string_view name, LowerRef, std::uint32_t) {
+        empty = hidden.contains(std::string(name));
+        return empty;
+      }));
+  return empty ? Status() : Status(Errno{ENOTEMPTY});
+}
+
+}  // namespace varve::view

@@ -1,0 +1,80 @@
+#pragma once
+
+// HandleTable: the open files and directories of the mount, by the number that the kernel gives back with each request.
+// Thread rule: any thread; its mutex is a leaf; a handle stays alive while a request uses it.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "fs/base/mutex.h"
+#include "fs/base/strong_id.h"
+#include "fs/view/node.h"
+
+namespace varve::view {
+
+using HandleId = StrongId<struct HandleIdTag, std::uint64_t>;
+
+struct FileHandle {
+  NodePtr node;
+  std::shared_ptr<OpenData> data;
+};
+
+// A listing taken at the first read and after each rewind, so that cookies (positions in it) stay valid however the
+// directory changes.
+struct DirectoryHandle {
+  struct Entry {
+    std::string name;
+    std::uint32_t type = 0;
+    bool in_upper = false;
+    std::uint64_t inode_number = 0;  // 0: not known yet
+    LowerRef lower;                  // when not in_upper
+  };
+  NodePtr node;
+  Mutex mutex;
+  std::vector<Entry> entries GUARDED_BY(mutex);
+};
+
+template <class Handle>
+class HandleMap {
+ public:
+  HandleId add(std::shared_ptr<Handle> handle) {
+    const MutexLock lock(mutex_);
+    const std::uint64_t id = next_++;
+    handles_.emplace(id, std::move(handle));
+    return HandleId(id);
+  }
+  // Null when there is none.
+  std::shared_ptr<Handle> find(HandleId id) const {
+    const MutexLock lock(mutex_);
+    const auto at = handles_.find(id.value());
+    return at == handles_.end() ? nullptr : at->second;
+  }
+  std::shared_ptr<Handle> remove(HandleId id) {
+    const MutexLock lock(mutex_);
+    const auto at = handles_.find(id.value());
+    if (at == handles_.end()) return nullptr;
+    std::shared_ptr<Handle> handle = std::move(at->second);
+    handles_.erase(at);
+    return handle;
+  }
+  void clear() {
+    std::unordered_map<std::uint64_t, std::shared_ptr<Handle>> gone;  // destroyed after the lock is released
+    const MutexLock lock(mutex_);
+    gone.swap(handles_);
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<Handle>> handles_ GUARDED_BY(mutex_);
+  std::uint64_t next_ GUARDED_BY(mutex_) = 1;
+};
+
+struct HandleTable {
+  HandleMap<FileHandle> files;
+  HandleMap<DirectoryHandle> directories;
+};
+
+}  // namespace varve::view

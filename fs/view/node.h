@@ -1,0 +1,102 @@
+#pragma once
+
+// Node: one file, directory or other object of the union, as the kernel knows it, from its first look-up until it is
+// forgotten. It exists once however many names lead to it (NodeTable sees to that).
+// Thread rule: fields say what guards them; the order of all locks stands in union_view.h.
+// Ownership: shared by the table (while the kernel refers to it), open handles, and its children's aliases.
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fs/base/mutex.h"
+#include "fs/base/strong_id.h"
+#include "fs/base/unique_fd.h"
+#include "fs/layer/layer.h"
+#include "fs/upper/cow_file.h"
+#include "fs/upper/upper_store.h"
+#include "fs/view/lower_stack.h"
+
+namespace varve::view {
+
+class Node;
+class NodeTable;
+using NodePtr = std::shared_ptr<Node>;
+
+// One name of a node.
+struct Alias {
+  NodePtr parent;
+  std::string name;
+  bool in_upper = false;  // the upper directory of `parent` holds this very name (not so: it shows from a layer)
+};
+
+// The data of an open regular file, shared by all its handles; follows the file when it is copied up.
+class OpenData {
+ public:
+  struct View {
+    std::shared_ptr<const layer::LowerFile> lower;  // while the file has not been copied up
+    std::shared_ptr<upper::CowFile> upper;          // afterwards
+  };
+  explicit OpenData(View view) : view_(std::move(view)) {}
+  View view() const {
+    const MutexLock lock(mutex_);
+    return view_;
+  }
+  // Requires: called under the node's mutex. A read that is under way on the old view ends with the old content, as
+  // any read beside a write may.
+  void replace(View next) {
+    const MutexLock lock(mutex_);
+    view_ = std::move(next);
+  }
+
+ private:
+  mutable Mutex mutex_;
+  View view_ GUARDED_BY(mutex_);
+};
+
+class Node {
+ public:
+  Node(NodeId id, std::uint32_t type, std::uint64_t inode_number, NodeTable* table)
+      : id_(id), type_(type), inode_number_(inode_number), table_(table) {}
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  ~Node();
+
+  NodeId id() const { return id_; }
+  std::uint32_t type() const { return type_; }  // S_IFMT bits
+  bool is_directory() const { return type_ == S_IFDIR; }
+  bool is_regular() const { return type_ == S_IFREG; }
+  std::uint64_t inode_number() const { return inode_number_; }  // st_ino
+
+  // Directories: held shared by look-ups, exclusively while a name in it is added or removed.
+  SharedMutex entries;
+
+  // What the object is. Taken child before parent; never while a descendant's could still be needed.
+  Mutex mutex;
+  std::vector<Alias> aliases GUARDED_BY(mutex);
+  std::optional<LowerRef> lower GUARDED_BY(mutex);       // the topmost lower object, kept after a copy-up
+  upper::Marks marks GUARDED_BY(mutex);                  // when in_upper
+  std::uint64_t upper_inode GUARDED_BY(mutex) = 0;       // when in_upper: real st_ino there
+  std::shared_ptr<const UniqueFd> pinned GUARDED_BY(mutex);  // O_PATH on the upper object when no alias leads to it
+  std::weak_ptr<const UniqueFd> directory_fd GUARDED_BY(mutex);  // directories in the upper, owned by the fd cache
+  std::shared_ptr<OpenData> data GUARDED_BY(mutex);      // regular files, while open
+  unsigned opens GUARDED_BY(mutex) = 0;
+  bool removed GUARDED_BY(mutex) = false;                // a directory that was removed: nothing can be made in it
+
+  // Goes from false to true once, under `mutex`; may be read without it.
+  std::atomic<bool> in_upper{false};
+  // Directories: what shows through from the layers; null when nothing does. Changes only with the tree lock held
+  // exclusively (rename) or before the node is published.
+  MergedDirectoryPtr lower_directory;
+
+ private:
+  const NodeId id_;
+  const std::uint32_t type_;
+  const std::uint64_t inode_number_;
+  NodeTable* const table_;
+};
+
+}  // namespace varve::view

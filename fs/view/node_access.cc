@@ -1,0 +1,101 @@
+// Nodes and the upper objects behind them: how an upper object is reached, and what stat(2) tells of a node.
+
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "fs/view/union_view.h"
+
+namespace varve::view {
+
+Result<NodePtr> UnionView::node(NodeId id) const {
+  NodePtr found = table_.find(id);
+  if (found == nullptr) return Errno{ESTALE};
+  return found;
+}
+
+Result<NodePtr> UnionView::directory_node(NodeId id) const {
+  VARVE_ASSIGN(NodePtr found, node(id));
+  if (!found->is_directory()) return Errno{ENOTDIR};
+  return found;
+}
+
+Result<std::shared_ptr<const UniqueFd>> UnionView::directory_fd(Node& directory) {
+  const MutexLock lock(directory.mutex);
+  if (directory.pinned != nullptr) return directory.pinned;
+  if (std::shared_ptr<const UniqueFd> open = directory.directory_fd.lock()) return open;
+  VARVE_ASSIGN(const Place place, place_locked(directory));
+  VARVE_ASSIGN(UniqueFd fd, store_->open_path(place.ref()));
+  auto shared = std::make_shared<const UniqueFd>(std::move(fd));
+  directory.directory_fd = shared;
+  directory_fds_.keep(shared);
+  return shared;
+}
+
+Result<UnionView::Place> UnionView::place_locked(Node& node) {
+  if (node.pinned != nullptr) return Place{node.pinned, ""};
+  for (const Alias& alias : node.aliases) {
+    if (!alias.in_upper) continue;
+    VARVE_ASSIGN(std::shared_ptr<const UniqueFd> parent, directory_fd(*alias.parent));
+    return Place{std::move(parent), alias.name};
+  }
+  return Errno{ESTALE};
+}
+
+Result<UnionView::Place> UnionView::place_of(Node& node) {
+  const MutexLock lock(node.mutex);
+  return place_locked(node);
+}
+
+Result<UnionView::Place> UnionView::place_in(Node& parent, Name name) {
+  VARVE_ASSIGN(std::shared_ptr<const UniqueFd> directory, directory_fd(parent));
+  return Place{std::move(directory), name.str()};
+}
+
+Result<Attributes> UnionView::upper_attributes_locked(Node& node) {
+  VARVE_ASSIGN(const Place place, place_locked(node));
+  VARVE_ASSIGN(Attributes attributes, store_->attributes(place.ref()));
+  if (node.is_directory()) {
+    // A merged directory's subdirectories are not counted: 1 tells programs that the number says nothing (as
+    // overlayfs and btrfs do). Deviation: docs/semantics.md 5.
+    if (node.lower_directory != nullptr) attributes.nlink = 1;
+    return attributes;
+  }
+  const std::int64_t nlink = static_cast<std::int64_t>(attributes.nlink) + node.marks.nlink_delta;
+  attributes.nlink = nlink < 0 ? 0 : static_cast<std::uint32_t>(nlink);
+  if (node.marks.base && node.data != nullptr) {
+    if (const std::shared_ptr<upper::CowFile> file = node.data->view().upper) {
+      VARVE_ASSIGN(attributes.blocks_512, file->blocks_512());
+    }
+  }
+  return attributes;
+}
+
+Result<Attributes> UnionView::lower_attributes_locked(Node& node) {
+  VARVE_CHECK(node.lower.has_value());
+  VARVE_ASSIGN(Attributes attributes, stack_->layer(node.lower->slot).attributes(node.lower->id));
+  if (node.is_directory() && node.lower_directory->sources().size() > 1) attributes.nlink = 1;
+  // A lower-only file whose name was removed while somebody still refers to it.
+  if (!node.is_directory() && node.aliases.empty()) attributes.nlink = 0;
+  return attributes;
+}
+
+Result<Attributes> UnionView::attributes_of(Node& node) {
+  const MutexLock lock(node.mutex);
+  Result<Attributes> attributes = node.in_upper ? upper_attributes_locked(node) : lower_attributes_locked(node);
+  if (attributes.ok() && node.removed) attributes->nlink = 0;
+  return attributes;
+}
+
+Result<EntryReply> UnionView::reply_for(const NodePtr& node) {
+  VARVE_ASSIGN(Attributes attributes, attributes_of(*node));
+  return EntryReply{node->id(), node->inode_number(), attributes};
+}
+
+Result<EntryReply> UnionView::referenced_reply(const NodePtr& node) {
+  VARVE_ASSIGN(EntryReply reply, reply_for(node));
+  table_.reference(node);
+  return reply;
+}
+
+}  // namespace varve::view

@@ -1,0 +1,101 @@
+// Merged listings. A handle lists its directory when it is read from the start and keeps that list, so that a cookie
+// is a position in it: entries that neither come nor go while somebody reads are returned exactly once.
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <unordered_set>
+#include <utility>
+
+#include "fs/view/union_view.h"
+
+namespace varve::view {
+
+Result<std::vector<DirectoryHandle::Entry>> UnionView::list_directory(const NodePtr& directory) {
+  std::vector<DirectoryHandle::Entry> entries;
+  std::unordered_set<std::string> seen;
+  const bool merged = directory->lower_directory != nullptr;
+  if (directory->in_upper) {
+    VARVE_ASSIGN(const std::shared_ptr<const UniqueFd> fd, directory_fd(*directory));
+    VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed, store_->list(upper::ObjectRef{fd->get(), ""}));
+    entries.reserve(listed.size());
+    for (upper::UpperStore::ListedEntry& entry : listed) {
+      if (merged) seen.insert(entry.name);
+      if (entry.whiteout) continue;
+      entries.push_back(DirectoryHandle::Entry{.name = std::move(entry.name),
+                                               .type = static_cast<std::uint32_t>(DTTOIF(entry.type)),
+                                               .in_upper = true,
+                                               .inode_number = 0,
+                                               .lower = {}});
+    }
+  }
+  VARVE_RETURN_IF_ERROR(stack_->for_each(
+      directory->lower_directory, [&](std::string_view name, LowerRef top, std::uint32_t type) {
+        std::string owned(name);
+        if (!seen.contains(owned)) {
+          entries.push_back(DirectoryHandle::Entry{
+              .name = std::move(owned), .type = type, .in_upper = false, .inode_number = 0, .lower = top});
+        }
+        return true;
+      }));
+  return entries;
+}
+
+std::uint64_t UnionView::listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry) {
+  if (!entry.in_upper) return stack_->inode_number(entry.lower).ok() ? *stack_->inode_number(entry.lower) : 0;
+  const Result<Name> name = Name::parse(entry.name);
+  if (!name.ok()) return 0;
+  const Result<Found> found = find_name(directory, *name);
+  if (!found.ok() || !found->exists()) return 0;
+  const Result<std::uint64_t> number = found->upper.kind == upper::UpperEntry::Kind::kObject
+                                           ? inode_number_of(found->upper, found->lower)
+                                           : stack_->inode_number(found->lower->top);
+  return number.ok() ? *number : 0;
+}
+
+Result<HandleId> UnionView::opendir(NodeId id) {
+  VARVE_ASSIGN(NodePtr directory, directory_node(id));
+  auto handle = std::make_shared<DirectoryHandle>();
+  handle->node = std::move(directory);
+  return handles_.directories.add(std::move(handle));
+}
+
+Status UnionView::readdir(HandleId handle_id, std::uint64_t cookie, const DirectoryVisitor& visit) {
+  const std::shared_ptr<DirectoryHandle> handle = handles_.directories.find(handle_id);
+  if (handle == nullptr) return Errno{EBADF};
+  const ReaderLock tree(tree_);
+  Node& directory = *handle->node;
+  const MutexLock lock(handle->mutex);
+  if (cookie == 0) {
+    const ReaderLock entries(directory.entries);
+    VARVE_ASSIGN(handle->entries, list_directory(handle->node));
+  }
+  std::uint64_t parent_inode = directory.inode_number();
+  {
+    const MutexLock state(directory.mutex);
+    if (!directory.aliases.empty()) parent_inode = directory.aliases.front().parent->inode_number();
+  }
+  if (cookie < 1 && !visit(DirectoryEntry{".", directory.inode_number(), S_IFDIR, 1})) return {};
+  if (cookie < 2 && !visit(DirectoryEntry{"..", parent_inode, S_IFDIR, 2})) return {};
+  for (std::uint64_t at = cookie < 2 ? 0 : cookie - 2; at < handle->entries.size(); ++at) {
+    DirectoryHandle::Entry& entry = handle->entries[at];
+    if (entry.inode_number == 0) entry.inode_number = listed_inode_number(directory, entry);
+    if (entry.inode_number == 0) continue;  // removed since the list was made
+    if (!visit(DirectoryEntry{entry.name, entry.inode_number, entry.type, at + 3})) return {};
+  }
+  return {};
+}
+
+Status UnionView::fsyncdir(HandleId handle_id) {
+  const std::shared_ptr<DirectoryHandle> handle = handles_.directories.find(handle_id);
+  if (handle == nullptr) return Errno{EBADF};
+  const ReaderLock tree(tree_);
+  if (!handle->node->in_upper) return {};
+  VARVE_ASSIGN(const Place place, place_of(*handle->node));
+  VARVE_ASSIGN(const UniqueFd fd, store_->open_directory(place.ref()));
+  return ::fsync(fd.get()) == 0 ? Status() : Status(Errno::last());
+}
+
+void UnionView::releasedir(HandleId handle) { handles_.directories.remove(handle); }
+
+}  // namespace varve::view

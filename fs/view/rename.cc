@@ -1,0 +1,155 @@
+// Rename. A directory that shows something of the layers moves by a redirect: the mark on its upper directory says
+// where in the layers its content lies, so the cost does not depend on the tree below it.
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "fs/view/union_view.h"
+
+namespace varve::view {
+
+Result<UnionView::RenameSide> UnionView::rename_side(NodeId parent_id, std::string_view bytes) {
+  VARVE_ASSIGN(const Name name, Name::parse(bytes));
+  VARVE_ASSIGN(NodePtr parent, directory_node(parent_id));
+  VARVE_ASSIGN(Found found, find_name(*parent, name));
+  NodePtr node;
+  if (found.exists()) {
+    VARVE_ASSIGN(node, bind(parent, name, found));
+  }
+  return RenameSide{std::move(parent), name, std::move(found), std::move(node)};
+}
+
+Status UnionView::check_rename(const RenameSide& from, const RenameSide& to, unsigned flags) {
+  {
+    const MutexLock lock(to.parent->mutex);
+    if (to.parent->removed) return Errno{ENOENT};
+  }
+  if (from.node == nullptr) return Errno{ENOENT};
+  if ((flags & RENAME_EXCHANGE) != 0) return to.node == nullptr ? Status(Errno{ENOENT}) : Status();
+  if (to.node == nullptr) return {};
+  if ((flags & RENAME_NOREPLACE) != 0) return Errno{EEXIST};
+  if (from.node->is_directory() && !to.node->is_directory()) return Errno{ENOTDIR};
+  if (!from.node->is_directory() && to.node->is_directory()) return Errno{EISDIR};
+  if (to.node->is_directory()) return check_empty(to.node);
+  return {};
+}
+
+Status UnionView::rename(const RenameNames& names, unsigned flags) {
+  constexpr unsigned kKnown = RENAME_NOREPLACE | RENAME_EXCHANGE;
+  if ((flags & ~kKnown) != 0 || flags == kKnown) return Errno{EINVAL};
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const WriterLock tree(tree_);
+  VARVE_ASSIGN(RenameSide from, rename_side(names.from_parent, names.from_name));
+  VARVE_ASSIGN(RenameSide to, rename_side(names.to_parent, names.to_name));
+  VARVE_RETURN_IF_ERROR(check_rename(from, to, flags));
+  if (from.node == to.node) return {};  // two names of one file: rename(2) says to do nothing
+  return rename_in_tree(from, to, (flags & RENAME_EXCHANGE) != 0);
+}
+
+// Makes sure that the upper holds the object under this very name.
+Status UnionView::raise_for_rename(RenameSide& side) {
+  VARVE_RETURN_IF_ERROR(copy_up(side.node));
+  return name_in_upper(*side.node, side.parent, side.name);
+}
+
+Result<std::string> UnionView::lower_path(const NodePtr& directory) {
+  std::vector<std::string> parts;
+  NodePtr at = directory;
+  std::string start;
+  while (at->id() != kRoot) {
+    const MutexLock lock(at->mutex);
+    if (at->in_upper && at->marks.redirect) {
+      start = *at->marks.redirect;
+      break;
+    }
+    if (at->aliases.empty()) return Errno{ESTALE};
+    parts.push_back(at->aliases.front().name);
+    const NodePtr parent = at->aliases.front().parent;
+    at = parent;
+  }
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) start += "/" + *part;
+  return start;
+}
+
+Status UnionView::mark_moved_directory(const RenameSide& moved, const RenameSide& destination) {
+  if (!moved.node->is_directory()) return {};
+  if (moved.node->lower_directory != nullptr) {
+    VARVE_ASSIGN(const std::string path, lower_path(moved.node));
+    const MutexLock lock(moved.node->mutex);
+    if (moved.node->marks.redirect) return {};
+    VARVE_ASSIGN(const Place place, place_locked(*moved.node));
+    VARVE_RETURN_IF_ERROR(store_->set_redirect(place.ref(), path));
+    moved.node->marks.redirect = path;
+    return {};
+  }
+  const MutexLock lock(moved.node->mutex);
+  if (moved.node->marks.opaque || !destination.found.lower) return {};
+  // Else the lower directory of the new name would show through.
+  VARVE_ASSIGN(const Place place, place_locked(*moved.node));
+  VARVE_RETURN_IF_ERROR(store_->set_opaque(place.ref()));
+  moved.node->marks.opaque = true;
+  return {};
+}
+
+Status UnionView::replace_target(const RenameSide& to, bool last_name) {
+  const MutexLock lock(to.node->mutex);
+  const auto at = std::find_if(to.node->aliases.begin(), to.node->aliases.end(), [&](const Alias& alias) {
+    return alias.parent == to.parent && alias.name == to.name.view();
+  });
+  const bool named_in_upper = at != to.node->aliases.end() && at->in_upper;
+  if (!named_in_upper && to.node->in_upper) {
+    VARVE_ASSIGN(const Place object, place_locked(*to.node));
+    VARVE_RETURN_IF_ERROR(store_->add_nlink_delta(object.ref(), -1));
+    --to.node->marks.nlink_delta;
+  }
+  drop_alias_locked(*to.node, *to.parent, to.name.view());
+  if (to.node->is_directory()) {
+    to.node->removed = true;
+    table_.detach(*to.node);
+    return {};
+  }
+  return last_name ? after_last_name_locked(*to.node) : Status();
+}
+
+Status UnionView::rename_in_tree(RenameSide& from, RenameSide& to, bool exchange) {
+  VARVE_RETURN_IF_ERROR(copy_up(from.parent));
+  VARVE_RETURN_IF_ERROR(copy_up(to.parent));
+  VARVE_RETURN_IF_ERROR(raise_for_rename(from));
+  VARVE_RETURN_IF_ERROR(mark_moved_directory(from, to));
+  bool last_name_of_target = false;
+  if (exchange) {
+    VARVE_RETURN_IF_ERROR(raise_for_rename(to));
+    VARVE_RETURN_IF_ERROR(mark_moved_directory(to, from));
+  } else if (to.node != nullptr) {
+    VARVE_RETURN_IF_ERROR(prepare_unlink(to.node));
+    const MutexLock lock(to.node->mutex);
+    if (to.node->in_upper) VARVE_RETURN_IF_ERROR(pin_locked(*to.node));
+    VARVE_ASSIGN(last_name_of_target, has_one_name_locked(*to.node));
+  }
+  VARVE_ASSIGN(const Place from_place, place_in(*from.parent, from.name));
+  VARVE_ASSIGN(const Place to_place, place_in(*to.parent, to.name));
+  const bool to_is_directory = to.node != nullptr && to.node->is_directory() &&
+                               to.found.upper.kind == upper::UpperEntry::Kind::kObject;
+  VARVE_RETURN_IF_ERROR(store_->rename(upper::Rename{.from = from_place.ref(),
+                                                     .to = to_place.ref(),
+                                                     .exchange = exchange,
+                                                     .whiteout_source = !exchange && from.found.lower.has_value(),
+                                                     .to_is_directory = !exchange && to_is_directory}));
+  if (!exchange && to.node != nullptr) VARVE_RETURN_IF_ERROR(replace_target(to, last_name_of_target));
+  {
+    const MutexLock lock(from.node->mutex);
+    drop_alias_locked(*from.node, *from.parent, from.name.view());
+  }
+  add_alias(*from.node, to.parent, to.name, true);
+  if (!exchange) return {};
+  {
+    const MutexLock lock(to.node->mutex);
+    drop_alias_locked(*to.node, *to.parent, to.name.view());
+  }
+  add_alias(*to.node, from.parent, from.name, true);
+  return {};
+}
+
+}  // namespace varve::view

@@ -1,0 +1,268 @@
+#pragma once
+
+// UnionView: the union of one upper (or none) over a stack of layers, as the calls that a file system answers. Every
+// method carries the name of the FUSE request that it serves, takes node numbers and gives values or an errno; it
+// knows nothing of libfuse, so that tests drive it without a mount.
+//
+// Thread rule: every method may be called from any thread.
+// Ownership: owns the stack and the upper store, the node table and the handles.
+//
+// LOCK ORDER (take downwards only; siblings are never held together unless said):
+//
+//   tree_                       shared: whatever uses a name or a path; exclusive: rename
+//     Node::entries             of the parent, then of the child directory (rmdir)
+//       Node::mutex             child before its parent and further up
+//         OpenData              swap of what an open file reads from
+//         CowFile, UpperStore   their own, see there
+//         NodeTable, DirectoryFds, HandleTable     leaves
+//
+// No lock but OpenData's snapshot is taken on the way of a read or a write to an open file that is in the upper.
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/base/attributes.h"
+#include "fs/base/mutex.h"
+#include "fs/base/name.h"
+#include "fs/base/result.h"
+#include "fs/upper/upper_store.h"
+#include "fs/view/directory_fds.h"
+#include "fs/view/handle_table.h"
+#include "fs/view/lower_stack.h"
+#include "fs/view/node.h"
+#include "fs/view/node_table.h"
+
+namespace varve::view {
+
+// Who asks.
+struct Caller {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t umask = 0;
+};
+
+// A node and what stat(2) tells of it.
+struct EntryReply {
+  NodeId id;
+  std::uint64_t inode_number = 0;
+  Attributes attributes;
+};
+
+// What setattr changes; what is empty stays.
+struct AttributeChange {
+  std::optional<std::uint32_t> permissions;
+  std::optional<std::uint32_t> uid, gid;
+  std::optional<std::uint64_t> size_bytes;
+  // UTIME_NOW and UTIME_OMIT as in utimensat(2).
+  std::optional<struct timespec> atime, mtime;
+};
+
+struct RenameNames {
+  NodeId from_parent;
+  std::string_view from_name;
+  NodeId to_parent;
+  std::string_view to_name;
+};
+
+// One entry of a directory listing. Stop when the visitor returns false.
+struct DirectoryEntry {
+  std::string_view name;
+  std::uint64_t inode_number = 0;
+  std::uint32_t type = 0;          // S_IFMT bits
+  std::uint64_t next_cookie = 0;   // where a later read_directory goes on
+};
+
+class UnionView {
+ public:
+  // `store` may be null: a read-only view. `directory_fd_capacity`: upper directories kept open.
+  static Result<std::unique_ptr<UnionView>> make(std::unique_ptr<LowerStack> stack,
+                                                 std::unique_ptr<upper::UpperStore> store,
+                                                 std::size_t directory_fd_capacity);
+  ~UnionView();
+  static constexpr NodeId kRoot{1};
+
+  bool read_only() const { return store_ == nullptr; }
+
+  // --- names ---
+  // Returns: ENOENT when there is no such name. Every EntryReply counts one reference of the kernel, taken back by
+  // forget.
+  Result<EntryReply> lookup(NodeId parent, std::string_view name);
+  void forget(NodeId id, std::uint64_t count);
+  Result<EntryReply> mknod(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev, Caller caller);
+  Result<EntryReply> mkdir(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller);
+  Result<EntryReply> symlink(NodeId parent, std::string_view name, std::string_view target, Caller caller);
+  Result<EntryReply> link(NodeId id, NodeId parent, std::string_view name);
+  Status unlink(NodeId parent, std::string_view name);
+  Status rmdir(NodeId parent, std::string_view name);
+  // `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. Returns: EINVAL for others.
+  Status rename(const RenameNames& names, unsigned flags);
+
+  // --- attributes ---
+  Result<EntryReply> getattr(NodeId id);  // does not count a reference
+  Result<EntryReply> setattr(NodeId id, const AttributeChange& change);
+  Result<std::string> readlink(NodeId id);
+  Result<std::vector<std::string>> listxattr(NodeId id);
+  Result<std::string> getxattr(NodeId id, std::string_view name);
+  Status setxattr(NodeId id, std::string_view name, std::string_view value, int flags);
+  Status removexattr(NodeId id, std::string_view name);
+
+  // --- files ---
+  struct Created {
+    EntryReply entry;
+    HandleId handle;
+  };
+  Result<Created> create(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller);
+  // `flags` of open(2); O_TRUNC is honoured. Never copies data.
+  Result<HandleId> open(NodeId id, int flags);
+  Result<std::size_t> read(HandleId handle, std::uint64_t offset_bytes, std::span<std::byte> out);
+  Status write(HandleId handle, std::uint64_t offset_bytes, std::span<const std::byte> data);
+  Status fsync(HandleId handle, bool data_only);
+  Status fallocate(HandleId handle, int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes);
+  Result<std::uint64_t> lseek(HandleId handle, std::uint64_t offset_bytes, int whence);
+  struct CopyRange {
+    HandleId from;
+    std::uint64_t from_offset = 0;
+    HandleId to;
+    std::uint64_t to_offset = 0;
+    std::uint64_t size_bytes = 0;
+  };
+  // Returns: bytes copied, fewer than asked at the end of the source.
+  Result<std::uint64_t> copy_file_range(const CopyRange& range);
+  void release(HandleId handle);
+  // A descriptor to read a complete upper file through, valid while the handle is; empty when its bytes do not lie in
+  // one file.
+  std::optional<int> plain_descriptor(HandleId handle);
+
+  // --- directories ---
+  Result<HandleId> opendir(NodeId id);
+  using DirectoryVisitor = std::function<bool(const DirectoryEntry& entry)>;
+  // Entries from `cookie` on (0: from the start, "." and ".." included, listed anew).
+  Status readdir(HandleId handle, std::uint64_t cookie, const DirectoryVisitor& visit);
+  Status fsyncdir(HandleId handle);
+  void releasedir(HandleId handle);
+
+  // --- whole ---
+  Result<struct statvfs> statfs();
+  Status sync();
+  // Before the process ends: everything durable, the upper marked clean.
+  Status close();
+  std::size_t node_count() const { return table_.size(); }
+
+ private:
+  // Where an upper object is reached: an ObjectRef and what keeps it valid.
+  struct Place {
+    std::shared_ptr<const UniqueFd> directory;
+    std::string name;
+    upper::ObjectRef ref() const { return upper::ObjectRef{directory->get(), name}; }
+  };
+  // A name that was looked at under its parent's `entries`.
+  struct Found {
+    upper::UpperEntry upper;             // kAbsent when the parent is not in the upper
+    std::optional<LowerObject> lower;    // what the layers hold under the name, even behind the upper's
+    bool exists() const {
+      return upper.kind == upper::UpperEntry::Kind::kObject ||
+             (upper.kind == upper::UpperEntry::Kind::kAbsent && lower.has_value());
+    }
+    bool over_whiteout() const { return upper.kind == upper::UpperEntry::Kind::kWhiteout; }
+  };
+
+  UnionView(std::unique_ptr<LowerStack> stack, std::unique_ptr<upper::UpperStore> store,
+            std::size_t directory_fd_capacity);
+  Status make_root();
+
+  // node_access.cc: nodes and the upper objects behind them
+  Result<NodePtr> node(NodeId id) const;
+  Result<NodePtr> directory_node(NodeId id) const;
+  Result<std::shared_ptr<const UniqueFd>> directory_fd(Node& directory);
+  Result<Place> place_locked(Node& node) REQUIRES(node.mutex);
+  Result<Place> place_of(Node& node);
+  Result<Place> place_in(Node& parent, Name name);
+  Result<Attributes> attributes_of(Node& node);
+  Result<Attributes> upper_attributes_locked(Node& node) REQUIRES(node.mutex);
+  Result<Attributes> lower_attributes_locked(Node& node) REQUIRES(node.mutex);
+  Result<EntryReply> reply_for(const NodePtr& node);
+  // `reply_for` and one reference of the kernel.
+  Result<EntryReply> referenced_reply(const NodePtr& node);
+
+  // lookup.cc
+  Result<Found> find_name(Node& parent, Name name);
+  Result<NodePtr> bind(const NodePtr& parent, Name name, const Found& found);
+  Result<NodePtr> bind_upper(const NodePtr& parent, Name name, const Found& found);
+  Result<NodePtr> bind_lower(const NodePtr& parent, Name name, const LowerObject& lower);
+  Result<NodePtr> look_up_node(const NodePtr& parent, Name name);
+  Result<std::uint64_t> inode_number_of(const upper::UpperEntry& entry, const std::optional<LowerObject>& merged) const;
+  Result<MergedDirectoryPtr> merged_below(const upper::UpperEntry& entry, const std::optional<LowerObject>& lower) const;
+  static void add_alias(Node& node, const NodePtr& parent, Name name, bool in_upper);
+  static void drop_alias_locked(Node& node, const Node& parent, std::string_view name) REQUIRES(node.mutex);
+
+  // copy_up.cc
+  enum class Content { kInherit, kEmpty };
+  Status require_writable() const { return read_only() ? Status(Errno{EROFS}) : Status(); }
+  // Requires: tree_ held, shared or exclusively. Copies up the directories above first; copies no data.
+  Status copy_up(const NodePtr& node, Content content = Content::kInherit);
+  Status copy_up_one(Node& node, Content content);
+  Status publish_copy_up_locked(Node& node, const Place& where, Content content) REQUIRES(node.mutex);
+  Result<upper::CopyUp> describe_copy_up_locked(Node& node, Content content) REQUIRES(node.mutex);
+  Result<std::unique_ptr<layer::LowerFile>> open_base(const upper::Base& base) const;
+  // Gives a copied-up hard link the name in the upper that so far only a layer showed.
+  Status name_in_upper(Node& node, const NodePtr& parent, Name name);
+
+  // dir_ops.cc
+  Result<NodePtr> make_object(NodeId parent, std::string_view name, upper::NewObject object);
+  Status remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child);
+  // A file that somebody has open, or that has other names, lives on in the upper after one name is gone.
+  Status prepare_unlink(const NodePtr& child);
+  Status pin_locked(Node& node) REQUIRES(node.mutex);
+  // A file of the upper with one name left in the union.
+  Result<bool> has_one_name_locked(Node& node) REQUIRES(node.mutex);
+  Status after_last_name_locked(Node& node) REQUIRES(node.mutex);
+  Status check_empty(const NodePtr& directory);
+
+  // rename.cc
+  struct RenameSide {
+    NodePtr parent;
+    Name name;
+    Found found;
+    NodePtr node;  // null when the name does not exist
+  };
+  Result<RenameSide> rename_side(NodeId parent, std::string_view name);
+  Status check_rename(const RenameSide& from, const RenameSide& to, unsigned flags);
+  Status rename_in_tree(RenameSide& from, RenameSide& to, bool exchange);
+  Status raise_for_rename(RenameSide& side);
+  Status mark_moved_directory(const RenameSide& moved, const RenameSide& destination);
+  Result<std::string> lower_path(const NodePtr& directory);
+  // The object that a rename wrote over: what unlink and rmdir do, but for the removal itself.
+  Status replace_target(const RenameSide& to, bool last_name);
+
+  // file_io.cc
+  Result<std::shared_ptr<OpenData>> acquire_data(const NodePtr& node);
+  Result<OpenData::View> open_view_locked(Node& node) REQUIRES(node.mutex);
+  void release_data(Node& node);
+  Result<std::shared_ptr<upper::CowFile>> writable_file(const NodePtr& node, OpenData& data);
+  // Requires: tree_ held.
+  Status truncate(const NodePtr& node, std::uint64_t size_bytes);
+
+  // readdir.cc
+  Result<std::vector<DirectoryHandle::Entry>> list_directory(const NodePtr& directory);
+  std::uint64_t listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry);
+
+  const std::unique_ptr<LowerStack> stack_;
+  const std::unique_ptr<upper::UpperStore> store_;
+  mutable SharedMutex tree_;
+  DirectoryFds directory_fds_;
+  HandleTable handles_;
+  NodePtr root_;
+  // Last, so that nodes die while everything they refer to is alive.
+  NodeTable table_;
+};
+
+}  // namespace varve::view
