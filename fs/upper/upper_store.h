@@ -94,8 +94,8 @@ struct CopyUp {
   Origin origin;
   std::optional<Base> base;      // regular file with data below; absent: it starts empty (O_TRUNC, or size 0)
   // Lower hard links: the object is entered in the index too, where the other names find it. The nlink mark is set with
-  // it, before it is published: attributes.nlink (all lower names) - 2 (the new name and the index entry, which the
-  // real link count holds from now on), so that real count + delta stays the union's count.
+  // it, before it is published, to attributes.nlink - 1: the other lower names (UpperEntry::attributes leaves the index's
+  // own link out), so that count + delta stays the union's count.
   bool indexed = false;
 };
 

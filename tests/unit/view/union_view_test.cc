@@ -1,0 +1,459 @@
+// The union driven without a mount: layers in memory under a real upper directory.
+
+#include "fs/view/union_view.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "tests/unit/view/memory_layer.h"
+
+namespace varve::view {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr Caller kRootCaller{0, 0, 022};
+
+class UnionViewTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root: whiteouts are made by mknod";
+    scratch_ = ::testing::TempDir() + "/union_view_XXXXXX";
+    ASSERT_NE(::mkdtemp(scratch_.data()), nullptr);
+    std::filesystem::create_directories(upper());
+    std::filesystem::create_directories(work());
+  }
+  void TearDown() override {
+    view_.reset();
+    std::filesystem::remove_all(scratch_);
+  }
+
+  std::string upper() const { return scratch_ + "/upper"; }
+  std::string work() const { return scratch_ + "/work"; }
+
+  void mount() {
+    view_.reset();
+    auto stack = std::make_unique<LowerStack>(std::vector<std::shared_ptr<layer::Layer>>{top_, bottom_});
+    auto store = upper::UpperStore::open(upper::UpperStore::Options{
+        .upper_path = upper(), .work_path = work(), .base_stack = stack->describe()});
+    ASSERT_TRUE(store.ok()) << store.error().message;
+    auto view = UnionView::make(std::move(stack), std::move(store).value(), 64);
+    ASSERT_TRUE(view.ok());
+    view_ = std::move(view).value();
+  }
+  void remount() {
+    ASSERT_TRUE(view_->close().ok());
+    mount();
+  }
+
+  // --- by path, as a caller of the mount would ---
+  Result<EntryReply> find(const std::string& path) {
+    EntryReply at{UnionView::kRoot, 0, {}};
+    if (path == "/") return view_->getattr(UnionView::kRoot);
+    for (std::size_t start = 1; start <= path.size();) {
+      const std::size_t end = std::min(path.find('/', start), path.size());
+      VARVE_ASSIGN(at, view_->lookup(at.id, path.substr(start, end - start)));
+      start = end + 1;
+    }
+    return at;
+  }
+  static std::string leaf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+  NodeId parent(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    return slash == 0 ? UnionView::kRoot : find(path.substr(0, slash)).value().id;
+  }
+  int error_of(const std::string& path) {
+    const auto found = find(path);
+    return found.ok() ? 0 : found.error().value;
+  }
+  std::uint64_t inode(const std::string& path) { return find(path).value().inode_number; }
+  Attributes attributes(const std::string& path) { return find(path).value().attributes; }
+
+  std::string read(const std::string& path) {
+    const HandleId handle = view_->open(find(path).value().id, O_RDONLY).value();
+    const std::string content = read_handle(handle);
+    view_->release(handle);
+    return content;
+  }
+  std::string read_handle(HandleId handle) {
+    std::string content(1 << 16, '\0');
+    const auto count = view_->read(handle, 0, std::as_writable_bytes(std::span(content)));
+    EXPECT_TRUE(count.ok());
+    content.resize(count.ok() ? *count : 0);
+    return content;
+  }
+  Status write_handle(HandleId handle, std::uint64_t offset, std::string_view data) {
+    return view_->write(handle, offset, std::as_bytes(std::span(data)));
+  }
+  void write(const std::string& path, std::uint64_t offset, std::string_view data, int flags = O_RDWR) {
+    const HandleId handle = view_->open(find(path).value().id, flags).value();
+    EXPECT_TRUE(write_handle(handle, offset, data).ok());
+    view_->release(handle);
+  }
+  void create(const std::string& path, std::string_view content) {
+    const auto made = view_->create(parent(path), leaf(path), 0644, kRootCaller);
+    ASSERT_TRUE(made.ok()) << made.error().value;
+    EXPECT_TRUE(write_handle(made->handle, 0, content).ok());
+    view_->release(made->handle);
+  }
+  int mkdir(const std::string& path) {
+    const auto made = view_->mkdir(parent(path), leaf(path), 0755, kRootCaller);
+    return made.ok() ? 0 : made.error().value;
+  }
+  int unlink(const std::string& path) { return error_number(view_->unlink(parent(path), leaf(path))); }
+  int rmdir(const std::string& path) { return error_number(view_->rmdir(parent(path), leaf(path))); }
+  int rename(const std::string& from, const std::string& to, unsigned flags = 0) {
+    const std::string from_leaf = leaf(from), to_leaf = leaf(to);
+    // As the kernel does, both names are looked up first.
+    (void)find(from);
+    (void)find(to);
+    return error_number(view_->rename({parent(from), from_leaf, parent(to), to_leaf}, flags));
+  }
+  int link(const std::string& from, const std::string& to) {
+    const auto made = view_->link(find(from).value().id, parent(to), leaf(to));
+    return made.ok() ? 0 : made.error().value;
+  }
+  // Every name once, and d_ino equal to st_ino for each.
+  std::set<std::string> list(const std::string& path) {
+    std::map<std::string, std::uint64_t> found;
+    const HandleId handle = view_->opendir(find(path).value().id).value();
+    const auto add = [&](const DirectoryEntry& entry) {
+      if (entry.name == "." || entry.name == "..") return true;
+      EXPECT_TRUE(found.emplace(entry.name, entry.inode_number).second) << entry.name << " twice";
+      return true;
+    };
+    EXPECT_TRUE(view_->readdir(handle, 0, add).ok());
+    view_->releasedir(handle);
+    std::set<std::string> names;
+    for (const auto& [name, number] : found) {
+      EXPECT_EQ(number, inode((path == "/" ? "" : path) + "/" + name)) << name;
+      names.insert(name);
+    }
+    return names;
+  }
+
+  std::string scratch_;
+  std::shared_ptr<MemoryLayer> top_ = std::make_shared<MemoryLayer>("0123456789abcdef");
+  std::shared_ptr<MemoryLayer> bottom_ = std::make_shared<MemoryLayer>("fedcba9876543210");
+  std::unique_ptr<UnionView> view_;
+};
+
+TEST_F(UnionViewTest, ReadsThroughToTheLayers) {
+  bottom_->add_file("/d/a", "lower a");
+  mount();
+  EXPECT_EQ(read("/d/a"), "lower a");
+  EXPECT_EQ(error_of("/d/missing"), ENOENT);
+  EXPECT_EQ(error_of("/d/a/b"), ENOTDIR);
+}
+
+TEST_F(UnionViewTest, CreatedFileReadsBack) {
+  mount();
+  create("/new", "hello");
+  EXPECT_EQ(read("/new"), "hello");
+  remount();
+  EXPECT_EQ(read("/new"), "hello");
+}
+
+TEST_F(UnionViewTest, CreatingAnExistingLowerNameFails) {
+  bottom_->add_file("/a", "x");
+  mount();
+  EXPECT_EQ(view_->create(UnionView::kRoot, "a", 0644, kRootCaller).error().value, EEXIST);
+  EXPECT_EQ(mkdir("/a"), EEXIST);
+}
+
+TEST_F(UnionViewTest, WriteMergesIntoTheLowerContent) {
+  bottom_->add_file("/d/a", "0123456789");
+  mount();
+  write("/d/a", 3, "XYZ");
+  EXPECT_EQ(read("/d/a"), "012XYZ6789");
+  remount();
+  EXPECT_EQ(read("/d/a"), "012XYZ6789");
+}
+
+TEST_F(UnionViewTest, OpenFileSeesTheWriteOfAnother) {
+  bottom_->add_file("/a", "old content");
+  mount();
+  const HandleId reader = view_->open(find("/a").value().id, O_RDONLY).value();
+  EXPECT_EQ(read_handle(reader), "old content");
+  write("/a", 0, "new");
+  EXPECT_EQ(read_handle(reader), "new content");
+  view_->release(reader);
+}
+
+TEST_F(UnionViewTest, InodeNumberSurvivesCopyUpRenameAndRemount) {
+  bottom_->add_file("/d/a", "x");
+  mount();
+  const std::uint64_t number = inode("/d/a");
+  const std::uint64_t directory = inode("/d");
+  write("/d/a", 0, "y");
+  EXPECT_EQ(inode("/d/a"), number);
+  ASSERT_EQ(rename("/d/a", "/b"), 0);
+  EXPECT_EQ(inode("/b"), number);
+  remount();
+  EXPECT_EQ(inode("/b"), number);
+  EXPECT_EQ(inode("/d"), directory);
+}
+
+TEST_F(UnionViewTest, ModeChangeCopiesNoData) {
+  bottom_->add_file("/a", std::string(1 << 20, 'x'));
+  mount();
+  ASSERT_TRUE(view_->setattr(find("/a").value().id, {.permissions = 0600}).ok());
+  EXPECT_EQ(attributes("/a").mode & 07777, 0600u);
+  struct stat stat {};
+  ASSERT_EQ(::stat((upper() + "/a").c_str(), &stat), 0);
+  EXPECT_LE(stat.st_blocks * 512, 4096);
+  EXPECT_EQ(stat.st_size, 1 << 20);
+  EXPECT_EQ(attributes("/a").mtime, (Timestamp{1000000000, 123456789}));
+}
+
+TEST_F(UnionViewTest, HardLinksOfALayerStayOneFile) {
+  const std::uint64_t number = bottom_->add_file("/a", "shared content");
+  bottom_->add_hard_link("/d/b", number);
+  mount();
+  EXPECT_EQ(attributes("/a").nlink, 2u);
+  write("/a", 0, "WRITE");
+  EXPECT_EQ(read("/d/b"), "WRITEd content");
+  EXPECT_EQ(inode("/a"), inode("/d/b"));
+  EXPECT_EQ(attributes("/d/b").nlink, 2u);
+  remount();
+  EXPECT_EQ(read("/d/b"), "WRITEd content");
+  EXPECT_EQ(attributes("/d/b").nlink, 2u);
+  EXPECT_EQ(inode("/a"), inode("/d/b"));
+}
+
+TEST_F(UnionViewTest, LinkCountFollowsRemovedNamesOfALayer) {
+  const std::uint64_t number = bottom_->add_file("/a", "x");
+  bottom_->add_hard_link("/b", number);
+  bottom_->add_hard_link("/c", number);
+  mount();
+  ASSERT_EQ(unlink("/a"), 0);
+  EXPECT_EQ(attributes("/b").nlink, 2u);
+  ASSERT_EQ(link("/b", "/e"), 0);
+  EXPECT_EQ(attributes("/c").nlink, 3u);
+  remount();
+  EXPECT_EQ(error_of("/a"), ENOENT);
+  EXPECT_EQ(attributes("/e").nlink, 3u);
+  ASSERT_EQ(rename("/c", "/f"), 0);
+  EXPECT_EQ(attributes("/f").nlink, 3u);
+  EXPECT_EQ(error_of("/c"), ENOENT);
+  ASSERT_EQ(unlink("/b"), 0);
+  ASSERT_EQ(unlink("/e"), 0);
+  EXPECT_EQ(attributes("/f").nlink, 1u);
+  ASSERT_EQ(unlink("/f"), 0);
+  EXPECT_EQ(list("/"), std::set<std::string>());
+}
+
+TEST_F(UnionViewTest, UnlinkedOpenFileLivesOn) {
+  bottom_->add_file("/a", "content");
+  mount();
+  const EntryReply entry = find("/a").value();
+  const HandleId handle = view_->open(entry.id, O_RDWR).value();
+  ASSERT_EQ(unlink("/a"), 0);
+  EXPECT_EQ(error_of("/a"), ENOENT);
+  EXPECT_EQ(read_handle(handle), "content");
+  EXPECT_EQ(view_->getattr(entry.id).value().attributes.nlink, 0u);
+  EXPECT_TRUE(view_->setattr(entry.id, {.permissions = 0600}).ok());
+  EXPECT_EQ(view_->getattr(entry.id).value().attributes.mode & 07777, 0600u);
+  EXPECT_TRUE(write_handle(handle, 0, "CON").ok());
+  EXPECT_EQ(read_handle(handle), "CONtent");
+  view_->release(handle);
+}
+
+TEST_F(UnionViewTest, RemovedLowerNameCanBeMadeAnew) {
+  bottom_->add_file("/d/a", "old");
+  bottom_->add_file("/d/b", "old");
+  mount();
+  ASSERT_EQ(unlink("/d/a"), 0);
+  create("/d/a", "new");
+  EXPECT_EQ(read("/d/a"), "new");
+  EXPECT_EQ(list("/d"), (std::set<std::string>{"a", "b"}));
+  remount();
+  EXPECT_EQ(read("/d/a"), "new");
+}
+
+TEST_F(UnionViewTest, DirectoryMadeAnewIsEmpty) {
+  bottom_->add_file("/d/a", "old");
+  mount();
+  EXPECT_EQ(rmdir("/d"), ENOTEMPTY);
+  ASSERT_EQ(unlink("/d/a"), 0);
+  ASSERT_EQ(rmdir("/d"), 0);
+  EXPECT_EQ(error_of("/d"), ENOENT);
+  ASSERT_EQ(mkdir("/d"), 0);
+  EXPECT_EQ(list("/d"), std::set<std::string>());
+  remount();
+  EXPECT_EQ(list("/d"), std::set<std::string>());
+}
+
+TEST_F(UnionViewTest, ListingsMergeAllLevels) {
+  bottom_->add_file("/d/bottom", "");
+  bottom_->add_file("/d/gone", "");
+  top_->add_file("/d/top", "");
+  mount();
+  create("/d/upper", "");
+  write("/d/top", 0, "copied up");
+  ASSERT_EQ(unlink("/d/gone"), 0);
+  EXPECT_EQ(list("/d"), (std::set<std::string>{"bottom", "top", "upper"}));
+}
+
+TEST_F(UnionViewTest, LowerDirectoryMovesWithEverythingInIt) {
+  bottom_->add_file("/d/sub/a", "bottom a");
+  top_->add_file("/d/sub/b", "top b");
+  mount();
+  const std::uint64_t number = inode("/d/sub/a");
+  ASSERT_EQ(mkdir("/elsewhere"), 0);
+  ASSERT_EQ(rename("/d", "/elsewhere/moved"), 0);
+  EXPECT_EQ(error_of("/d"), ENOENT);
+  EXPECT_EQ(read("/elsewhere/moved/sub/a"), "bottom a");
+  EXPECT_EQ(read("/elsewhere/moved/sub/b"), "top b");
+  EXPECT_EQ(inode("/elsewhere/moved/sub/a"), number);
+  remount();
+  EXPECT_EQ(read("/elsewhere/moved/sub/b"), "top b");
+  write("/elsewhere/moved/sub/b", 0, "new");
+  ASSERT_EQ(rename("/elsewhere/moved/sub", "/sub"), 0);
+  ASSERT_EQ(rename("/elsewhere/moved", "/d"), 0);
+  remount();
+  EXPECT_EQ(read("/sub/b"), "new b");
+  EXPECT_EQ(read("/sub/a"), "bottom a");
+  EXPECT_EQ(list("/d"), std::set<std::string>());
+}
+
+TEST_F(UnionViewTest, NewDirectoryMovedOverALowerNameDoesNotMergeWithIt) {
+  bottom_->add_file("/d/old", "");
+  mount();
+  ASSERT_EQ(unlink("/d/old"), 0);
+  ASSERT_EQ(mkdir("/fresh"), 0);
+  create("/fresh/new", "");
+  ASSERT_EQ(rename("/fresh", "/d"), 0);
+  EXPECT_EQ(list("/d"), std::set<std::string>{"new"});
+  remount();
+  EXPECT_EQ(list("/d"), std::set<std::string>{"new"});
+}
+
+TEST_F(UnionViewTest, RenameOverAFileReplacesIt) {
+  bottom_->add_file("/a", "a");
+  bottom_->add_file("/b", "b");
+  mount();
+  EXPECT_EQ(rename("/a", "/b", RENAME_NOREPLACE), EEXIST);
+  ASSERT_EQ(rename("/a", "/b"), 0);
+  EXPECT_EQ(read("/b"), "a");
+  EXPECT_EQ(error_of("/a"), ENOENT);
+  remount();
+  EXPECT_EQ(read("/b"), "a");
+  EXPECT_EQ(error_of("/a"), ENOENT);
+}
+
+TEST_F(UnionViewTest, ExchangeSwapsLowerWithUpper) {
+  bottom_->add_file("/d/a", "lower");
+  mount();
+  create("/file", "upper");
+  ASSERT_EQ(rename("/d", "/file", RENAME_EXCHANGE), 0);
+  EXPECT_EQ(read("/d"), "upper");
+  EXPECT_EQ(read("/file/a"), "lower");
+  remount();
+  EXPECT_EQ(read("/d"), "upper");
+  EXPECT_EQ(read("/file/a"), "lower");
+}
+
+TEST_F(UnionViewTest, TruncateDownAndUpShowsZeros) {
+  bottom_->add_file("/a", std::string(10000, 'x'));
+  mount();
+  const NodeId id = find("/a").value().id;
+  ASSERT_TRUE(view_->setattr(id, {.size_bytes = 5000}).ok());
+  ASSERT_TRUE(view_->setattr(id, {.size_bytes = 10000}).ok());
+  EXPECT_EQ(read("/a"), std::string(5000, 'x') + std::string(5000, '\0'));
+  remount();
+  EXPECT_EQ(read("/a"), std::string(5000, 'x') + std::string(5000, '\0'));
+}
+
+TEST_F(UnionViewTest, OpenWithTruncateEmptiesALowerFile) {
+  bottom_->add_file("/a", std::string(100000, 'x'));
+  mount();
+  write("/a", 0, "short", O_WRONLY | O_TRUNC);
+  EXPECT_EQ(read("/a"), "short");
+  remount();
+  EXPECT_EQ(read("/a"), "short");
+}
+
+TEST_F(UnionViewTest, XattrsOfALayerSurviveCopyUp) {
+  bottom_->set_xattr(bottom_->add_file("/a", "x"), "user.note", "kept");
+  mount();
+  const NodeId id = find("/a").value().id;
+  EXPECT_EQ(view_->getxattr(id, "user.note").value(), "kept");
+  ASSERT_TRUE(view_->setxattr(id, "user.more", "added", 0).ok());
+  EXPECT_EQ(view_->getxattr(id, "user.note").value(), "kept");
+  EXPECT_THAT(view_->listxattr(id).value(), ::testing::UnorderedElementsAre("user.note", "user.more"));
+  ASSERT_TRUE(view_->removexattr(id, "user.note").ok());
+  EXPECT_EQ(view_->getxattr(id, "user.note").error().value, ENODATA);
+}
+
+TEST_F(UnionViewTest, SymlinksAreReadAndCopiedUp) {
+  bottom_->add_symlink("/s", "target");
+  mount();
+  EXPECT_EQ(view_->readlink(find("/s").value().id).value(), "target");
+  ASSERT_TRUE(view_->setattr(find("/s").value().id, {.uid = 7}).ok());
+  EXPECT_EQ(view_->readlink(find("/s").value().id).value(), "target");
+  EXPECT_EQ(attributes("/s").uid, 7u);
+  EXPECT_EQ(attributes("/s").mtime, (Timestamp{1000000000, 123456789}));
+}
+
+TEST_F(UnionViewTest, ForgottenNodesAreGivenBack) {
+  for (int i = 0; i < 100; ++i) bottom_->add_file("/d/f" + std::to_string(i), "");
+  mount();
+  std::vector<NodeId> ids;
+  const NodeId directory = find("/d").value().id;
+  for (int i = 0; i < 100; ++i) ids.push_back(view_->lookup(directory, "f" + std::to_string(i)).value().id);
+  EXPECT_EQ(view_->node_count(), 102u);
+  for (const NodeId id : ids) view_->forget(id, 1);
+  EXPECT_EQ(view_->node_count(), 2u);
+  EXPECT_EQ(view_->getattr(ids[0]).error().value, ESTALE);
+}
+
+TEST_F(UnionViewTest, NodeNumbersAreNotReusedForOtherObjects) {
+  mount();
+  create("/a", "");
+  const NodeId first = find("/a").value().id;
+  ASSERT_EQ(unlink("/a"), 0);
+  view_->forget(first, 2);
+  create("/a", "");
+  EXPECT_NE(find("/a").value().id, first);
+}
+
+TEST_F(UnionViewTest, NothingIsMadeInARemovedDirectory) {
+  mount();
+  ASSERT_EQ(mkdir("/d"), 0);
+  const NodeId id = find("/d").value().id;
+  ASSERT_EQ(rmdir("/d"), 0);
+  EXPECT_EQ(view_->create(id, "x", 0644, kRootCaller).error().value, ENOENT);
+  EXPECT_EQ(view_->getattr(id).value().attributes.nlink, 0u);
+}
+
+TEST_F(UnionViewTest, ConcurrentWritersOfOneLowerFileLoseNothing) {
+  constexpr int kThreads = 4;
+  constexpr std::size_t kPart = 3000;  // not a multiple of the block size: neighbours meet within blocks
+  bottom_->add_file("/a", std::string(kThreads * kPart, '.'));
+  mount();
+  const NodeId id = find("/a").value().id;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      const HandleId handle = view_->open(id, O_RDWR).value();
+      for (std::size_t at = 0; at < kPart; at += 100) {
+        EXPECT_TRUE(write_handle(handle, t * kPart + at, std::string(100, static_cast<char>('A' + t))).ok());
+      }
+      view_->release(handle);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::string expected;
+  for (int t = 0; t < kThreads; ++t) expected += std::string(kPart, static_cast<char>('A' + t));
+  EXPECT_EQ(read("/a"), expected);
+}
+
+}  // namespace
+}  // namespace varve::view
