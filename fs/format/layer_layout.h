@@ -26,7 +26,8 @@ inline constexpr std::uint64_t kSectionAlignment = 4096;
 inline constexpr std::uint8_t kBlockLog2 = 12;          // 4 KiB copy-on-write blocks
 inline constexpr std::uint32_t kMaxFrameBytes = 1 << 20;  // uncompressed
 inline constexpr std::uint32_t kMaxSymlinkBytes = 4095;
-inline constexpr std::uint32_t kMaxXattrSetBytes = 64 * 1024;
+inline constexpr std::uint32_t kMaxXattrValueBytes = 64 * 1024;  // XATTR_SIZE_MAX of Linux
+inline constexpr std::uint32_t kMaxXattrSetBytes = 1 << 20;      // names and values of one inode
 inline constexpr std::uint32_t kRootInode = 1;          // 0 means none
 
 struct LayerHeader {

@@ -117,7 +117,9 @@ FormatStatus Validator::check_xattr_set(std::uint32_t index) {
     if (*name <= last) return corrupted(fmt::format("xattr set {}: names are not sorted", index));
     last = *name;
     bytes += name->size() + value->size();
-    if (bytes > kMaxXattrSetBytes) return corrupted(fmt::format("xattr set {}: larger than 64 KiB", index));
+    if (value->size() > kMaxXattrValueBytes || bytes > kMaxXattrSetBytes) {
+      return corrupted(fmt::format("xattr set {}: too large", index));
+    }
   }
   return {};
 }

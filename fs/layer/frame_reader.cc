@@ -1,0 +1,79 @@
+#include "fs/layer/frame_reader.h"
+
+#include <fmt/format.h>
+#include <zstd.h>
+
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "fs/format/hash.h"
+#include "fs/layer/read_fully.h"
+
+namespace varve::layer {
+namespace {
+
+// No frame has more content than 1 MiB, so no window is larger.
+constexpr int kWindowLogMax = 20;
+
+struct FreeContext {
+  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+};
+
+// Decoding in one call writes straight into the output, so a context holds tables only (about 150 KiB), never a window
+// of a size that the file chose. One for each thread that reads: making one costs as much as decoding a small frame.
+ZSTD_DCtx* thread_context() {
+  thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context = [] {
+    std::unique_ptr<ZSTD_DCtx, FreeContext> made(ZSTD_createDCtx());
+    if (made) ZSTD_DCtx_setParameter(made.get(), ZSTD_d_windowLogMax, kWindowLogMax);
+    return made;
+  }();
+  return context.get();
+}
+
+// Returns: empty when good, else why not.
+std::string decode_stored(std::span<const std::byte> stored, std::span<std::byte> content) {
+  std::uint32_t words[2];
+  std::memcpy(words, stored.data(), sizeof words);
+  if (words[0] != format::kStoredFrameMagic || words[1] != content.size()) return "the header of a stored frame is wrong";
+  std::memcpy(content.data(), stored.data() + sizeof words, content.size());
+  return {};
+}
+
+std::string decode_zstd(std::span<const std::byte> stored, std::span<std::byte> content) {
+  ZSTD_DCtx* context = thread_context();
+  if (context == nullptr) throw std::bad_alloc();
+  const std::size_t produced =
+      ZSTD_decompressDCtx(context, content.data(), content.size(), stored.data(), stored.size());
+  if (ZSTD_isError(produced)) return fmt::format("zstd: {}", ZSTD_getErrorName(produced));
+  if (produced != content.size()) return fmt::format("decodes to {} bytes instead of {}", produced, content.size());
+  return {};
+}
+
+}  // namespace
+
+Result<BlockPtr, FrameDamage> FrameReader::read(std::uint64_t frame) const {
+  if (frame >= tables_.frames.size()) {
+    return FrameDamage{Errno{EIO}, fmt::format("frame {}: there is no such frame", frame)};
+  }
+  const format::Frame& record = tables_.frames[frame];
+  const std::uint64_t offset = format::frame_offset(record);
+  const auto damage = [&](std::string_view why) {
+    return FrameDamage{Errno{EIO}, fmt::format("frame {} at offset {}: {}", frame, offset, why)};
+  };
+  Block stored(record.stored_size);
+  if (const Status status = read_fully(fd_, offset, stored.writable()); !status.ok()) {
+    return damage(status.error() == Errno{ENODATA} ? "the file ends before it" : std::strerror(status.error().value));
+  }
+  if (const std::uint64_t found = format::xxh3_64(stored.bytes()); found != record.xxh3) {
+    return damage(fmt::format("checksum mismatch (expected {:016x}, found {:016x})", record.xxh3.get(), found));
+  }
+  auto content = std::make_shared<Block>(record.content_size);
+  const bool is_stored = (format::frame_flags(record) & format::kFrameStored) != 0;
+  const std::string problem = is_stored ? decode_stored(stored.bytes(), content->writable())
+                                        : decode_zstd(stored.bytes(), content->writable());
+  if (!problem.empty()) return damage(problem);
+  return BlockPtr(std::move(content));
+}
+
+}  // namespace varve::layer

@@ -1,0 +1,35 @@
+#pragma once
+
+// FrameReader: fetches, verifies and decodes the frames of one layer file. The stored bytes are compared with their
+// checksum before the decoder sees them, every time.
+// Thread rule: every method may be called from any thread. Ownership: borrows the descriptor and the tables.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fs/base/result.h"
+#include "fs/format/layer_decode.h"
+#include "fs/layer/block_cache.h"
+
+namespace varve::layer {
+
+// Why a frame cannot be read.
+struct [[nodiscard]] FrameDamage {
+  Errno error{EIO};
+  std::string message;  // "frame N at offset O: checksum mismatch (expected .., found ..)"
+};
+
+class FrameReader {
+ public:
+  FrameReader(int fd, const format::LayerTables& tables) : fd_(fd), tables_(tables) {}
+
+  // Returns: the content of the frame; ENOMEM; EIO for damage, a truncated file or a failing disk.
+  Result<BlockPtr, FrameDamage> read(std::uint64_t frame) const;
+
+ private:
+  int fd_;
+  const format::LayerTables& tables_;
+};
+
+}  // namespace varve::layer

@@ -1,0 +1,105 @@
+// Opening of a LayerFile: everything that can be wrong with a file is found and named here.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+
+#include "fs/format/layer_validate.h"
+#include "fs/layer/layer_file.h"
+#include "fs/layer/read_fully.h"
+
+namespace varve::layer {
+namespace {
+
+constexpr std::uint64_t kLeastFileBytes = format::kDataOffset + sizeof(format::LayerFooter);
+
+Failure cannot_open(const std::string& path, Errno error) {
+  switch (error.value) {
+    case ENOENT: return Failure{ENOENT, path + ": no such layer (check the path)"};
+    case EACCES:
+    case EPERM: return Failure{error.value, path + ": permission denied (make it readable to this user)"};
+    default: return Failure{error.value, fmt::format("{}: cannot be opened: {}", path, std::strerror(error.value))};
+  }
+}
+
+Failure cannot_read(const std::string& path, Errno error) {
+  if (error == Errno{ENODATA}) {
+    return Failure{EUCLEAN, path + ": truncated while it was opened (let the copying end, or fetch it again)"};
+  }
+  return Failure{EIO, fmt::format("{}: cannot be read: {} (check the disk)", path, std::strerror(error.value))};
+}
+
+Failure bad_format(const std::string& path, const format::FormatError& error) {
+  if (error.kind == format::FormatError::Kind::kUnsupported) {
+    return Failure{ENOTSUP, fmt::format("{}: unsupported layer: {} (use a newer varve)", path, error.message)};
+  }
+  return Failure{EUCLEAN, fmt::format("{}: corrupted layer: {} (fetch or build it again)", path, error.message)};
+}
+
+}  // namespace
+
+LayerFile::LayerFile(UniqueFd fd, std::string path, std::shared_ptr<BlockCache> cache)
+    : fd_(std::move(fd)),
+      name_(std::move(path)),
+      cache_(std::move(cache)),
+      cache_id_(cache_->add_layer()),
+      frames_(fd_.get(), tables_) {}
+
+ResultOrFailure<std::unique_ptr<LayerFile>> LayerFile::open(const std::string& path, const LayerContext& context) {
+  VARVE_CHECK(context.cache != nullptr);
+  // O_NONBLOCK: a FIFO must be refused, not waited for.
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd.valid()) return cannot_open(path, Errno::last());
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) return cannot_open(path, Errno::last());
+  if (!S_ISREG(status.st_mode)) {
+    return Failure{EINVAL, path + ": not a layer file (give a directory or a file made by 'imagetool layer build')"};
+  }
+  std::unique_ptr<LayerFile> layer(new LayerFile(std::move(fd), path, context.cache));
+  VARVE_RETURN_IF_ERROR(layer->load(static_cast<std::uint64_t>(status.st_size)));
+  return layer;
+}
+
+StatusOrFailure LayerFile::load(std::uint64_t file_bytes) {
+  std::array<std::byte, format::kDataOffset> start{};
+  const std::size_t start_bytes = static_cast<std::size_t>(std::min<std::uint64_t>(file_bytes, start.size()));
+  if (const Status status = read_fully(fd_.get(), 0, std::span(start).first(start_bytes)); !status.ok()) {
+    return cannot_read(name_, status.error());
+  }
+  if (!format::has_layer_magic(std::span(start).first(start_bytes))) {
+    return Failure{EINVAL, name_ + ": not a layer file (give a directory or a file made by 'imagetool layer build')"};
+  }
+  if (file_bytes < kLeastFileBytes) {
+    return Failure{EUCLEAN, name_ + ": truncated layer: its end is missing (fetch or build it again)"};
+  }
+  auto geometry = format::decode_header(start);
+  if (!geometry.ok()) return bad_format(name_, geometry.error());
+
+  std::array<std::byte, sizeof(format::LayerFooter)> end{};
+  if (const Status status = read_fully(fd_.get(), file_bytes - end.size(), end); !status.ok()) {
+    return cannot_read(name_, status.error());
+  }
+  auto footer = format::decode_footer(end, file_bytes);
+  if (!footer.ok()) return bad_format(name_, footer.error());
+  footer_ = *footer;
+  return load_metadata(*geometry);
+}
+
+StatusOrFailure LayerFile::load_metadata(const format::Geometry& geometry) {
+  const std::uint64_t offset = format::metadata_offset(footer_);
+  auto metadata = MappedMetadata::load(fd_.get(), offset, footer_.file_size - offset);
+  if (!metadata.ok()) return cannot_read(name_, metadata.error());
+  metadata_ = std::move(metadata).value();
+  auto tables = format::decode_tables(metadata_.bytes(), geometry, footer_);
+  if (!tables.ok()) return bad_format(name_, tables.error());
+  tables_ = *tables;
+  // In full at every open for now: 10 ns a record. When layers carry millions of inodes the result can be kept by root hash.
+  if (const auto valid = format::validate(tables_); !valid.ok()) return bad_format(name_, valid.error());
+  identity_ = Identity{Identity::Kind::kLayerFile, format::to_hex(footer_.root_hash)};
+  return {};
+}
+
+}  // namespace varve::layer

@@ -1,0 +1,148 @@
+#include "imagetool/image/layer_content_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "fs/base/checked.h"
+
+namespace varve::image {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = 1ULL << format::kBlockLog2;
+
+std::uint64_t block_start(std::uint64_t offset) { return offset & ~(kBlockBytes - 1); }
+
+class ContentReader {
+ public:
+  ContentReader(std::uint64_t size_bytes, std::uint32_t frame_bytes, LayerContentStore& store)
+      : size_bytes_(size_bytes), frame_bytes_(frame_bytes), store_(store) {}
+
+  ResultOrFailure<StoredContent> read(ContentSource& source) {
+    for (;;) {
+      VARVE_ASSIGN(const std::optional<Chunk> chunk, source.next());
+      if (!chunk) break;
+      VARVE_RETURN_IF_ERROR(add(*chunk));
+    }
+    VARVE_RETURN_IF_ERROR(end_range());
+    hash_hole(size_bytes_ - position_);
+    if (hole_bytes_ <= kMaxHashedHoleBytes) content_.digest = hasher_.digest();
+    return std::move(content_);
+  }
+
+ private:
+  StatusOrFailure add(const Chunk& chunk) {
+    if (chunk.bytes.empty()) return {};
+    if (chunk.offset_bytes < position_ || !range_within<std::uint64_t>(chunk.offset_bytes, chunk.bytes.size(), size_bytes_)) {
+      return Failure{EINVAL, fmt::format("its content has a piece at {}+{} that overlaps or leaves the file of {} bytes",
+                                         chunk.offset_bytes, chunk.bytes.size(), size_bytes_)};
+    }
+    VARVE_RETURN_IF_ERROR(move_to(chunk.offset_bytes));
+    hasher_.update(chunk.bytes);
+    position_ = chunk.offset_bytes + chunk.bytes.size();
+    return append(chunk.bytes);
+  }
+
+  // Data begins and ends at blocks: what is left of the first and last block of a hole becomes zeros.
+  StatusOrFailure move_to(std::uint64_t offset) {
+    const std::uint64_t gap = offset - position_;
+    hash_hole(gap);
+    if (in_range_ && block_start(offset) <= range_end_rounded()) return append_zeros(gap);
+    VARVE_RETURN_IF_ERROR(end_range());
+    in_range_ = true;
+    range_is_large_ = false;
+    piece_offset_ = block_start(offset);
+    return append_zeros(offset - piece_offset_);
+  }
+
+  std::uint64_t range_end_rounded() const {
+    return std::min(checked_round_up<std::uint64_t>(position_, kBlockBytes).value_or(size_bytes_), size_bytes_);
+  }
+
+  void hash_hole(std::uint64_t count) {
+    hole_bytes_ = checked_add(hole_bytes_, count).value_or(UINT64_MAX);
+    if (hole_bytes_ <= kMaxHashedHoleBytes) hasher_.update_zeros(count);
+  }
+
+  StatusOrFailure append_zeros(std::uint64_t count) {
+    static constexpr std::array<std::byte, 2 * kBlockBytes> kZeros{};
+    VARVE_CHECK(count <= kZeros.size());
+    return append(std::span(kZeros).first(count));
+  }
+
+  StatusOrFailure append(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const std::size_t count = std::min<std::size_t>(bytes.size(), frame_bytes_ - piece_.size());
+      piece_.insert(piece_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
+      bytes = bytes.subspan(count);
+      if (piece_.size() == frame_bytes_) VARVE_RETURN_IF_ERROR(store_piece());
+    }
+    return {};
+  }
+
+  StatusOrFailure end_range() {
+    if (!in_range_) return {};
+    VARVE_RETURN_IF_ERROR(append_zeros(range_end_rounded() - position_));
+    if (!piece_.empty()) VARVE_RETURN_IF_ERROR(store_piece());
+    in_range_ = false;
+    return {};
+  }
+
+  StatusOrFailure store_piece() {
+    const std::uint64_t length = piece_.size();
+    // The tail of a large range has a frame of its own, so that one extent describes the range.
+    range_is_large_ = range_is_large_ || length == frame_bytes_;
+    StoredPlace place;
+    if (range_is_large_) {
+      Bytes whole;
+      whole.reserve(frame_bytes_);
+      std::swap(whole, piece_);
+      VARVE_ASSIGN(place, store_.add_frame(std::move(whole)));
+    } else {
+      VARVE_ASSIGN(place, store_.add_packed(piece_));
+      piece_.clear();
+    }
+    note(length, place);
+    piece_offset_ += length;
+    content_.data_bytes += length;
+    return {};
+  }
+
+  // Lengthens the run of the extent before, where the frames follow each other.
+  void note(std::uint64_t length, const StoredPlace& place) {
+    if (!content_.extents.empty()) {
+      StoredExtent& last = content_.extents.back();
+      const bool continues = !last.place.packed && !place.packed && place.number == last.place.number + last.frames &&
+                             last.length == last.frames * frame_bytes_ &&
+                             last.file_offset + last.length == piece_offset_;
+      if (continues) {
+        last.length += length;
+        ++last.frames;
+        return;
+      }
+    }
+    content_.extents.push_back(StoredExtent{piece_offset_, length, place, 1});
+  }
+
+  const std::uint64_t size_bytes_;
+  const std::uint32_t frame_bytes_;
+  LayerContentStore& store_;
+  StoredContent content_;
+  format::ContentHasher hasher_;
+  std::uint64_t position_ = 0;    // end of the last chunk
+  std::uint64_t hole_bytes_ = 0;
+  bool in_range_ = false;         // between two holes
+  bool range_is_large_ = false;   // the range had a full frame
+  Bytes piece_;                   // of the range, not yet stored
+  std::uint64_t piece_offset_ = 0;  // of piece_ in the file
+};
+
+}  // namespace
+
+ResultOrFailure<StoredContent> read_content(ContentSource& source, std::uint64_t size_bytes, std::uint32_t frame_bytes,
+                                            LayerContentStore& store) {
+  return ContentReader(size_bytes, frame_bytes, store).read(source);
+}
+
+}  // namespace varve::image

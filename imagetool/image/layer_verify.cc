@@ -1,0 +1,143 @@
+#include "imagetool/image/layer_verify.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+#include "fs/format/hash.h"
+#include "fs/layer/layer_file.h"
+#include "imagetool/image/layer_walk.h"
+
+namespace varve::image {
+namespace {
+
+constexpr std::size_t kPieceBytes = 1 << 20;
+constexpr std::uint64_t kZeroStepBytes = std::uint64_t{256} << 20;  // between looks at the monitor
+
+class Verification {
+ public:
+  Verification(const layer::LayerFile& layer, Monitor& monitor)
+      : layer_(layer), monitor_(monitor), buffer_(kPieceBytes) {}
+  StatusOrFailure run();
+  VerifyReport take_report() { return std::move(report_); }
+
+ private:
+  StatusOrFailure check_frames();
+  StatusOrFailure check_files();
+  // Returns: why the content is not what it was, empty when it is.
+  ResultOrFailure<std::string> check_content(LowerId id, std::uint64_t size_bytes);
+  StatusOrFailure hash_zeros(format::ContentHasher& hasher, std::uint64_t count_bytes);
+
+  const layer::LayerFile& layer_;
+  Monitor& monitor_;
+  std::vector<std::byte> buffer_;
+  VerifyReport report_;
+};
+
+StatusOrFailure Verification::run() {
+  VARVE_RETURN_IF_ERROR(check_frames());
+  return check_files();
+}
+
+StatusOrFailure Verification::check_frames() {
+  const auto frames = layer_.tables().frames;
+  monitor_.begin("checking frames", layer_.tables().data_end);
+  for (std::uint64_t frame = 0; frame < frames.size(); ++frame) {
+    if (monitor_.cancelled()) return cancelled_failure();
+    if (const auto damage = layer_.check_frame(frame)) report_.problems.push_back(damage->message);
+    monitor_.advance(frames[frame].stored_size);
+  }
+  monitor_.end();
+  report_.frames = frames.size();
+  return {};
+}
+
+StatusOrFailure Verification::check_files() {
+  monitor_.begin("checking files", layer_.tables().content_bytes);
+  std::map<std::uint64_t, std::string> linked;  // outcome for files with several names
+  VARVE_RETURN_IF_ERROR(walk_layer(layer_, [&](const LayerVisit& at) -> ResultOrFailure<bool> {
+    if (monitor_.cancelled()) return cancelled_failure();
+    if (at.entry.kind != layer::Entry::Kind::kObject || !S_ISREG(at.entry.type)) return true;
+    const Result<Attributes> attributes = layer_.attributes(at.entry.id);
+    if (!attributes.ok()) return failure_from(attributes.error(), layer_.name() + ": /" + at.path);
+    auto known = linked.find(at.entry.id.value());
+    if (known == linked.end()) {
+      ++report_.files;
+      report_.content_bytes += attributes->size_bytes;
+      VARVE_ASSIGN(std::string outcome, check_content(at.entry.id, attributes->size_bytes));
+      if (attributes->nlink < 2) {
+        if (!outcome.empty()) report_.damaged_files.push_back({"/" + at.path, std::move(outcome)});
+        return true;
+      }
+      known = linked.emplace(at.entry.id.value(), std::move(outcome)).first;
+    }
+    if (!known->second.empty()) report_.damaged_files.push_back({"/" + at.path, known->second});
+    return true;
+  }));
+  monitor_.end();
+  return {};
+}
+
+StatusOrFailure Verification::hash_zeros(format::ContentHasher& hasher, std::uint64_t count_bytes) {
+  while (count_bytes > 0) {
+    if (monitor_.cancelled()) return cancelled_failure();
+    const std::uint64_t now = std::min(count_bytes, kZeroStepBytes);
+    hasher.update_zeros(now);
+    monitor_.advance(now);
+    count_bytes -= now;
+  }
+  return {};
+}
+
+ResultOrFailure<std::string> Verification::check_content(LowerId id, std::uint64_t size_bytes) {
+  const auto why = [](Errno error) { return std::string(std::strerror(error.value)); };
+  const Result<std::unique_ptr<layer::LowerFile>> file = layer_.open_file(id);
+  if (!file.ok()) return why(file.error());
+  format::ContentHasher hasher;
+  std::uint64_t offset = 0;
+  while (offset < size_bytes) {
+    const Result<std::optional<layer::Range>> range = (*file)->next_data(offset);
+    if (!range.ok()) return why(range.error());
+    const std::uint64_t data = range->has_value() ? (*range)->offset_bytes : size_bytes;
+    VARVE_RETURN_IF_ERROR(hash_zeros(hasher, data - offset));
+    offset = data;
+    const std::uint64_t end = range->has_value() ? data + (*range)->size_bytes : size_bytes;
+    while (offset < end) {
+      if (monitor_.cancelled()) return cancelled_failure();
+      const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), end - offset));
+      const Result<std::size_t> got = (*file)->read(offset, std::span(buffer_).first(want));
+      if (!got.ok()) return "from byte " + std::to_string(offset) + " on: " + why(got.error());
+      if (*got == 0) return std::string("ends before its size");
+      hasher.update(std::span(buffer_).first(*got));
+      monitor_.advance(*got);
+      offset += *got;
+    }
+  }
+  const std::optional<format::Hash128> expected = layer_.content_digest(id);
+  if (expected && hasher.digest() != *expected) return std::string("its content does not match its digest");
+  return std::string();
+}
+
+}  // namespace
+
+ResultOrFailure<VerifyReport> verify_layer(const std::string& path, Monitor& monitor) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
+    return Failure{EISDIR, path + ": a directory, which has no checksums (give a layer file)"};
+  }
+  const layer::LayerContext context;
+  auto opened = layer::LayerFile::open(path, context);
+  if (!opened.ok()) {
+    if (opened.error().error_number != EUCLEAN) return std::move(opened).error();
+    VerifyReport report;
+    report.problems.push_back(opened.error().message);
+    return report;
+  }
+  Verification verification(**opened, monitor);
+  VARVE_RETURN_IF_ERROR(verification.run());
+  return verification.take_report();
+}
+
+}  // namespace varve::image

@@ -1,0 +1,34 @@
+#pragma once
+
+// verify_layer: reads a layer file whole and checks everything it says against its checksums: structure and sections,
+// every frame whether a file uses it or not, and the content of every file against its digest.
+// Thread rule: one thread a call. Ownership: borrows the monitor.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "imagetool/image/source/tree_source.h"
+
+namespace varve::image {
+
+struct VerifyReport {
+  std::uint64_t files = 0;   // regular files, hard links counted once
+  std::uint64_t frames = 0;
+  std::uint64_t content_bytes = 0;
+  // What is wrong, a line each: header, sections, structure or frames.
+  std::vector<std::string> problems;
+  // Names of the files whose content cannot be had, from the root ("/a/b"), each with why.
+  struct DamagedFile {
+    std::string path;
+    std::string reason;
+  };
+  std::vector<DamagedFile> damaged_files;
+  bool good() const { return problems.empty() && damaged_files.empty(); }
+};
+
+// A layer whose metadata is damaged cannot be looked into: then that is the only problem told.
+// Returns: a Failure when `path` is missing, cannot be read or is no layer file.
+ResultOrFailure<VerifyReport> verify_layer(const std::string& path, Monitor& monitor);
+
+}  // namespace varve::image

@@ -1,0 +1,105 @@
+#include "imagetool/image/layer_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <thread>
+
+#include "fs/format/hash.h"
+#include "fs/format/layer_layout.h"
+#include "imagetool/image/layer_content_reader.h"
+#include "imagetool/image/layer_content_store.h"
+#include "imagetool/image/layer_frame_compressor.h"
+#include "imagetool/image/layer_metadata.h"
+#include "imagetool/image/layer_output_file.h"
+
+namespace varve::image {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+StatusOrFailure check_options(const LayerWriter::Options& options) {
+  if (options.level < 1 || options.level > 19) {
+    return Failure{EINVAL, fmt::format("compression level {} is not one of 1 to 19", options.level)};
+  }
+  if (!std::has_single_bit(options.frame_bytes) || options.frame_bytes < (1U << format::kBlockLog2) ||
+      options.frame_bytes > format::kMaxFrameBytes) {
+    return Failure{EINVAL, fmt::format("frame size {} is not a power of two from 4096 to 1048576", options.frame_bytes)};
+  }
+  if (options.packed_frame_bytes < options.frame_bytes || options.packed_frame_bytes > format::kMaxFrameBytes) {
+    return Failure{EINVAL, fmt::format("packed frame size {} is not between {} and 1048576", options.packed_frame_bytes,
+                                       options.frame_bytes)};
+  }
+  return {};
+}
+
+class StreamingLayerWriter final : public LayerWriter {
+ public:
+  StreamingLayerWriter(std::unique_ptr<LayerOutputFile> output, const Options& options)
+      : options_(options),
+        output_(std::move(output)),
+        compressor_(*output_, {.level = options.level, .jobs = options.jobs}),
+        store_(compressor_, {.frame_bytes = options.frame_bytes, .packed_frame_bytes = options.packed_frame_bytes}) {}
+
+  ResultOrFailure<std::uint32_t> add_inode(const InodeSpec& spec) override { return metadata_.add_inode(spec); }
+
+  StatusOrFailure add_name(std::uint32_t directory, std::string_view name, std::uint32_t inode) override {
+    return metadata_.add_name(directory, name, inode);
+  }
+
+  StatusOrFailure add_whiteout(std::uint32_t directory, std::string_view name) override {
+    return metadata_.add_whiteout(directory, name);
+  }
+
+  StatusOrFailure add_content(std::uint32_t inode, ContentSource& source) override {
+    VARVE_ASSIGN(const std::uint64_t size, metadata_.size_awaiting_content(inode));
+    VARVE_ASSIGN(StoredContent content, read_content(source, size, options_.frame_bytes, store_));
+    data_bytes_ += content.data_bytes;
+    metadata_.set_content(inode, std::move(content));
+    return {};
+  }
+
+  ResultOrFailure<Summary> finish() override {
+    VARVE_RETURN_IF_ERROR(store_.finish());
+    VARVE_ASSIGN(std::vector<format::Frame> frames, compressor_.drain());
+    const std::uint64_t data_end = compressor_.data_end();
+    VARVE_RETURN_IF_ERROR(metadata_.complete({.store = store_,
+                                              .frames = std::move(frames),
+                                              .data_end = data_end,
+                                              .frame_bytes = options_.frame_bytes,
+                                              .level = options_.level}));
+    VARVE_ASSIGN(const format::LayerFooter footer, metadata_.write(*output_));
+    VARVE_RETURN_IF_ERROR(output_->publish());
+    return Summary{.files = metadata_.inode_count(),
+                   .content_bytes = metadata_.content_bytes(),
+                   .data_bytes = data_bytes_,
+                   .duplicate_bytes = store_.duplicate_bytes(),
+                   .stored_bytes = data_end - format::kDataOffset,
+                   .file_bytes = footer.file_size,
+                   .root_hash = format::to_hex(footer.root_hash),
+                   .seconds = std::chrono::duration<double>(Clock::now() - started_).count()};
+  }
+
+ private:
+  const Options options_;
+  const Clock::time_point started_ = Clock::now();
+  std::unique_ptr<LayerOutputFile> output_;
+  LayerFrameCompressor compressor_;
+  LayerContentStore store_;
+  LayerMetadata metadata_;
+  std::uint64_t data_bytes_ = 0;
+};
+
+}  // namespace
+
+ResultOrFailure<std::unique_ptr<LayerWriter>> LayerWriter::create(const Options& options) {
+  VARVE_RETURN_IF_ERROR(check_options(options));
+  VARVE_ASSIGN(std::unique_ptr<LayerOutputFile> output, LayerOutputFile::create(options.output_path));
+  Options settled = options;
+  if (settled.jobs == 0) settled.jobs = std::max(1U, std::thread::hardware_concurrency());
+  return std::unique_ptr<LayerWriter>(std::make_unique<StreamingLayerWriter>(std::move(output), settled));
+}
+
+}  // namespace varve::image
