@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the scripts: how they speak, and how they become root. Source it; it runs nothing by itself.
 
 step_number=0

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Makes a small real Debian (or Ubuntu) root file system from the mirror that this machine's apt is configured for.
 # Source it after console.sh.
 
@@ -6,12 +7,12 @@ apt_main_source() {
   local codename url suite component
   codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   [ -n "$codename" ] || return 1
+  # shellcheck disable=SC2016  # the dollars are apt's
   while read -r url suite component; do
     if [ "$suite" = "$codename" ] && [ "$component" = main ]; then
       echo "${url%/} $suite"
       return 0
     fi
-  # shellcheck disable=SC2016  # the dollars are apt's
   done < <(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages')
   return 1
 }

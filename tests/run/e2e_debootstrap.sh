@@ -84,7 +84,7 @@ chroot "$mnt" /bin/bash -c "$program" | grep ^ran- || fail "chroot: bash, dpkg o
 [ "$(tail -n 1 "$scratch/inside")" != "$(hostname)" ] || fail "the container has the host's name"
 
 step "Removing half of it, writing, renaming"
-rm -rf "$mnt/usr/share" "$mnt/var/lib/dpkg/info"
+rm -rf "${mnt:?}/usr/share" "${mnt:?}/var/lib/dpkg/info"
 find "$mnt/usr/lib" "$mnt/usr/bin" -type f | awk 'NR % 2' | xargs --delimiter='\n' rm -f
 mv "$mnt/usr/lib" "$mnt/usr/renamed-lib"
 mv "$mnt/etc" "$mnt/opt/etc"
@@ -105,7 +105,7 @@ metadata "$mnt" >"$scratch/after.metadata"
 contents "$mnt" >"$scratch/after.contents"
 expect_same "metadata after the remount" "$scratch/before.metadata" "$scratch/after.metadata"
 expect_same "contents after the remount" "$scratch/before.contents" "$scratch/after.contents"
-rm -rf "$mnt"/* 2>/dev/null || true
+rm -rf "${mnt:?}"/* 2>/dev/null || true
 [ -z "$(ls -A "$mnt")" ] || fail "something is left after rm -rf: $(ls -A "$mnt")"
 unmount
 [ "$(sha256sum <"$scratch/base.layer")" = "$sum" ] || fail "the layer file has changed"
