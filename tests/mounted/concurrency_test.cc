@@ -1,0 +1,166 @@
+// Many threads at once on one mount: first writes of one file, names that come and go, readers beside
+// writers.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/mounted/placed_tree.h"
+
+namespace varve::test {
+namespace {
+
+constexpr int kThreads = 6;
+
+// Runs body(0) to body(kThreads - 1) at once and waits for all.
+void in_parallel(const std::function<void(int)>& body) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) threads.emplace_back(body, i);
+  for (std::thread& thread : threads) thread.join();
+}
+
+class Concurrency : public EverywhereTest {};
+VARVE_EVERYWHERE(Concurrency);
+
+TEST_P(Concurrency, FirstWritesOfOneFileAllArrive) {
+  std::string content = noise(600'000, 1);
+  write_file(tree.seed("f"), content);
+  ASSERT_TRUE(tree.begin());
+  // Neighbouring ranges of 1,000 bytes: several threads change parts of the same block.
+  in_parallel([this](int thread) {
+    UniqueFd fd(::open(tree.at("f").c_str(), O_RDWR | O_CLOEXEC));
+    for (int i = thread; i < 600; i += kThreads) {
+      std::string bytes(1000, static_cast<char>('a' + thread));
+      EXPECT_EQ(::pwrite(fd.get(), bytes.data(), bytes.size(), i * 1000L), 1000) << outcome(-1);
+    }
+  });
+  for (std::size_t i = 0; i < 600; ++i) {
+    content.replace(i * 1000, 1000, 1000, static_cast<char>('a' + static_cast<int>(i) % kThreads));
+  }
+  EXPECT_TRUE(read_file(tree.at("f")) == content);
+  ASSERT_TRUE(tree.again());
+  EXPECT_TRUE(read_file(tree.at("f")) == content);
+}
+
+TEST_P(Concurrency, ReadersNeverSeeAnythingButOldOrNew) {
+  std::string old_content(256 * 1024, 'o');
+  write_file(tree.seed("f"), old_content);
+  ASSERT_TRUE(tree.begin());
+  std::atomic<bool> done = false;
+  std::thread writer([this, &done] {
+    UniqueFd fd(::open(tree.at("f").c_str(), O_RDWR | O_CLOEXEC));
+    for (long block = 0; block < 64; ++block) {
+      EXPECT_EQ(::pwrite(fd.get(), std::string(4096, 'n').data(), 4096, block * 4096), 4096);
+    }
+    done = true;
+  });
+  do {
+    std::string seen = read_file(tree.at("f"));
+    EXPECT_EQ(seen.size(), old_content.size());
+    EXPECT_EQ(seen.find_first_not_of("on"), std::string::npos);
+  } while (!done);
+  writer.join();
+  EXPECT_TRUE(read_file(tree.at("f")) == std::string(256 * 1024, 'n'));
+}
+
+TEST_P(Concurrency, ExclusiveCreationHasOneWinner) {
+  make_directories(tree.seed("d"));
+  ASSERT_TRUE(tree.begin());
+  std::atomic<int> winners = 0;
+  in_parallel([this, &winners](int) {
+    for (int i = 0; i < 100; ++i) {
+      UniqueFd fd(
+          ::open(tree.at(fmt::format("d/{}", i)).c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644));
+      if (fd.valid()) ++winners;
+    }
+  });
+  EXPECT_EQ(winners, 100);
+  EXPECT_EQ(names_in(tree.at("d")).size(), 100U);
+}
+
+TEST_P(Concurrency, NamesComeAndGoWithoutStrayErrors) {
+  for (int i = 0; i < 20; ++i) write_file(tree.seed(fmt::format("a/{}", i)), "seed");
+  make_directories(tree.seed("b"));
+  ASSERT_TRUE(tree.begin());
+  const std::set<std::string> ordinary = {"ok",     "ENOENT",  "EEXIST", "ENOTEMPTY",
+                                          "EISDIR", "ENOTDIR", "EINVAL", "EPERM"};
+  in_parallel([this, &ordinary](int thread) {
+    std::uint32_t state = static_cast<std::uint32_t>(thread) * 7919U + 1;
+    auto next = [&state](std::uint32_t bound) {
+      state = state * 1664525U + 1013904223U;
+      return (state >> 8) % bound;
+    };
+    auto name = [this, &next] { return tree.at(fmt::format("{}/{}", next(2) == 0 ? "a" : "b", next(25))); };
+    for (int i = 0; i < 300; ++i) {
+      std::string one = name();
+      std::string two = name();
+      long result = 0;
+      switch (next(7)) {
+        case 0:
+          result = ::close(::open(one.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644));
+          break;
+        case 1:
+          result = ::unlink(one.c_str());
+          break;
+        case 2:
+          result = ::rename(one.c_str(), two.c_str());
+          break;
+        case 3:
+          result = ::link(one.c_str(), two.c_str());
+          break;
+        case 4:
+          result = ::mkdir(one.c_str(), 0755);
+          break;
+        case 5:
+          result = ::rmdir(one.c_str());
+          break;
+        default:
+          result = ::truncate(one.c_str(), 10);
+          break;
+      }
+      std::string seen = outcome(result);
+      EXPECT_TRUE(ordinary.count(seen) == 1 || seen == "EBADF") << seen << " for " << one << ", " << two;
+    }
+  });
+  for (const char* directory : {"a", "b"}) {
+    for (const std::string& name : names_in(tree.at(directory))) stat_of(tree.at(directory) + ("/" + name));
+  }
+  auto before = snapshot(tree.root());
+  ASSERT_TRUE(tree.again());
+  EXPECT_EQ(before, snapshot(tree.root()));
+  EXPECT_EQ(run({"rm", "-r", tree.at("a"), tree.at("b")}).err, "");
+  EXPECT_EQ(names_in(tree.root()), std::vector<std::string>{});
+}
+
+TEST_P(Concurrency, DirectoriesRenamedUnderWalkersStayWhole) {
+  for (int i = 0; i < 10; ++i) write_file(tree.seed(fmt::format("d/sub/{}", i)), "x");
+  ASSERT_TRUE(tree.begin());
+  std::atomic<bool> done = false;
+  std::thread mover([this, &done] {
+    for (int i = 0; i < 100; ++i) {
+      EXPECT_EQ(outcome(::rename(tree.at("d").c_str(), tree.at("e").c_str())), "ok");
+      EXPECT_EQ(outcome(::rename(tree.at("e").c_str(), tree.at("d").c_str())), "ok");
+    }
+    done = true;
+  });
+  while (!done) {
+    UniqueFd directory(::open(tree.at("d/sub").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory.valid()) continue;  // it was called e just then
+    EXPECT_EQ(names_in(fmt::format("/proc/self/fd/{}", directory.get())).size(), 10U);
+  }
+  mover.join();
+  EXPECT_EQ(names_in(tree.at("d/sub")).size(), 10U);
+}
+
+}  // namespace
+}  // namespace varve::test
