@@ -17,16 +17,10 @@ Failure with_context(const std::string& what, Failure failure) {
 
 }  // namespace
 
-ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options& options, bool read_only) {
+ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options& options) {
   layer::LayerContext context;
   context.cache = std::make_shared<layer::BlockCache>(options.cache_bytes);
   std::vector<std::shared_ptr<layer::Layer>> layers;
-  if (read_only && !options.upper_path.empty()) {
-    // An upper that must not be written is just the topmost directory.
-    auto upper = layer::open_layer(options.upper_path, context);
-    if (!upper.ok()) return with_context("opening the upper", std::move(upper).error());
-    layers.push_back(std::move(upper).value());
-  }
   for (const std::string& path : options.lower_paths) {
     auto opened = layer::open_layer(path, context);
     if (!opened.ok()) return with_context("opening a layer", std::move(opened).error());
@@ -34,7 +28,7 @@ ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options
   }
   auto stack = std::make_unique<view::LowerStack>(std::move(layers));
   std::unique_ptr<upper::UpperStore> store;
-  if (!read_only && !options.upper_path.empty()) {
+  if (!options.upper_path.empty()) {
     auto opened = upper::UpperStore::open(upper::UpperStore::Options{.upper_path = options.upper_path,
                                                                      .work_path = options.work_path,
                                                                      .base_stack = stack->describe(),

@@ -10,7 +10,9 @@
 
 namespace varve::daemon {
 
+// A read-only mount over an upper opens the upper as always, because only it can tell what partly copied files hold; the
+// kernel keeps writes away.
 // Returns: a Failure that names the layer or directory, why it cannot be used, and what to do.
-ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options& options, bool read_only);
+ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options& options);
 
 }  // namespace varve::daemon

@@ -37,7 +37,7 @@ StatusOrFailure run(CommandLine line) {
   // Modes are given whole by the kernel; ours must not take bits away.
   ::umask(0);
   const bool read_only = line.options.read_only || line.options.view.upper_path.empty();
-  VARVE_ASSIGN(const std::unique_ptr<view::UnionView> view, build_view(line.options.view, read_only));
+  VARVE_ASSIGN(const std::unique_ptr<view::UnionView> view, build_view(line.options.view));
   fuse::Session::Options options{.mount_point = line.mount_point,
                                  .kernel_options = line.options.kernel_options,
                                  .read_only = read_only,

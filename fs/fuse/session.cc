@@ -6,6 +6,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "fs/base/log.h"
@@ -60,16 +61,18 @@ void log_from_libfuse(enum fuse_log_level level, const char* format, std::va_lis
 // A mount point given as /dev/fd/N is an open /dev/fuse that somebody else has mounted.
 bool is_descriptor(const std::string& mount_point) { return mount_point.starts_with("/dev/fd/"); }
 
-StatusOrFailure check_mount_point(const std::string& mount_point) {
-  if (is_descriptor(mount_point)) return {};
+// The mount point as an absolute path: it is unmounted by this name, from whatever directory the process is in then.
+ResultOrFailure<std::string> resolve_mount_point(const std::string& mount_point) {
+  if (is_descriptor(mount_point)) return mount_point;
+  const std::unique_ptr<char, decltype(&std::free)> path(::realpath(mount_point.c_str(), nullptr), &std::free);
   struct stat stat {};
-  if (::stat(mount_point.c_str(), &stat) != 0) {
+  if (path == nullptr || ::stat(path.get(), &stat) != 0) {
     return failure_from(Errno::last(), "mounting: " + mount_point);
   }
   if (!S_ISDIR(stat.st_mode)) {
     return Failure{ENOTDIR, "mounting: " + mount_point + ": not a directory (name a directory to mount on)"};
   }
-  return {};
+  return std::string(path.get());
 }
 
 std::string kernel_option_string(const Session::Options& options) {
@@ -96,7 +99,7 @@ class LibfuseSession final : public Session {
   }
 
   StatusOrFailure mount() {
-    VARVE_RETURN_IF_ERROR(check_mount_point(options_.mount_point));
+    VARVE_ASSIGN(const std::string mount_point, resolve_mount_point(options_.mount_point));
     fuse_set_log_func(log_from_libfuse);
     const std::string joined = kernel_option_string(options_);
     std::vector<const char*> words = {"varvefs", "-o", joined.c_str()};
@@ -108,7 +111,7 @@ class LibfuseSession final : public Session {
     if (session_ == nullptr) return Failure{EINVAL, "mounting: libfuse did not accept the options " + joined};
     if (fuse_set_signal_handlers(session_) != 0) return Failure{EIO, "mounting: setting signal handlers failed"};
     handlers_set_ = true;
-    if (fuse_session_mount(session_, options_.mount_point.c_str()) != 0) {
+    if (fuse_session_mount(session_, mount_point.c_str()) != 0) {
       return Failure{EIO, fmt::format("mounting: {}: the mount was refused (is /dev/fuse there and may you open it?)",
                                       options_.mount_point)};
     }
