@@ -1,0 +1,193 @@
+#include "launcher/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <optional>
+
+namespace varve::launcher {
+namespace {
+
+constexpr const char* kOverview = R"(varve runs a command in a container made from an image, layers or a directory.
+
+Usage:
+  varve run [OPTIONS] IMAGE|ROOTFS-DIR [COMMAND [ARG...]]
+  varve ps [-a] [--json]            containers
+  varve inspect CONTAINER...        all that is known of some, as JSON
+  varve rm CONTAINER...             remove stopped ones with what was written in them
+  varve --help | --version          varve COMMAND --help tells more
+
+Example:
+  varve run --rm -it debian bash
+)";
+
+constexpr const char* kRunExamples = R"(
+Exit status: the command's; 128+n when signal n killed it; 125 the launcher failed, 126 the command is not executable,
+127 it was not found; 2 wrong usage.
+
+Examples:
+  varve run --rm -it debian bash                      a shell in an image of the store
+  varve run --rm --read-only -w /tmp ./rootfs ls -l   a command in a directory
+  varve run --rm --layers app.layer:base.layer sh -c 'id; hostname'
+  tar c . | varve run -i --name build debian tar x -C /srv
+)";
+
+// Colons of a path are escaped with '\', as in -o lowerdir= of varvefs.
+std::vector<std::string> split_layers(const std::string& list) {
+  std::vector<std::string> layers(1);
+  for (std::size_t index = 0; index < list.size(); ++index) {
+    if (list[index] == '\\' && index + 1 < list.size()) {
+      layers.back() += list[++index];
+    } else if (list[index] == ':') {
+      layers.emplace_back();
+    } else {
+      layers.back() += list[index];
+    }
+  }
+  layers.erase(std::remove(layers.begin(), layers.end(), std::string()), layers.end());
+  return layers;
+}
+
+// CLI11 lets an option that may be repeated swallow words up to the next option; ours take one word each time.
+void add_repeated(CLI::App& app, const std::string& names, std::vector<std::string>& to, const std::string& help) {
+  app.add_option(names, to, help)->allow_extra_args(false)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+// CLI11 reports by exceptions; they end here. Returns: what to answer instead of going on, if anything.
+std::optional<CommandLine> parse(CLI::App& app, std::vector<std::string> arguments) {
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes a vector
+  try {
+    app.parse(arguments);
+  } catch (const CLI::CallForHelp&) {
+    return ShowText{app.help()};
+  } catch (const CLI::Error& error) {
+    return WrongUsage{std::string("reading the command line: ") + error.what() + " (see " + app.get_name() + " --help)"};
+  }
+  return std::nullopt;
+}
+
+struct RunWords {
+  std::string layers;
+  std::string shared;
+  std::string entrypoint;
+  bool no_init = false;
+  bool init = false;
+  bool remove_afterwards = false;
+};
+
+void declare_container_options(CLI::App& app, RunOptions& options, RunWords& words) {
+  app.add_option("--store", options.store, "Image store (default: $VARVE_STORE, else the user's)");
+  app.add_option("--layers", words.layers, "Layer files or directories TOP:...:BOTTOM instead of an IMAGE");
+  app.add_option("--upper", options.upper, "Directory that takes what is written (default: the container's own)");
+  app.add_option("--work", options.work, "Work directory beside --upper");
+  app.add_flag("--read-only", options.read_only, "The root file system cannot be written");
+  app.add_option("--name", options.name, "Name of the container (default: generated)");
+  app.add_option("--hostname", options.hostname, "Host name inside (default: the container's name)");
+  app.add_flag("--rm", options.remove_afterwards, "Remove the container when it ends");
+  app.add_option("--share", words.shared, "Namespaces to keep in common with the host: mnt,pid,net,ipc,uts,user,cgroup");
+  app.add_flag("--dry-run", options.dry_run, "Print what would be done, and do nothing");
+}
+
+void declare_process_options(CLI::App& app, RunOptions& options, RunWords& words) {
+  app.add_flag("-i,--interactive", options.interactive, "Pass standard input on (default: /dev/null)");
+  app.add_flag("-t,--tty", options.terminal, "Give the command a terminal of its own");
+  app.add_flag("--init", words.init, "varve's init is process 1 (default)");
+  app.add_flag("--no-init", words.no_init, "The command itself is process 1");
+  add_repeated(app, "-e,--env", options.environment, "NAME=VALUE for the command, or NAME to take the host's value");
+  add_repeated(app, "--env-file", options.environment_files, "File with a NAME=VALUE in each line");
+  app.add_option("-w,--workdir", options.working_directory, "Working directory");
+  app.add_option("-u,--user", options.user, "USER[:GROUP], names of the image or numbers");
+  app.add_option("--entrypoint", words.entrypoint, "Program, or JSON array, in place of the image's entrypoint");
+  add_repeated(app, "--cap-add", options.capabilities_added, "Capability to give besides the default ones, or ALL");
+  add_repeated(app, "--cap-drop", options.capabilities_dropped, "Capability to take away, or ALL");
+  add_repeated(app, "--security-opt", options.security_options, "no-new-privileges[=true|false] (default: true)");
+}
+
+// What CLI11 left over: IMAGE and the command, or first an option that it does not know.
+std::optional<WrongUsage> take_positionals(std::vector<std::string> rest, RunOptions& options) {
+  if (!rest.empty() && rest[0] == "--") {
+    rest.erase(rest.begin());
+  } else if (!rest.empty() && rest[0].size() > 1 && rest[0][0] == '-') {
+    return WrongUsage{"reading the command line: " + rest[0] + ": there is no such option (see varve run --help)"};
+  }
+  if (options.layers.empty()) {
+    if (rest.empty()) {
+      return WrongUsage{"reading the command line: no IMAGE or ROOTFS-DIR is given (see varve run --help)"};
+    }
+    options.image = rest[0];
+    rest.erase(rest.begin());
+  }
+  if (options.layers.empty() && options.image.empty()) {
+    return WrongUsage{"reading the command line: IMAGE is empty (see varve run --help)"};
+  }
+  options.arguments = std::move(rest);
+  return std::nullopt;
+}
+
+CommandLine parse_run(const std::vector<std::string>& arguments) {
+  RunOptions options;
+  RunWords words;
+  CLI::App app("Runs a command in a new container.", "varve run");
+  app.footer(kRunExamples);
+  app.prefix_command();  // what follows IMAGE belongs to the command
+  declare_container_options(app, options, words);
+  declare_process_options(app, options, words);
+  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+
+  options.layers = split_layers(words.layers);
+  if (app.count("--layers") > 0 && options.layers.empty()) {
+    return WrongUsage{"reading the command line: --layers: it names no layer (write TOP:...:BOTTOM)"};
+  }
+  if (words.init && words.no_init) {
+    return WrongUsage{"reading the command line: --init and --no-init exclude each other (leave one out)"};
+  }
+  options.init = !words.no_init;
+  if (app.count("--entrypoint") > 0) options.entrypoint = words.entrypoint;
+  ResultOrFailure<NamespaceSet> shared = NamespaceSet::parse(words.shared);
+  if (!shared.ok()) return WrongUsage{shared.error().message};
+  options.shared = *shared;
+  if (std::optional<WrongUsage> wrong = take_positionals(app.remaining(), options)) return *wrong;
+  return options;
+}
+
+CommandLine parse_ps(const std::vector<std::string>& arguments) {
+  ListOptions options;
+  CLI::App app("Lists containers: the running ones.", "varve ps");
+  app.add_option("--store", options.store, "Image store");
+  app.add_flag("-a,--all", options.all, "Stopped ones too");
+  app.add_flag("--json", options.json, "As JSON");
+  app.footer("\nExample:\n  varve ps -a");
+  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  return options;
+}
+
+template <class Options>
+CommandLine parse_names(const std::vector<std::string>& arguments, const char* name, const char* description) {
+  Options options;
+  CLI::App app(description, name);
+  app.add_option("--store", options.store, "Image store");
+  app.add_option("CONTAINER", options.names, "Names of containers")->required();
+  app.footer(std::string("\nExample:\n  ") + name + " build");
+  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  return options;
+}
+
+}  // namespace
+
+CommandLine parse_command_line(const std::vector<std::string>& arguments) {
+  const std::string command = arguments.empty() ? "" : arguments[0];
+  const std::vector<std::string> rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
+  if (command == "run") return parse_run(rest);
+  if (command == "ps") return parse_ps(rest);
+  if (command == "rm") {
+    return parse_names<RemoveOptions>(rest, "varve rm", "Removes stopped containers with all that was written in them.");
+  }
+  if (command == "inspect") {
+    return parse_names<InspectOptions>(rest, "varve inspect", "Tells all that is known of containers, as JSON.");
+  }
+  if (command == "--help" || command == "-h" || command == "help") return ShowText{kOverview};
+  if (command == "--version") return ShowText{std::string("varve ") + VARVE_VERSION + "\n"};
+  if (command.empty()) return WrongUsage{"reading the command line: no command is given (see varve --help)"};
+  return WrongUsage{"reading the command line: " + command + ": there is no such command (see varve --help)"};
+}
+
+}  // namespace varve::launcher

@@ -1,0 +1,38 @@
+#pragma once
+
+// command_line: from argv to what a person wants, as podman spells it where podman has it. An option that is not
+// implemented is unknown, never ignored. Thread rule: stateless.
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "fs/base/result.h"
+#include "launcher/container_commands.h"
+#include "launcher/run_options.h"
+
+namespace varve::launcher {
+
+struct InspectOptions {
+  std::string store;
+  std::vector<std::string> names;
+};
+struct RemoveOptions {
+  std::string store;
+  std::vector<std::string> names;
+};
+// --help or --version was asked for: `text` is the answer.
+struct ShowText {
+  std::string text;
+};
+// The command line is wrong: `text` says how.
+struct WrongUsage {
+  std::string text;
+};
+
+using CommandLine = std::variant<RunOptions, ListOptions, InspectOptions, RemoveOptions, ShowText, WrongUsage>;
+
+// `arguments`: without the program's name.
+CommandLine parse_command_line(const std::vector<std::string>& arguments);
+
+}  // namespace varve::launcher

@@ -1,0 +1,27 @@
+#pragma once
+
+// container_commands: `varve ps`, `rm` and `inspect`: what is told of containers, and done to them, without entering them.
+// Thread rule: stateless.
+
+#include <string>
+#include <vector>
+
+#include "fs/base/result.h"
+
+namespace varve::launcher {
+
+struct ListOptions {
+  std::string store;  // empty: image::default_store_path()
+  bool all = false;   // stopped ones too
+  bool json = false;
+};
+// Returns: the text for standard output.
+ResultOrFailure<std::string> list_containers(const ListOptions& options);
+
+// Returns: a JSON array, one object for each name. A Failure, ENOENT, for a name that there is none of.
+ResultOrFailure<std::string> inspect_containers(const std::string& store, const std::vector<std::string>& names);
+
+// Removes stopped containers with all that was written in them. Returns: a Failure for the first that runs or is none.
+StatusOrFailure remove_containers(const std::string& store, const std::vector<std::string>& names);
+
+}  // namespace varve::launcher

@@ -1,0 +1,38 @@
+#pragma once
+
+// dev_nodes: the container's /dev, its terminals, shared memory and message queues (OCI runtime-spec config-linux.md,
+// "Default Devices" and "Default Filesystems"). In a user namespace mknod(2) makes no devices, so the host's own nodes
+// are bound, each checked by its device number: a /dev/null that is something else must never serve as a mask.
+// Thread rule: one thread; acts on the mount namespace of the calling process.
+
+#include <string>
+#include <vector>
+
+#include "fs/base/result.h"
+#include "fs/base/unique_fd.h"
+
+namespace varve::launcher {
+
+struct HostNode {
+  std::string name;  // "null"
+  UniqueFd mount;    // a copy of the host's node, not yet attached
+};
+
+// Copies of the host's null, zero, full, random, urandom and tty. To be taken while the host's /dev is still in sight.
+ResultOrFailure<std::vector<HostNode>> copy_host_nodes();
+
+struct DevOptions {
+  bool own_ipc = true;         // own shared memory and message queues, else the host's
+  bool map_tty_group = true;   // group 5 (tty) exists in the user namespace, so terminals can belong to it
+};
+
+struct DevDirectory {
+  UniqueFd directory;  // the mounted /dev
+  UniqueFd terminals;  // the mounted /dev/pts
+  UniqueFd null;       // the host's null node: what files are masked with
+};
+
+// Mounts a fresh /dev below `root_fd` and fills it.
+ResultOrFailure<DevDirectory> make_dev(int root_fd, std::vector<HostNode> nodes, const DevOptions& options);
+
+}  // namespace varve::launcher

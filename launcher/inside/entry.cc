@@ -1,0 +1,183 @@
+#include "launcher/inside/entry.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <utility>
+#include <vector>
+
+#include "launcher/explain.h"
+#include "launcher/inside/dev_nodes.h"
+#include "launcher/inside/etc_files.h"
+#include "launcher/inside/hostname.h"
+#include "launcher/inside/kernel_filesystems.h"
+#include "launcher/inside/loopback.h"
+#include "launcher/inside/pid_init.h"
+#include "launcher/inside/process.h"
+#include "launcher/inside/pseudo_terminal.h"
+#include "launcher/inside/root_filesystem.h"
+#include "launcher/inside/user_lookup.h"
+#include "launcher/kernel/mount_calls.h"
+
+namespace varve::launcher {
+namespace {
+
+constexpr gid_t kTtyGroup = 5;
+
+// Descriptors of the launcher end here; 0, 1 and 2 stay, the channel moves to 3.
+ControlChannel close_all_but(ControlChannel channel) {
+  constexpr int kChannelFd = 3;
+  if (channel.fd() != kChannelFd) {
+    ::dup3(channel.fd(), kChannelFd, O_CLOEXEC);
+    channel = ControlChannel(UniqueFd(kChannelFd));
+  }
+  ::close_range(kChannelFd + 1, ~0U, 0);
+  return channel;
+}
+
+StatusOrFailure wait_for_go(const ControlChannel& channel) {
+  // The container must not outlive the launcher, whatever kills it. Between clone and here it may have died already; then
+  // the channel has ended.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  const Result<ControlMessage> message = channel.receive();
+  if (!message.ok() || message->kind != ControlMessage::Kind::kGo) {
+    return refuse("starting in the container", "", "the launcher is gone");
+  }
+  return {};
+}
+
+// The root, not yet attached. For a stack the daemon is started by the launcher while we go on; whoever touches the mount
+// before the daemon answers just waits.
+ResultOrFailure<UniqueFd> make_root(const RootPlan& root, const ControlChannel& channel) {
+  if (root.kind == RootPlan::Kind::kDirectory) return directory_as_root(root.directory);
+  VARVE_ASSIGN(FuseRoot fuse, fuse_as_root(root.read_only));
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::kFuseDevice;
+  message.fd = std::move(fuse.device);
+  const Status sent = channel.send(message);
+  if (!sent.ok()) return explain(sent.error(), "handing the FUSE device to the launcher", "");
+  // Closed here with `message`: the daemon's must be the only one, or its death would not end the mount.
+  return std::move(fuse.mount);
+}
+
+StatusOrFailure hold_root_read_only(int root_fd) {
+  // Mount points that are missing can be made only now; where that fails, mounting there says so.
+  for (const char* path : {"/proc", "/sys", "/dev"}) {
+    [[maybe_unused]] const Result<UniqueFd> made = make_directory_beneath(root_fd, path);
+  }
+  const Status status = add_mount_attributes(root_fd, MOUNT_ATTR_RDONLY, true);
+  if (!status.ok()) return explain(status.error(), "making the container's root read-only", "/");
+  return {};
+}
+
+
+StatusOrFailure hand_over_terminal(ResultOrFailure<PseudoTerminal> made, const ControlChannel& channel, UniqueFd& slave) {
+  VARVE_ASSIGN(PseudoTerminal terminal, std::move(made));
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::kTerminal;
+  message.fd = std::move(terminal.master);
+  const Status sent = channel.send(message);
+  if (!sent.ok()) return explain(sent.error(), "handing the terminal to the launcher", "");
+  slave = std::move(terminal.slave);
+  return {};
+}
+
+// Builds the tree the container sees and enters it. Sets `terminal` when the plan has one.
+StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, UniqueFd& terminal) {
+  VARVE_RETURN_IF_ERROR(make_propagation_private());
+  VARVE_ASSIGN(std::vector<HostNode> nodes, copy_host_nodes());
+  VARVE_ASSIGN(const UniqueFd root, make_root(plan.root, channel));
+  VARVE_RETURN_IF_ERROR(attach_root(root));
+  if (plan.root.read_only) VARVE_RETURN_IF_ERROR(hold_root_read_only(root.get()));
+
+  const NamespaceSet own = plan.own_namespaces;
+  const bool own_user = own.contains(Namespace::kUser);
+  VARVE_ASSIGN(const DevDirectory dev,
+               make_dev(root.get(), std::move(nodes),
+                        {.own_ipc = own.contains(Namespace::kIpc),
+                         .map_tty_group = !own_user || plan.id_map.maps_gid(kTtyGroup)}));
+  VARVE_RETURN_IF_ERROR(mount_kernel_filesystems(root.get(), dev.null.get(), own));
+  VARVE_RETURN_IF_ERROR(bind_etc_files(
+      root.get(), dev.directory.get(),
+      {.hostname = plan.hostname, .host_network = !own.contains(Namespace::kNet)}));
+  if (plan.process.terminal) {
+    VARVE_RETURN_IF_ERROR(
+        hand_over_terminal(make_terminal(dev.terminals.get(), dev.directory.get()), channel, terminal));
+  }
+  return enter_root(root);
+}
+
+StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, UniqueFd& terminal) {
+  VARVE_RETURN_IF_ERROR(wait_for_go(channel));
+  // The launcher's memory (its environment, its command line) and its binary (/proc/1/exe) are not for the container:
+  // without the dumpable flag only those who may trace a process of the host can look at them (ptrace(2), proc(5)).
+  // After the go, because the launcher writes our id maps through /proc, which the flag decides too.
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  ::setsid();
+  if (plan.own_namespaces.contains(Namespace::kUts)) VARVE_RETURN_IF_ERROR(set_hostname(plan.hostname));
+  if (plan.own_namespaces.contains(Namespace::kNet)) VARVE_RETURN_IF_ERROR(bring_loopback_up());
+  if (plan.own_namespaces.contains(Namespace::kMount)) return set_up_mounts(plan, channel, terminal);
+  if (plan.process.terminal) {
+    VARVE_RETURN_IF_ERROR(hand_over_terminal(make_host_terminal(), channel, terminal));
+  }
+  return change_root(plan.root.directory);
+}
+
+[[noreturn]] void report_and_exit(const ControlChannel& channel, const StartFailure& failure) {
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::kFailed;
+  message.exit_status = failure.exit_status;
+  message.text = failure.failure.message;
+  // When the launcher is gone there is nobody to tell.
+  [[maybe_unused]] const Status sent = channel.send(message);
+  ::_exit(failure.exit_status);
+}
+
+// Our own hold on the command's input and output would keep the other ends from seeing them closed.
+void let_go_of_standard_streams() {
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (null < 0 || ::dup2(null, fd) < 0) ::close(fd);
+  }
+  ::close_range(3, ~0U, 0);
+}
+
+[[noreturn]] void serve_as_init(pid_t command, bool owns_pid_namespace, ArgumentArea area) {
+  let_go_of_standard_streams();
+  set_process_title(area, "varve-init");
+  const int exit_status = run_init(command);
+  if (!owns_pid_namespace) kill_remaining_children();
+  ::_exit(exit_status);
+}
+
+}  // namespace
+
+void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
+  ControlChannel channel = close_all_but(std::move(inherited));
+  UniqueFd terminal;
+  const StatusOrFailure ready = set_up(plan, channel, terminal);
+  if (!ready.ok()) report_and_exit(channel, {ready.error()});
+  const ResultOrFailure<User> user = find_user(plan.process.user, read_user_files());
+  if (!user.ok()) report_and_exit(channel, {user.error()});
+
+  const bool owns_pid_namespace = plan.own_namespaces.contains(Namespace::kPid);
+  if (plan.process.init) {
+    if (!owns_pid_namespace) become_subreaper();
+    const pid_t command = ::fork();
+    if (command < 0) report_and_exit(channel, {explain(Errno::last(), "starting the command", "fork")});
+    if (command > 0) {
+      channel.close();
+      terminal.reset();
+      serve_as_init(command, owns_pid_namespace, area);
+    }
+  }
+  const StartFailure failure = become_command(
+      {.plan = plan.process, .user = *user, .setgroups_denied = plan.id_map.deny_setgroups, .terminal = std::move(terminal)});
+  report_and_exit(channel, failure);
+}
+
+}  // namespace varve::launcher

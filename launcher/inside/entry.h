@@ -1,0 +1,17 @@
+#pragma once
+
+// entry: what the first process of a container does, from the moment clone3(2) made it in its new namespaces until it has
+// become the command or its init. The order of the steps matters and is written down there.
+// Thread rule: one thread, in a process of its own.
+
+#include "launcher/kernel/control_channel.h"
+#include "launcher/plan.h"
+#include "launcher/process_title.h"
+
+namespace varve::launcher {
+
+// Never returns: the process becomes the command, or exits as its init. A failure goes to the launcher by `channel`.
+// Requires: signals are blocked (block_forwarded_signals), standard input is what the command is to read.
+[[noreturn]] void run_inside(const Plan& plan, ControlChannel channel, ArgumentArea area);
+
+}  // namespace varve::launcher

@@ -1,0 +1,108 @@
+#include "launcher/inside/kernel_filesystems.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <array>
+
+#include "launcher/explain.h"
+#include "launcher/kernel/mount_calls.h"
+
+namespace varve::launcher {
+namespace {
+
+constexpr std::array<const char*, 10> kMaskedInProc = {"acpi",       "asound",      "interrupts",  "kcore",       "keys",
+                                                       "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"};
+constexpr std::array<const char*, 2> kMaskedInSys = {"firmware", "devices/virtual/powercap"};
+constexpr std::array<const char*, 5> kReadOnlyInProc = {"bus", "fs", "irq", "sys", "sysrq-trigger"};
+
+constexpr std::uint64_t kHarmless = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+
+// Returns: the attached mount.
+ResultOrFailure<UniqueFd> mount_at(int root_fd, const char* path, Result<UniqueFd> mount) {
+  if (!mount.ok()) {
+    return explain(mount.error(), "mounting", path,
+                   mount.error().value == EPERM ? "the host's own one must be wholly visible here: nothing mounted over parts of it"
+                                                : "");
+  }
+  const Result<UniqueFd> target = make_directory_beneath(root_fd, path);
+  if (!target.ok()) {
+    return explain(target.error(), "finding the mount point in the image", path,
+                   target.error().value == EROFS ? "the image must have this directory when it is read-only" : "");
+  }
+  const Status attached = attach_mount(mount->get(), target->get());
+  if (!attached.ok()) return explain(attached.error(), "mounting", path);
+  return std::move(mount).value();
+}
+
+StatusOrFailure hide(int mount_fd, const char* path, int null_fd) {
+  const Result<UniqueFd> target = open_beneath(mount_fd, path, O_PATH | O_NOFOLLOW);
+  if (!target.ok() && (target.error().value == ENOENT || target.error().value == EACCES)) return {};
+  if (!target.ok()) return explain(target.error(), "masking a path", path);
+  struct stat about = {};
+  if (::fstat(target->get(), &about) != 0) return explain(Errno::last(), "masking a path", path);
+  const Result<UniqueFd> mask =
+      S_ISDIR(about.st_mode)
+          ? new_mount({.type = "tmpfs", .parameters = {{"source", "masked"}, {"size", "4k"}}, .attributes = kHarmless | MOUNT_ATTR_RDONLY})
+          : copy_mount_of(null_fd);
+  if (!mask.ok()) return explain(mask.error(), "masking a path", path);
+  const Status attached = attach_mount(mask->get(), target->get());
+  if (!attached.ok()) return explain(attached.error(), "masking a path", path);
+  return {};
+}
+
+StatusOrFailure hold_read_only(int mount_fd, const char* path) {
+  const Result<UniqueFd> target = open_beneath(mount_fd, path, O_PATH | O_NOFOLLOW);
+  if (!target.ok() && target.error().value == ENOENT) return {};
+  if (!target.ok()) return explain(target.error(), "making a path read-only", path);
+  const Result<UniqueFd> copy = copy_mount_of(target->get());
+  if (!copy.ok()) return explain(copy.error(), "making a path read-only", path);
+  Status status = add_mount_attributes(copy->get(), kHarmless | MOUNT_ATTR_RDONLY, false);
+  if (status.ok()) status = attach_mount(copy->get(), target->get());
+  if (!status.ok()) return explain(status.error(), "making a path read-only", path);
+  return {};
+}
+
+Result<UniqueFd> make_proc(bool own_pid) {
+  if (!own_pid) return copy_mount("/proc");
+  return new_mount({.type = "proc", .parameters = {{"source", "proc"}}, .attributes = kHarmless});
+}
+
+Result<UniqueFd> make_sys(bool own_net) {
+  // sysfs shows the devices of one network namespace: the kernel lets only the owner of it mount one.
+  if (own_net) {
+    return new_mount(
+        {.type = "sysfs", .parameters = {{"source", "sysfs"}}, .attributes = kHarmless | MOUNT_ATTR_RDONLY});
+  }
+  VARVE_ASSIGN(UniqueFd copy, copy_mount("/sys"));
+  VARVE_RETURN_IF_ERROR(add_mount_attributes(copy.get(), MOUNT_ATTR_RDONLY, true));
+  return copy;
+}
+
+// The container's own part of the cgroup tree, read-only. Only for a host whose tree is one of version 2: the trees of
+// version 1 come with the limits (issue 5), and until then /sys/fs/cgroup is the empty directory of sysfs.
+StatusOrFailure mount_cgroups(int sys_fd, NamespaceSet own) {
+  const UniqueFd host(::open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const bool is_version_2 = host.valid() && is_on_file_system(host.get(), CGROUP2_SUPER_MAGIC);
+  if (!is_version_2 || !own.contains(Namespace::kCgroup) || !own.contains(Namespace::kNet)) return {};
+  VARVE_RETURN_IF_ERROR(mount_at(
+      sys_fd, "fs/cgroup",
+      new_mount({.type = "cgroup2", .parameters = {{"source", "cgroup"}}, .attributes = kHarmless | MOUNT_ATTR_RDONLY})));
+  return {};
+}
+
+}  // namespace
+
+StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, NamespaceSet own) {
+  VARVE_ASSIGN(const UniqueFd proc, mount_at(root_fd, "/proc", make_proc(own.contains(Namespace::kPid))));
+  VARVE_ASSIGN(const UniqueFd sys, mount_at(root_fd, "/sys", make_sys(own.contains(Namespace::kNet))));
+  VARVE_RETURN_IF_ERROR(mount_cgroups(sys.get(), own));
+  for (const char* path : kReadOnlyInProc) VARVE_RETURN_IF_ERROR(hold_read_only(proc.get(), path));
+  for (const char* path : kMaskedInProc) VARVE_RETURN_IF_ERROR(hide(proc.get(), path, null_fd));
+  for (const char* path : kMaskedInSys) VARVE_RETURN_IF_ERROR(hide(sys.get(), path, null_fd));
+  return {};
+}
+
+}  // namespace varve::launcher

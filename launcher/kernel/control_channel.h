@@ -1,0 +1,51 @@
+#pragma once
+
+// ControlChannel: the line between the launcher, outside, and the first process of the container, inside: a pair of
+// SOCK_SEQPACKET sockets, messages of one kind byte, a number, a text, and at most one descriptor (SCM_RIGHTS).
+// It is closed by the exec of the container's command: the end of the conversation means that it runs.
+// Thread rule: one thread on each side. Each side owns its end.
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "fs/base/result.h"
+#include "fs/base/unique_fd.h"
+
+namespace varve::launcher {
+
+struct ControlMessage {
+  enum class Kind : std::uint8_t {
+    kEnd,         // the other side has closed its end
+    kGo,          // to inside: ids are mapped, begin
+    kFuseDevice,  // to outside: the /dev/fuse descriptor of the mounted root; start the daemon on it
+    kTerminal,    // to outside: the master side of the container's terminal
+    kFailed,      // to outside: `text` says why, `exit_status` what the launcher exits with
+  };
+  Kind kind = Kind::kEnd;
+  std::int32_t exit_status = 0;
+  std::string text;  // longer than kMaxTextBytes is cut
+  UniqueFd fd;
+
+  static constexpr std::size_t kMaxTextBytes = 4000;
+};
+
+class ControlChannel {
+ public:
+  // Both ends, close-on-exec.
+  static Result<std::pair<ControlChannel, ControlChannel>> make_pair();
+  explicit ControlChannel(UniqueFd socket) : socket_(std::move(socket)) {}
+
+  // Returns: EPIPE when the other side is gone.
+  Status send(const ControlMessage& message) const;
+  // Waits for a message; kEnd when the other side has closed. Returns: EBADMSG for bytes that are no message.
+  Result<ControlMessage> receive() const;
+
+  int fd() const { return socket_.get(); }
+  void close() { socket_.reset(); }
+
+ private:
+  UniqueFd socket_;
+};
+
+}  // namespace varve::launcher

@@ -1,0 +1,94 @@
+// varve: runs commands in containers. Command line -> plan -> execute.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "fs/base/log.h"
+#include "launcher/command_line.h"
+#include "launcher/execute.h"
+#include "launcher/inside/process.h"
+#include "launcher/plan.h"
+
+namespace varve::launcher {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kWrongUsage = 2;
+
+// Descriptors 0, 1 and 2 must be something, or what is opened first would pass for them.
+bool open_standard_streams() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd) return false;
+  }
+  return true;
+}
+
+int show(const std::string& text) {
+  const bool good = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  return good ? 0 : kFailed;
+}
+
+int show_or_fail(const ResultOrFailure<std::string>& text) {
+  if (text.ok()) return show(*text);
+  log_error("{}", text.error().message);
+  return kFailed;
+}
+
+int run_container(const RunOptions& options, ArgumentArea area) {
+  const ResultOrFailure<HostFacts> host = facts_of_this_host();
+  if (!host.ok()) {
+    log_error("{}", host.error().message);
+    return kLauncherFailed;
+  }
+  const ResultOrFailure<Plan> plan = make_plan(options, *host);
+  if (!plan.ok()) {
+    log_error("{}", plan.error().message);
+    return kLauncherFailed;
+  }
+  if (options.dry_run) return show(to_text(*plan));
+  const Outcome outcome = execute(*plan, area);
+  if (!outcome.failure.message.empty()) log_error("{}", outcome.failure.message);
+  return outcome.exit_status;
+}
+
+int remove(const RemoveOptions& options) {
+  const StatusOrFailure removed = remove_containers(options.store, options.names);
+  if (removed.ok()) return 0;
+  log_error("{}", removed.error().message);
+  return kFailed;
+}
+
+int dispatch(const CommandLine& line, ArgumentArea area) {
+  if (const auto* run = std::get_if<RunOptions>(&line)) return run_container(*run, area);
+  if (const auto* list = std::get_if<ListOptions>(&line)) return show_or_fail(list_containers(*list));
+  if (const auto* inspect = std::get_if<InspectOptions>(&line)) {
+    return show_or_fail(inspect_containers(inspect->store, inspect->names));
+  }
+  if (const auto* gone = std::get_if<RemoveOptions>(&line)) return remove(*gone);
+  if (const auto* text = std::get_if<ShowText>(&line)) return show(text->text);
+  log_error("{}", std::get<WrongUsage>(line).text);
+  return kWrongUsage;
+}
+
+}  // namespace
+}  // namespace varve::launcher
+
+int main(int argc, char** argv) {
+  using namespace varve::launcher;
+  if (!open_standard_streams()) return kLauncherFailed;
+  try {
+    const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+    return dispatch(parse_command_line(arguments), ArgumentArea::of(argc, argv));
+  } catch (const std::exception& error) {
+    // bad_alloc, in the main: nothing of ours throws.
+    std::fprintf(stderr, "varve: %s\n", error.what());
+    return kLauncherFailed;
+  }
+}

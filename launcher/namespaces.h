@@ -1,0 +1,37 @@
+#pragma once
+
+// Namespace, NamespaceSet: which namespaces a container has of its own (namespaces(7)). Plain values.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "fs/base/result.h"
+
+namespace varve::launcher {
+
+enum class Namespace : std::uint8_t { kMount, kPid, kNet, kIpc, kUts, kUser, kCgroup };
+
+class NamespaceSet {
+ public:
+  constexpr NamespaceSet() = default;
+  static constexpr NamespaceSet all() { return NamespaceSet(0x7f); }
+  // A comma-separated list of mnt, pid, net, ipc, uts, user, cgroup. Returns: a Failure that names the unknown word.
+  static ResultOrFailure<NamespaceSet> parse(std::string_view list);
+
+  bool contains(Namespace one) const { return (bits_ & bit(one)) != 0; }
+  NamespaceSet without(NamespaceSet other) const { return NamespaceSet(bits_ & ~other.bits_ & 0x7f); }
+  void add(Namespace one) { bits_ |= bit(one); }
+  // The CLONE_NEW... flags of clone3(2).
+  std::uint64_t clone_flags() const;
+  // The words that parse() reads, in their order; empty for the empty set.
+  std::string text() const;
+  friend bool operator==(NamespaceSet, NamespaceSet) = default;
+
+ private:
+  explicit constexpr NamespaceSet(unsigned bits) : bits_(bits) {}
+  static constexpr unsigned bit(Namespace one) { return 1U << static_cast<unsigned>(one); }
+  unsigned bits_ = 0;
+};
+
+}  // namespace varve::launcher

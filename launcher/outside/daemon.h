@@ -1,0 +1,54 @@
+#pragma once
+
+// Daemon: the varvefs process that serves a container's root. It runs outside all of the container's namespaces and holds
+// the only descriptor of the FUSE connection, so that it ends by itself when the container's mount namespace is gone.
+// Thread rule: one thread. Owned by the launcher's execute(); the process is not killed when a Daemon is destroyed,
+// because it still has to write out what the container wrote.
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fs/base/result.h"
+#include "fs/base/unique_fd.h"
+#include "launcher/image_root.h"
+
+namespace varve::launcher {
+
+// A path as a value of -o lowerdir=...: what would end it is escaped with a backslash.
+std::string escape_mount_path(const std::string& path);
+
+// "lowerdir=A:B[,upperdir=U,workdir=W | ,ro]"
+std::string daemon_options(const RootPlan& root);
+
+class Daemon {
+ public:
+  // Starts `program -f -o OPTIONS /dev/fd/3`. `lock_fd`, when it is one, stays open in the daemon as long as it lives.
+  static ResultOrFailure<Daemon> start(const std::string& program, const RootPlan& root, UniqueFd device, int lock_fd);
+
+  // Readable once the process has ended.
+  int process_fd() const { return process_.get(); }
+  // Readable when the daemon has said something; -1 once it has closed.
+  int output_fd() const { return output_.get(); }
+
+  // Takes in what it has said, without waiting.
+  void read_output();
+  // What it has said since the last call.
+  std::string take_output() { return std::exchange(said_, {}); }
+
+  // Waits up to `timeout_ms` for its end. Returns: its exit status (128 + n for signal n), empty when it still runs.
+  std::optional<int> wait(int timeout_ms);
+
+ private:
+  Daemon(pid_t pid, UniqueFd process, UniqueFd output)
+      : pid_(pid), process_(std::move(process)), output_(std::move(output)) {}
+  pid_t pid_;
+  UniqueFd process_;
+  UniqueFd output_;
+  std::string said_;
+  std::optional<int> exit_status_;
+};
+
+}  // namespace varve::launcher

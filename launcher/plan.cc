@@ -1,0 +1,209 @@
+#include "launcher/plan.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "imagetool/image/container_state.h"
+#include "imagetool/image/store.h"
+#include "launcher/explain.h"
+
+namespace varve::launcher {
+namespace {
+
+constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr std::size_t kMaxHostnameBytes = 64;  // __NEW_UTS_LEN of linux/utsname.h
+
+// A JSON array of words, or one word (podman-run(1) --entrypoint).
+ResultOrFailure<std::vector<std::string>> parse_entrypoint(const std::string& text) {
+  if (text.empty()) return std::vector<std::string>();
+  if (text[0] != '[') return std::vector<std::string>{text};
+  const nlohmann::json parsed = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto is_text = [](const nlohmann::json& item) { return item.is_string(); };
+  if (!parsed.is_array() || !std::all_of(parsed.begin(), parsed.end(), is_text)) {
+    return refuse("reading --entrypoint", text, "this is no JSON array of strings");
+  }
+  return parsed.get<std::vector<std::string>>();
+}
+
+// Entrypoint and command of the image give way to what was typed (OCI image-spec config.md: Cmd are default arguments
+// of Entrypoint; an entrypoint that is typed takes the image's Cmd away too).
+ResultOrFailure<std::vector<std::string>> choose_arguments(const RunOptions& options,
+                                                           const image::ImageConfig& config) {
+  std::vector<std::string> words = config.entrypoint;
+  if (options.entrypoint.has_value()) {
+    VARVE_ASSIGN(words, parse_entrypoint(*options.entrypoint));
+  }
+  if (!options.arguments.empty()) {
+    words.insert(words.end(), options.arguments.begin(), options.arguments.end());
+  } else if (!options.entrypoint.has_value()) {
+    words.insert(words.end(), config.cmd.begin(), config.cmd.end());
+  }
+  if (words.empty()) {
+    return refuse("starting a container", options.image, "no command is given and the image names none",
+                  "write it after the image: varve run IMAGE COMMAND");
+  }
+  return words;
+}
+
+ResultOrFailure<Environment> choose_environment(const RunOptions& options, const image::ImageConfig& config,
+                                                const HostFacts& host) {
+  Environment chosen;
+  chosen.set("PATH", kDefaultPath);
+  chosen.set("TERM", options.terminal ? host.variable("TERM").value_or("xterm") : "xterm");
+  chosen.set("container", "varve");
+  for (const std::string& entry : config.env) VARVE_RETURN_IF_ERROR(chosen.apply(entry, host.variable));
+  for (const std::string& file : options.environment_files) {
+    VARVE_RETURN_IF_ERROR(chosen.apply_file(file, host.variable));
+  }
+  for (const std::string& entry : options.environment) {
+    VARVE_RETURN_IF_ERROR(chosen.apply(entry, host.variable));
+  }
+  return chosen;
+}
+
+StatusOrFailure apply_security_option(const std::string& option, ProcessPlan& process) {
+  const std::size_t separator = option.find_first_of("=:");
+  const std::string key = option.substr(0, separator);
+  const std::string value = separator == std::string::npos ? "true" : option.substr(separator + 1);
+  if (key != "no-new-privileges" || (value != "true" && value != "false")) {
+    return refuse("reading --security-opt", option, "this version knows no-new-privileges[=true|false] alone");
+  }
+  process.no_new_privileges = value == "true";
+  return {};
+}
+
+ResultOrFailure<ProcessPlan> plan_process(const RunOptions& options, const image::ImageConfig& config,
+                                          const HostFacts& host) {
+  ProcessPlan process;
+  VARVE_ASSIGN(process.arguments, choose_arguments(options, config));
+  VARVE_ASSIGN(process.environment, choose_environment(options, config, host));
+  VARVE_ASSIGN(process.capabilities, choose_capabilities(options.capabilities_added, options.capabilities_dropped));
+  for (const std::string& word : options.capabilities_added) {
+    VARVE_ASSIGN(const CapabilitySet added, CapabilitySet::parse(word));
+    process.user_capabilities = process.user_capabilities.with(added);
+  }
+  process.user_capabilities = process.user_capabilities.without(process.user_capabilities.without(process.capabilities));
+  for (const std::string& option : options.security_options) {
+    VARVE_RETURN_IF_ERROR(apply_security_option(option, process));
+  }
+  const std::string& directory = options.working_directory.empty() ? config.working_dir : options.working_directory;
+  if (!directory.empty()) process.working_directory = directory;
+  if (process.working_directory[0] != '/') {
+    return refuse("choosing the working directory", process.working_directory, "it is not an absolute path");
+  }
+  process.user = options.user.empty() ? config.user : options.user;
+  process.interactive = options.interactive;
+  process.terminal = options.terminal;
+  process.init = options.init;
+  return process;
+}
+
+bool is_executable_file(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error) && ::access(path.c_str(), X_OK) == 0;
+}
+
+// Beside the launcher first, so that a build tree runs its own, then PATH.
+ResultOrFailure<std::string> find_daemon(const HostFacts& host) {
+  std::string candidate = host.program_directory + "/varvefs";
+  if (is_executable_file(candidate)) return candidate;
+  const std::string path = host.variable("PATH").value_or("");
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const std::size_t end = std::min(path.find(':', begin), path.size());
+    candidate = path.substr(begin, end - begin) + "/varvefs";
+    if (candidate[0] == '/' && candidate.size() > sizeof "/varvefs" - 1 && is_executable_file(candidate)) {
+      return candidate;
+    }
+    begin = end + 1;
+  }
+  return refuse("finding varvefs", host.program_directory, "it is neither there nor in PATH",
+                "it mounts images; install it beside varve");
+}
+
+StatusOrFailure choose_name_and_hostname(const RunOptions& options, Plan& plan) {
+  plan.id = image::new_container_id();
+  plan.name = options.name.empty() ? plan.id.substr(0, 12) : options.name;
+  if (!image::is_container_name(plan.name)) {
+    return refuse("naming the container", plan.name, "it is no name",
+                  "letters, digits, '_', '.', '-', at most 64, the first a letter or digit");
+  }
+  if (!plan.own_namespaces.contains(Namespace::kUts)) {
+    if (options.hostname.empty()) return {};
+    return refuse("choosing the host name", options.hostname, "--share uts keeps the host's");
+  }
+  plan.hostname = options.hostname.empty() ? plan.name : options.hostname;
+  if (plan.hostname.size() > kMaxHostnameBytes || plan.hostname.find_first_of(" \t\n/") != std::string::npos) {
+    return refuse("choosing the host name", plan.hostname, "it is longer than 64 bytes or holds spaces or '/'");
+  }
+  plan.process.environment.set("HOSTNAME", plan.hostname);
+  return {};
+}
+
+StatusOrFailure check_shared(const RunOptions& options, const HostFacts& host, const Plan& plan) {
+  const bool own_user = plan.own_namespaces.contains(Namespace::kUser);
+  if (!own_user && host.effective_uid != 0 && !(plan.own_namespaces == NamespaceSet())) {
+    return refuse("sharing namespaces", options.shared.text(),
+                  "an ordinary user makes no namespaces without an own user namespace", "leave user out of --share");
+  }
+  if (!plan.own_namespaces.contains(Namespace::kMount)) {
+    if (plan.root.kind == RootPlan::Kind::kStack) {
+      return refuse("sharing namespaces", "mnt", "the mount of an image would be seen on the host",
+                    "mount it with varvefs and run the mount point");
+    }
+    if (plan.root.read_only) {
+      return refuse("sharing namespaces", "mnt", "--read-only needs an own mount namespace");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+ResultOrFailure<HostFacts> facts_of_this_host() {
+  HostFacts host;
+  host.effective_uid = ::geteuid();
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return explain(Errno{error.value()}, "finding the launcher's own place", "/proc/self/exe", "is /proc mounted?");
+  host.program_directory = program.parent_path().string();
+  return host;
+}
+
+ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host) {
+  Plan plan;
+  plan.own_namespaces = NamespaceSet::all().without(options.shared);
+  plan.store_directory = options.store.empty() ? image::default_store_path() : options.store;
+  std::error_code error;
+  plan.store_directory = std::filesystem::absolute(plan.store_directory, error).string();
+  VARVE_ASSIGN(ImageRoot found, find_image_root(options, plan.store_directory));
+  plan.root = std::move(found.root);
+  plan.image_name = std::move(found.image_name);
+  plan.image_digest = std::move(found.image_digest);
+  VARVE_ASSIGN(plan.process, plan_process(options, found.config, host));
+  VARVE_RETURN_IF_ERROR(choose_name_and_hostname(options, plan));
+  VARVE_RETURN_IF_ERROR(check_shared(options, host, plan));
+  if (plan.own_namespaces.contains(Namespace::kUser)) {
+    VARVE_ASSIGN(plan.id_map, id_map_of_caller());
+  }
+  if (plan.root.own_upper) {
+    const image::ContainerStore containers(plan.store_directory);
+    plan.root.upper = containers.upper_path(plan.name);
+    plan.root.work = containers.work_path(plan.name);
+  }
+  if (plan.root.kind == RootPlan::Kind::kStack) {
+    VARVE_ASSIGN(plan.daemon_path, find_daemon(host));
+  }
+  // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store.
+  const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();
+  plan.recorded = !(anonymous && options.remove_afterwards);
+  plan.remove_afterwards = options.remove_afterwards;
+  return plan;
+}
+
+}  // namespace varve::launcher

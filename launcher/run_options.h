@@ -1,0 +1,44 @@
+#pragma once
+
+// RunOptions: what a person typed after `varve run`, before anything is looked up. A plain value.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/namespaces.h"
+
+namespace varve::launcher {
+
+struct RunOptions {
+  std::string image;                  // IMAGE or ROOTFS-DIR; empty with `layers`
+  std::vector<std::string> arguments;  // COMMAND [ARG...]
+
+  std::string store;                // empty: image::default_store_path()
+  std::vector<std::string> layers;  // --layers, top first
+  std::string upper;                // --upper, --work: both or neither
+  std::string work;
+  bool read_only = false;
+
+  std::string name;  // empty: generated
+  std::string hostname;
+  bool remove_afterwards = false;
+  NamespaceSet shared;
+
+  bool interactive = false;
+  bool terminal = false;
+  bool init = true;
+  std::vector<std::string> environment;        // -e
+  std::vector<std::string> environment_files;  // --env-file
+  std::string working_directory;
+  std::string user;
+  std::optional<std::string> entrypoint;  // "" resets the image's
+
+  std::vector<std::string> capabilities_added;
+  std::vector<std::string> capabilities_dropped;
+  std::vector<std::string> security_options;
+
+  bool dry_run = false;
+};
+
+}  // namespace varve::launcher
