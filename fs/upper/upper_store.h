@@ -97,6 +97,9 @@ struct CopyUp {
   // it, before it is published, to attributes.nlink - 1: the other lower names (UpperEntry::attributes leaves the index's
   // own link out), so that count + delta stays the union's count.
   bool indexed = false;
+  // Regular file with `base`: read wholly only when the base mark cannot be stored (its path or the object's xattrs
+  // leave no room); without it such a copy-up fails with ENOSPC. Borrowed for the call.
+  const layer::LowerFile* content = nullptr;
 };
 
 struct Rename {
@@ -164,7 +167,7 @@ class UpperStore {
   virtual Status set_opaque(ObjectRef directory) = 0;
   virtual Status set_redirect(ObjectRef directory, std::string_view lower_path) = 0;
   virtual Status add_nlink_delta(ObjectRef object, std::int64_t change) = 0;
-  // The last name of an indexed object is gone: forget it in the index.
+  // The last name of an indexed object is gone: forget it in the index. Nothing happens when it is not there.
   virtual Status drop_index(Origin origin) = 0;
   virtual Status set_origin(ObjectRef object, Origin origin) = 0;
 

@@ -1,0 +1,96 @@
+#include "fs/upper/hardlink_index.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <string_view>
+
+#include "fs/base/log.h"
+#include "fs/upper/object_path.h"
+
+namespace varve::upper {
+namespace {
+
+std::optional<Origin> origin_from(std::string_view name) {
+  const std::size_t dash = name.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  const char* const end = name.data() + name.size();
+  std::uint16_t slot = 0;
+  std::uint64_t inode_number = 0;
+  const auto first = std::from_chars(name.data(), name.data() + dash, slot);
+  const auto second = std::from_chars(name.data() + dash + 1, end, inode_number);
+  if (first.ec != std::errc() || first.ptr != name.data() + dash) return std::nullopt;
+  if (second.ec != std::errc() || second.ptr != end) return std::nullopt;
+  return Origin{LayerSlot(slot), inode_number};
+}
+
+}  // namespace
+
+std::string HardlinkIndex::name_of(const Origin& origin) {
+  return fmt::format("{}-{}", origin.slot.value(), origin.inode_number);
+}
+
+Result<std::vector<HardlinkIndex::Found>> HardlinkIndex::scan() {
+  VARVE_ASSIGN(const auto entries, read_directory({fd(), {}}));
+  std::vector<Found> found;
+  const MutexLock lock(mutex_);
+  for (const DirectoryEntry& entry : entries) {
+    const std::optional<Origin> origin = origin_from(entry.name);
+    if (!origin) {
+      log_warning("work directory: index/{} is no entry of an index; ignored", entry.name);
+      continue;
+    }
+    VARVE_ASSIGN(const struct stat status, stat_object({fd(), entry.name}));
+    const bool stale = status.st_nlink <= 1;
+    found.push_back({entry.name, stale});
+    if (stale) continue;
+    inode_numbers_.emplace(*origin, status.st_ino);
+    held_.insert(status.st_ino);
+  }
+  return found;
+}
+
+bool HardlinkIndex::holds(std::uint64_t inode_number) const {
+  const MutexLock lock(mutex_);
+  return held_.contains(inode_number);
+}
+
+Result<std::optional<UniqueFd>> HardlinkIndex::find(const Origin& origin) const {
+  using FoundFd = std::optional<UniqueFd>;
+  {
+    const MutexLock lock(mutex_);
+    if (!inode_numbers_.contains(origin)) return FoundFd{};
+  }
+  Result<UniqueFd> fd = open_object({directory_.get(), name_of(origin)}, O_PATH);
+  if (fd.ok()) return FoundFd{std::move(fd).value()};
+  if (fd.error().value == ENOENT) return FoundFd{};
+  return fd.error();
+}
+
+Status HardlinkIndex::enter(const Origin& origin, ObjectRef object, std::uint64_t inode_number) {
+  if (::linkat(object.fd, std::string(object.name).c_str(), fd(), name_of(origin).c_str(), 0) != 0) {
+    return Errno::last();
+  }
+  const MutexLock lock(mutex_);
+  inode_numbers_.insert_or_assign(origin, inode_number);
+  held_.insert(inode_number);
+  return {};
+}
+
+Status HardlinkIndex::drop(const Origin& origin) {
+  {
+    const MutexLock lock(mutex_);
+    const auto entry = inode_numbers_.find(origin);
+    if (entry == inode_numbers_.end()) return Errno{ENOENT};
+    held_.erase(entry->second);
+    inode_numbers_.erase(entry);
+  }
+  if (::unlinkat(fd(), name_of(origin).c_str(), 0) != 0) return Errno::last();
+  return {};
+}
+
+}  // namespace varve::upper

@@ -1,0 +1,81 @@
+#include "fs/upper/map_directory.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/block/fd_block_file.h"
+#include "fs/upper/block_map.h"
+#include "fs/upper/object_path.h"
+
+namespace varve::upper {
+namespace {
+
+std::string name_of(std::uint64_t map_id) { return fmt::format("{:016x}", map_id); }
+
+}  // namespace
+
+Result<std::uint64_t> MapDirectory::new_id() {
+  std::uint64_t id = 0;
+  while (id == 0) {
+    if (::getrandom(&id, sizeof id, 0) != sizeof id) return Errno::last();
+  }
+  return id;
+}
+
+Result<std::unique_ptr<block::BlockFile>> MapDirectory::open_name(const std::string& name, int flags) const {
+  const int fd = ::openat(directory_.get(), name.c_str(), flags | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0) return Errno::last();
+  return std::unique_ptr<block::BlockFile>(std::make_unique<block::FdBlockFile>(UniqueFd(fd)));
+}
+
+Result<std::unique_ptr<block::BlockFile>> MapDirectory::open(std::uint64_t map_id) const {
+  auto file = open_name(name_of(map_id), 0);
+  if (!file.ok() && file.error().value == ENOENT) return std::unique_ptr<block::BlockFile>();
+  return file;
+}
+
+Result<std::unique_ptr<block::BlockFile>> MapDirectory::make(std::uint64_t map_id, int data_fd) {
+  const MutexLock lock(mutex_);
+  VARVE_ASSIGN(auto file, open_name(name_of(map_id), O_CREAT));
+  names_unsynced_ = true;
+  // The last name of the file may have gone between its open and its first write. Whoever removes it removes the map
+  // after it, so looking after the map was made catches every order of the two.
+  struct stat status {};
+  if (::fstat(data_fd, &status) != 0) return Errno::last();
+  if (status.st_nlink == 0) VARVE_RETURN_IF_ERROR(remove(map_id));
+  return file;
+}
+
+Status MapDirectory::remove(std::uint64_t map_id) {
+  if (::unlinkat(directory_.get(), name_of(map_id).c_str(), 0) != 0 && errno != ENOENT) return Errno::last();
+  return {};
+}
+
+// Under the lock, so that a second caller does not return before the sync of the first is done.
+Status MapDirectory::sync_names() {
+  const MutexLock lock(mutex_);
+  if (!names_unsynced_) return {};
+  if (::fsync(directory_.get()) != 0) return Errno::last();
+  names_unsynced_ = false;
+  return {};
+}
+
+Status MapDirectory::promote(std::uint64_t map_id) const {
+  VARVE_ASSIGN(const auto file, open(map_id));
+  if (file == nullptr) return {};
+  return promote_live_claims(*file, boot_id_);
+}
+
+Status MapDirectory::promote_all() const {
+  VARVE_ASSIGN(const auto entries, read_directory({directory_.get(), {}}));
+  for (const DirectoryEntry& entry : entries) {
+    VARVE_ASSIGN(const auto file, open_name(entry.name, 0));
+    VARVE_RETURN_IF_ERROR(promote_live_claims(*file, boot_id_));
+  }
+  return {};
+}
+
+}  // namespace varve::upper

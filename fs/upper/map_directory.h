@@ -1,0 +1,48 @@
+#pragma once
+
+// MapDirectory: the block maps of all partly copied files, one file each in the work directory's maps, named by the
+// 16 hexadecimal digits of the map id.
+// Thread rule: every method may be called from any thread. Ownership: owns its descriptor.
+
+#include <cstdint>
+#include <memory>
+
+#include "fs/base/mutex.h"
+#include "fs/base/result.h"
+#include "fs/base/unique_fd.h"
+#include "fs/block/block_file.h"
+#include "fs/upper/block_map_layout.h"
+
+namespace varve::upper {
+
+class MapDirectory {
+ public:
+  MapDirectory(UniqueFd directory, const BootId& boot_id) : directory_(std::move(directory)), boot_id_(boot_id) {}
+
+  int fd() const { return directory_.get(); }
+  const BootId& boot_id() const { return boot_id_; }
+  // An id that no map has: 64 random bits, never 0.
+  static Result<std::uint64_t> new_id();
+
+  // Null when there is none.
+  Result<std::unique_ptr<block::BlockFile>> open(std::uint64_t map_id) const;
+  // Makes the map of the file behind `data_fd`; it has no name when that file has none any more.
+  Result<std::unique_ptr<block::BlockFile>> make(std::uint64_t map_id, int data_fd) EXCLUDES(mutex_);
+  Status remove(std::uint64_t map_id);
+  // The names of all maps made so far are on stable storage when it returns.
+  Status sync_names() EXCLUDES(mutex_);
+  // promote_live_claims of one map, or of all of them. A map that is gone is fine.
+  // Requires: the data of their files is on stable storage.
+  Status promote(std::uint64_t map_id) const;
+  Status promote_all() const;
+
+ private:
+  Result<std::unique_ptr<block::BlockFile>> open_name(const std::string& name, int flags) const;
+
+  UniqueFd directory_;
+  const BootId boot_id_;
+  Mutex mutex_;
+  bool names_unsynced_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace varve::upper

@@ -1,0 +1,202 @@
+#include "fs/upper/marks.h"
+
+#include <cstring>
+#include <optional>
+
+#include "fs/base/endian.h"
+#include "fs/base/log.h"
+#include "fs/upper/object_path.h"
+
+namespace varve::upper {
+namespace {
+
+constexpr unsigned char kMarkVersion = 1;
+
+struct OriginMark {
+  unsigned char version;
+  Le16 slot;
+  Le64 inode_number;
+};
+static_assert(sizeof(OriginMark) == 11);
+
+// Followed by the path, to the end of the value.
+struct BaseMark {
+  unsigned char version;
+  Le16 slot;
+  Le64 inode_number;
+  Le64 size_bytes;
+  Le64 map_id;
+};
+static_assert(sizeof(BaseMark) == 27);
+
+template <class Mark>
+std::string bytes_of(const Mark& mark) {
+  std::string bytes(sizeof mark, '\0');
+  std::memcpy(bytes.data(), &mark, sizeof mark);
+  return bytes;
+}
+
+// The mark at the start of `bytes`; empty when they are too few or of another version.
+template <class Mark>
+std::optional<Mark> mark_from(std::string_view bytes) {
+  Mark mark;
+  if (bytes.size() < sizeof mark) return std::nullopt;
+  std::memcpy(&mark, bytes.data(), sizeof mark);
+  if (mark.version != kMarkVersion) return std::nullopt;
+  return mark;
+}
+
+bool decode_origin(std::string_view bytes, Marks& marks) {
+  const auto mark = mark_from<OriginMark>(bytes);
+  if (!mark || bytes.size() != sizeof *mark) return false;
+  marks.origin = Origin{LayerSlot(mark->slot), mark->inode_number};
+  return true;
+}
+
+bool decode_base(std::string_view bytes, Marks& marks) {
+  const auto mark = mark_from<BaseMark>(bytes);
+  if (!mark || mark->map_id == 0) return false;
+  marks.base = Base{.slot = LayerSlot(mark->slot),
+                    .path = std::string(bytes.substr(sizeof *mark)),
+                    .inode_number = mark->inode_number,
+                    .size_bytes = mark->size_bytes};
+  marks.map_id = mark->map_id;
+  return true;
+}
+
+bool decode_nlink_delta(std::string_view bytes, Marks& marks) {
+  LeS64 delta;
+  if (bytes.size() != sizeof delta) return false;
+  std::memcpy(&delta, bytes.data(), sizeof delta);
+  marks.nlink_delta = delta;
+  return true;
+}
+
+Errno damaged(ObjectRef object, std::string_view mark) {
+  log_error("{}: the mark {} cannot be decoded", object.name.empty() ? "(open object)" : object.name, mark);
+  return Errno{EIO};
+}
+
+}  // namespace
+
+Result<MarkStore::Namespace> MarkStore::probe(ObjectRef directory) {
+  Status last = Errno{EOPNOTSUPP};
+  for (const Namespace space : {Namespace::kTrusted, Namespace::kUser}) {
+    const MarkStore store(space);
+    last = store.write_text(directory, "probe", "1");
+    if (!last.ok()) continue;
+    VARVE_RETURN_IF_ERROR(store.remove_text(directory, "probe"));
+    return space;
+  }
+  return last.error();
+}
+
+std::string MarkStore::name_of(std::string_view mark) const {
+  return std::string(space_ == Namespace::kTrusted ? "trusted.varve." : "user.varve.").append(mark);
+}
+
+// The name that kernel overlayfs gives it (fs/overlayfs/overlayfs.h), with and without its option userxattr.
+std::string MarkStore::opaque_name() const {
+  return space_ == Namespace::kTrusted ? "trusted.overlay.opaque" : "user.overlay.opaque";
+}
+
+Result<Marks> MarkStore::read(ObjectRef object) const {
+  Marks marks;
+  VARVE_ASSIGN(const std::vector<std::string> names, list_object_xattrs(object));
+  const std::string ours = name_of("");
+  const std::string opaque = opaque_name();
+  for (const std::string& name : names) {
+    if (name == opaque || name.starts_with(ours)) VARVE_RETURN_IF_ERROR(read_one(object, name, marks));
+  }
+  return marks;
+}
+
+Status MarkStore::read_one(ObjectRef object, const std::string& stored_name, Marks& marks) const {
+  const bool is_opaque = stored_name == opaque_name();
+  const std::string_view mark = is_opaque ? "opaque" : std::string_view(stored_name).substr(name_of("").size());
+  if (!is_opaque && mark != "origin" && mark != "base" && mark != "redirect" && mark != "nlink") return {};
+  const Result<std::string> stored = get_object_xattr(object, stored_name);
+  if (!stored.ok()) return stored.error();
+  const std::string& value = *stored;
+  bool good = true;
+  if (is_opaque) {
+    marks.opaque = value == "y";
+  } else if (mark == "origin") {
+    good = decode_origin(value, marks);
+  } else if (mark == "base") {
+    good = decode_base(value, marks);
+  } else if (mark == "nlink") {
+    good = decode_nlink_delta(value, marks);
+  } else {
+    marks.redirect = value;
+  }
+  if (!good) return damaged(object, mark);
+  return {};
+}
+
+Result<bool> MarkStore::is_users_device(ObjectRef object) const {
+  const Result<std::string> mark = get_object_xattr(object, name_of("device"));
+  if (mark.ok()) return true;
+  if (mark.error().value == ENODATA || mark.error().value == EOPNOTSUPP || mark.error().value == EPERM) return false;
+  return mark.error();
+}
+
+Result<std::uint64_t> MarkStore::map_id_of(ObjectRef object) const {
+  const Result<std::string> value = get_object_xattr(object, name_of("base"));
+  if (!value.ok()) {
+    if (value.error().value == ENODATA || value.error().value == EOPNOTSUPP) return std::uint64_t{0};
+    return value.error();
+  }
+  Marks marks;
+  if (!decode_base(*value, marks)) return damaged(object, "base");
+  return marks.map_id;
+}
+
+Status MarkStore::write_origin(ObjectRef object, const Origin& origin) const {
+  const OriginMark mark{kMarkVersion, Le16(origin.slot.value()), Le64(origin.inode_number)};
+  return set_object_xattr(object, name_of("origin"), bytes_of(mark));
+}
+
+Status MarkStore::write_base(ObjectRef object, const Base& base, std::uint64_t map_id) const {
+  VARVE_CHECK(map_id != 0);
+  const BaseMark mark{kMarkVersion, Le16(base.slot.value()), Le64(base.inode_number), Le64(base.size_bytes),
+                      Le64(map_id)};
+  return set_object_xattr(object, name_of("base"), bytes_of(mark) + base.path);
+}
+
+Status MarkStore::remove_base(ObjectRef object) const {
+  const Status removed = remove_object_xattr(object, name_of("base"));
+  if (!removed.ok() && removed.error().value != ENODATA) return removed;
+  return {};
+}
+
+Status MarkStore::write_opaque(ObjectRef object) const { return set_object_xattr(object, opaque_name(), "y"); }
+
+Status MarkStore::write_redirect(ObjectRef object, std::string_view lower_path) const {
+  return set_object_xattr(object, name_of("redirect"), lower_path);
+}
+
+Status MarkStore::write_nlink_delta(ObjectRef object, std::int64_t delta) const {
+  if (delta == 0) return remove_text(object, "nlink");
+  return set_object_xattr(object, name_of("nlink"), bytes_of(LeS64(delta)));
+}
+
+Status MarkStore::write_users_device(ObjectRef object) const {
+  return set_object_xattr(object, name_of("device"), "1");
+}
+
+Result<std::string> MarkStore::read_text(ObjectRef object, std::string_view name) const {
+  return get_object_xattr(object, name_of(name));
+}
+
+Status MarkStore::write_text(ObjectRef object, std::string_view name, std::string_view text) const {
+  return set_object_xattr(object, name_of(name), text);
+}
+
+Status MarkStore::remove_text(ObjectRef object, std::string_view name) const {
+  const Status removed = remove_object_xattr(object, name_of(name));
+  if (!removed.ok() && removed.error().value != ENODATA) return removed;
+  return {};
+}
+
+}  // namespace varve::upper

@@ -1,0 +1,134 @@
+#pragma once
+
+// Store: the UpperStore over two real directories. Its methods lie in one file per concern: store_open, store_look,
+// store_create, store_copy_up, store_move, store_attributes. For the source files of fs/upper only.
+
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "fs/base/mutex.h"
+#include "fs/upper/cow_host.h"
+#include "fs/upper/hardlink_index.h"
+#include "fs/upper/map_directory.h"
+#include "fs/upper/marks.h"
+#include "fs/upper/stage.h"
+#include "fs/upper/upper_store.h"
+#include "fs/upper/work_directory.h"
+
+namespace varve::upper {
+
+class Store final : public UpperStore, public CowHost {
+ public:
+  explicit Store(WorkDirectory work);
+
+  // Clears the stage, loads the index, and takes over the claims that a killed mount of this boot left.
+  Status recover();
+
+  // --- UpperStore ---
+  int root_fd() const override { return work_.upper.get(); }
+  Result<UpperEntry> look_up(ObjectRef object) const override;
+  Result<Attributes> attributes(ObjectRef object) const override;
+  Result<std::vector<ListedEntry>> list(ObjectRef directory) const override;
+  Result<UniqueFd> open_path(ObjectRef object) const override;
+  Result<UniqueFd> open_directory(ObjectRef object) const override;
+  Result<std::string> read_link(ObjectRef object) const override;
+  Result<std::optional<UniqueFd>> find_indexed(Origin origin) const override;
+  Result<UpperEntry> create(ObjectRef where, const NewObject& object, bool over_whiteout) override;
+  Result<UpperEntry> copy_up(ObjectRef where, const CopyUp& source) override;
+  Status link(ObjectRef existing, ObjectRef where, bool over_whiteout) override;
+  Status whiteout(ObjectRef where) override;
+  Status remove(ObjectRef file, bool leave_whiteout) override;
+  Status remove_directory(ObjectRef directory, bool leave_whiteout) override;
+  Status rename(const Rename& request) override;
+  Status set_opaque(ObjectRef directory) override;
+  Status set_redirect(ObjectRef directory, std::string_view lower_path) override;
+  Status add_nlink_delta(ObjectRef object, std::int64_t change) override;
+  Status drop_index(Origin origin) override;
+  Status set_origin(ObjectRef object, Origin origin) override;
+  Status change_mode(ObjectRef object, std::uint32_t permissions) override;
+  Status change_owner(ObjectRef object, std::int64_t uid, std::int64_t gid) override;
+  Status change_times(ObjectRef object, const struct timespec (&times)[2]) override;
+  Result<std::vector<std::string>> xattr_names(ObjectRef object) const override;
+  Result<std::string> xattr(ObjectRef object, std::string_view name) const override;
+  Status set_xattr(ObjectRef object, std::string_view name, std::string_view value, int flags) override;
+  Status remove_xattr(ObjectRef object, std::string_view name) override;
+  Result<struct statvfs> statistics() const override;
+  Status sync() override EXCLUDES(open_mutex_);
+  Status close() override EXCLUDES(open_mutex_);
+  CowHost& cow_host() override { return *this; }
+
+  // --- CowHost ---
+  const BootId& boot_id() const override { return work_.boot_id; }
+  bool is_volatile() const override { return work_.state.volatile_upper; }
+  Result<std::unique_ptr<block::BlockFile>> open_map(std::uint64_t map_id, int data_fd) override;
+  Result<std::unique_ptr<block::BlockFile>> make_map(std::uint64_t map_id, int data_fd) override;
+  Status sync_map_names() override { return maps_.sync_names(); }
+  Status delete_map(std::uint64_t map_id) override { return maps_.remove(map_id); }
+  Status drop_base_mark(int data_fd) override { return marks().remove_base({data_fd, {}}); }
+  void cow_file_opened(CowFile& file, std::uint64_t map_id) override EXCLUDES(open_mutex_);
+  void cow_file_closed(CowFile& file, std::uint64_t map_id, bool live_claims) override EXCLUDES(open_mutex_);
+
+ private:
+  const MarkStore& marks() const { return work_.marks; }
+
+  // --- store_look.cc ---
+  Attributes attributes_of(const struct stat& status) const;
+
+  // --- store_create.cc ---
+  struct Birth;  // what a new object becomes in its parent
+  Result<Birth> plan_birth(ObjectRef where, const NewObject& object) const;
+  bool can_create_in_place(const Birth& birth, const NewObject& object) const;
+  Status create_in_place(ObjectRef where, const Birth& birth, const NewObject& object);
+  Status create_staged(ObjectRef where, const Birth& birth, const NewObject& object, bool over_whiteout);
+  // Returns: EEXIST unless `where` holds a whiteout.
+  Status require_whiteout(ObjectRef where) const;
+
+  // --- store_copy_up.cc ---
+  enum class DataMode : std::uint8_t { kShare, kCopy };
+  Status copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode);
+  Status build_copy(ObjectRef draft, const CopyUp& source, DataMode mode);
+  Status copy_xattrs(ObjectRef draft, const CopyUp& source) const;
+  Status mark_copy(ObjectRef draft, const CopyUp& source, DataMode mode);
+  Status publish_copy(Draft& draft, ObjectRef where, const CopyUp& source);
+  // Names in the work directory count from now on: the upper cannot do without it.
+  Status note_needs_work() EXCLUDES(needs_mutex_);
+
+  // --- store_move.cc ---
+  // The map that goes with the object once this name of it is gone; 0: none.
+  Result<std::uint64_t> map_of_last_name(ObjectRef name) const;
+  Status replace_by_whiteout(ObjectRef where, bool is_directory);
+  Status move_away(ObjectRef directory);
+  Status require_only_whiteouts(ObjectRef directory) const;
+  // Makes a directory of whiteouts one that is empty and opaque, which shows the same.
+  Status empty_directory(ObjectRef directory);
+  Status rename_over(const Rename& request);
+
+  // --- store_open.cc ---
+  Status sync_open_files() EXCLUDES(open_mutex_);
+  Status promote_closed_files() EXCLUDES(open_mutex_);
+
+  WorkDirectory work_;
+  Stage stage_;
+  MapDirectory maps_;
+  HardlinkIndex index_;
+
+  Mutex needs_mutex_;
+  bool needs_work_noted_ GUARDED_BY(needs_mutex_) = false;
+
+  // Before any cow file's own lock.
+  Mutex open_mutex_;
+  std::unordered_map<CowFile*, std::uint64_t> open_files_ GUARDED_BY(open_mutex_);  // to the map id; 0: complete
+  // Maps of files that were closed with claims which are not durable yet.
+  std::unordered_set<std::uint64_t> live_maps_ GUARDED_BY(open_mutex_);
+};
+
+// Makes an object by `where` with exactly `mode`, as far as the umask allows it.
+struct NodeKind {
+  std::uint32_t mode = 0;  // with type
+  std::uint64_t rdev = 0;
+  std::string symlink_target;
+};
+Status make_node(ObjectRef where, const NodeKind& kind);
+
+}  // namespace varve::upper

@@ -1,0 +1,86 @@
+// Marks, attributes and xattrs of objects of the upper.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/upper/object_path.h"
+#include "fs/upper/store.h"
+#include "fs/upper/xattr_escape.h"
+
+namespace varve::upper {
+
+// --- marks ---
+
+Status Store::set_opaque(ObjectRef directory) { return marks().write_opaque(directory); }
+
+Status Store::set_redirect(ObjectRef directory, std::string_view lower_path) {
+  return marks().write_redirect(directory, lower_path);
+}
+
+Status Store::add_nlink_delta(ObjectRef object, std::int64_t change) {
+  VARVE_ASSIGN(const Marks now, marks().read(object));
+  return marks().write_nlink_delta(object, now.nlink_delta + change);
+}
+
+Status Store::drop_index(Origin origin) {
+  const std::string name = HardlinkIndex::name_of(origin);
+  const Result<std::uint64_t> map_id = map_of_last_name({index_.fd(), name});
+  const Status dropped = index_.drop(origin);
+  if (!dropped.ok()) return dropped.error().value == ENOENT ? Status() : dropped;
+  if (map_id.ok() && *map_id != 0) return maps_.remove(*map_id);
+  return {};
+}
+
+Status Store::set_origin(ObjectRef object, Origin origin) { return marks().write_origin(object, origin); }
+
+// --- attributes ---
+
+Status Store::change_mode(ObjectRef object, std::uint32_t permissions) {
+  // chmod(2) of a name would follow a symbolic link; through an O_PATH descriptor it cannot (EOPNOTSUPP for a link).
+  VARVE_ASSIGN(const UniqueFd fd, open_object(object, O_PATH));
+  if (::chmod(ObjectPath({fd.get(), {}}).c_str(), static_cast<mode_t>(permissions & 07777)) != 0) return Errno::last();
+  return {};
+}
+
+// The kernel clears set-id bits and capabilities of what is no directory, for root too (chown_common of fs/open.c).
+Status Store::change_owner(ObjectRef object, std::int64_t uid, std::int64_t gid) {
+  if (::fchownat(object.fd, std::string(object.name).c_str(), static_cast<uid_t>(uid), static_cast<gid_t>(gid),
+                 AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) {
+    return Errno::last();
+  }
+  return {};
+}
+
+Status Store::change_times(ObjectRef object, const struct timespec (&times)[2]) {
+  const ObjectPath path(object);
+  if (::utimensat(AT_FDCWD, path.c_str(), times, path.must_follow() ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
+    return Errno::last();
+  }
+  return {};
+}
+
+// --- xattrs ---
+
+Result<std::vector<std::string>> Store::xattr_names(ObjectRef object) const {
+  VARVE_ASSIGN(const std::vector<std::string> stored, list_object_xattrs(object));
+  std::vector<std::string> names;
+  for (const std::string& name : stored) {
+    if (std::optional<std::string> shown = shown_xattr_name(name)) names.push_back(std::move(*shown));
+  }
+  return names;
+}
+
+Result<std::string> Store::xattr(ObjectRef object, std::string_view name) const {
+  return get_object_xattr(object, stored_xattr_name(name));
+}
+
+Status Store::set_xattr(ObjectRef object, std::string_view name, std::string_view value, int flags) {
+  return set_object_xattr(object, stored_xattr_name(name), value, flags);
+}
+
+Status Store::remove_xattr(ObjectRef object, std::string_view name) {
+  return remove_object_xattr(object, stored_xattr_name(name));
+}
+
+}  // namespace varve::upper
