@@ -31,8 +31,10 @@ Failure with_path(const std::string& path, const Failure& failure) {
   return Failure{failure.error_number, (path.empty() ? "/" : path) + ": " + failure.message};
 }
 
-// Inodes and names in canonical order. Returns: the writer's number for each node of the tree; 0 for nodes without a name.
-ResultOrFailure<std::vector<std::uint32_t>> add_metadata(const Tree& tree, LayerWriter& writer, Monitor& monitor) {
+// Inodes and names in canonical order. Returns: the writer's number for each node of the tree; 0 for nodes
+// without a name.
+ResultOrFailure<std::vector<std::uint32_t>> add_metadata(const Tree& tree, LayerWriter& writer,
+                                                         Monitor& monitor) {
   std::vector<std::uint32_t> inodes(tree.node_count(), 0);
   const StatusOrFailure walked = tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
     if (monitor.cancelled()) return cancelled_failure();
@@ -54,7 +56,8 @@ ResultOrFailure<std::vector<std::uint32_t>> add_metadata(const Tree& tree, Layer
 
 }  // namespace
 
-ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const BuildOptions& options, Monitor& monitor) {
+ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const BuildOptions& options,
+                                                  Monitor& monitor) {
   VARVE_ASSIGN(const std::unique_ptr<LayerWriter> writer, LayerWriter::create(options.writer));
   monitor.begin("scanning", 0);
   VARVE_ASSIGN(Tree tree, source.scan());
@@ -63,10 +66,11 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
   VARVE_ASSIGN(const std::vector<std::uint32_t> inodes, add_metadata(tree, *writer, monitor));
 
   monitor.begin("packing", content_bytes_of(tree));
-  VARVE_RETURN_IF_ERROR(source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {
-    if (monitor.cancelled()) return cancelled_failure();
-    return writer->add_content(inodes[node], content);
-  }));
+  VARVE_RETURN_IF_ERROR(
+      source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {
+        if (monitor.cancelled()) return cancelled_failure();
+        return writer->add_content(inodes[node], content);
+      }));
   if (monitor.cancelled()) return cancelled_failure();
   auto summary = writer->finish();
   monitor.end();

@@ -1,8 +1,8 @@
 #pragma once
 
-// build_layer: a TreeSource becomes a layer file. The order in which objects and contents are handed to the writer
-// depends on the source alone, so equal input and options give equal bytes.
-// Thread rule: one thread calls; the writer has its own for compression.
+// build_layer: a TreeSource becomes a layer file. The order in which objects and contents are handed to the
+// writer depends on the source alone, so equal input and options give equal bytes. Thread rule: one thread
+// calls; the writer has its own for compression.
 
 #include <cstdint>
 #include <optional>
@@ -20,11 +20,13 @@ struct Owner {
 struct BuildOptions {
   LayerWriter::Options writer;
   std::optional<Owner> owner;  // of every object, in place of what the source says
-  // Times later than this many seconds since 1970 become this (https://reproducible-builds.org/specs/source-date-epoch).
+  // Times later than this many seconds since 1970 become this
+  // (https://reproducible-builds.org/specs/source-date-epoch).
   std::optional<std::int64_t> latest_mtime_seconds;
 };
 
 // Returns: the failure of source or writer; then there is no output file.
-ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const BuildOptions& options, Monitor& monitor);
+ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const BuildOptions& options,
+                                                  Monitor& monitor);
 
 }  // namespace varve::image

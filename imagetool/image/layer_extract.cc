@@ -19,10 +19,11 @@ namespace varve::image {
 namespace {
 
 constexpr std::size_t kPieceBytes = 1 << 20;
-constexpr unsigned kMaxDepth = 2000;  // each level holds a descriptor and some stack; a hostile layer has millions
+constexpr unsigned kMaxDepth =
+    2000;  // each level holds a descriptor and some stack; a hostile layer has millions
 
-// One extraction. Every object is made by name in a directory that was opened without following links; attributes of a
-// directory are set once everything is in it.
+// One extraction. Every object is made by name in a directory that was opened without following links;
+// attributes of a directory are set once everything is in it.
 class DirectoryExtraction {
  public:
   DirectoryExtraction(const layer::Layer& layer, const std::string& target, int root, Monitor& monitor)
@@ -44,7 +45,8 @@ class DirectoryExtraction {
   StatusOrFailure make_whiteout(const Place& place);
   ResultOrFailure<bool> make_special(const InodeSpec& spec, const Place& place);
   StatusOrFailure write_content(LowerId id, std::uint64_t size_bytes, const Place& place);
-  StatusOrFailure copy_range(const layer::LowerFile& from, layer::Range range, const UniqueFd& to, const Place& place);
+  StatusOrFailure copy_range(const layer::LowerFile& from, layer::Range range, const UniqueFd& to,
+                             const Place& place);
   StatusOrFailure set_attributes(const InodeSpec& spec, const Place& place);
   void set_marks(const InodeSpec& spec, const Place& place);
 
@@ -81,7 +83,8 @@ StatusOrFailure DirectoryExtraction::extract_directory(LowerId id, int fd, const
   return {};
 }
 
-StatusOrFailure DirectoryExtraction::extract_entry(const NamedEntry& named, int directory, const std::string& path) {
+StatusOrFailure DirectoryExtraction::extract_entry(const NamedEntry& named, int directory,
+                                                   const std::string& path) {
   const Place place{directory, named.name, join_path(path, named.name)};
   ++summary_.objects;
   if (named.entry.kind == layer::Entry::Kind::kWhiteout) return make_whiteout(place);
@@ -133,10 +136,10 @@ StatusOrFailure DirectoryExtraction::extract_object(LowerId id, const Place& pla
 }
 
 ResultOrFailure<bool> DirectoryExtraction::make_special(const InodeSpec& spec, const Place& place) {
-  const int result =
-      spec.attributes.is_symlink()
-          ? ::symlinkat(spec.symlink_target.c_str(), place.directory, place.name.c_str())
-          : ::mknodat(place.directory, place.name.c_str(), (spec.attributes.mode & S_IFMT) | 0600, spec.attributes.rdev);
+  const int result = spec.attributes.is_symlink()
+                         ? ::symlinkat(spec.symlink_target.c_str(), place.directory, place.name.c_str())
+                         : ::mknodat(place.directory, place.name.c_str(),
+                                     (spec.attributes.mode & S_IFMT) | 0600, spec.attributes.rdev);
   if (result == 0) return true;
   if (errno != EPERM) return failure_from(Errno::last(), shown(place.path));
   lose(place, "cannot make the device", Errno::last());
@@ -144,7 +147,8 @@ ResultOrFailure<bool> DirectoryExtraction::make_special(const InodeSpec& spec, c
 }
 
 StatusOrFailure DirectoryExtraction::write_content(LowerId id, std::uint64_t size_bytes, const Place& place) {
-  const UniqueFd to(::openat(place.directory, place.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const UniqueFd to(::openat(place.directory, place.name.c_str(),
+                             O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!to.valid()) return failure_from(Errno::last(), shown(place.path));
   const std::string where = layer_.name() + ": /" + place.path;
   const Result<std::unique_ptr<layer::LowerFile>> from = layer_.open_file(id);
@@ -156,13 +160,14 @@ StatusOrFailure DirectoryExtraction::write_content(LowerId id, std::uint64_t siz
     VARVE_RETURN_IF_ERROR(copy_range(**from, **range, to, place));
     offset = (*range)->offset_bytes + (*range)->size_bytes;
   }
-  if (::ftruncate(to.get(), static_cast<off_t>(size_bytes)) != 0) return failure_from(Errno::last(), shown(place.path));
+  if (::ftruncate(to.get(), static_cast<off_t>(size_bytes)) != 0)
+    return failure_from(Errno::last(), shown(place.path));
   summary_.content_bytes += size_bytes;
   return {};
 }
 
-StatusOrFailure DirectoryExtraction::copy_range(const layer::LowerFile& from, layer::Range range, const UniqueFd& to,
-                                                const Place& place) {
+StatusOrFailure DirectoryExtraction::copy_range(const layer::LowerFile& from, layer::Range range,
+                                                const UniqueFd& to, const Place& place) {
   std::uint64_t offset = range.offset_bytes;
   const std::uint64_t end = range.offset_bytes + range.size_bytes;
   while (offset < end) {
@@ -172,7 +177,8 @@ StatusOrFailure DirectoryExtraction::copy_range(const layer::LowerFile& from, la
     if (!got.ok()) return failure_from(got.error(), layer_.name() + ": /" + place.path);
     if (*got == 0) break;
     for (std::size_t put = 0; put < *got;) {
-      const ssize_t wrote = ::pwrite(to.get(), buffer_.data() + put, *got - put, static_cast<off_t>(offset + put));
+      const ssize_t wrote =
+          ::pwrite(to.get(), buffer_.data() + put, *got - put, static_cast<off_t>(offset + put));
       if (wrote < 0 && errno == EINTR) continue;
       if (wrote < 0) return failure_from(Errno::last(), shown(place.path));
       put += static_cast<std::size_t>(wrote);
@@ -194,13 +200,15 @@ StatusOrFailure DirectoryExtraction::set_attributes(const InodeSpec& spec, const
       lose(place, "cannot set its owner", Errno::last());
     } else if (!warned_of_owners_) {
       warned_of_owners_ = true;
-      monitor_.warn(target_ + ": owners are not set: only root may (everything belongs to the user who extracts)");
+      monitor_.warn(target_ +
+                    ": owners are not set: only root may (everything belongs to the user who extracts)");
     }
   }
   // No AT_EMPTY_PATH in fchmodat(2) before Linux 6.6; the name is ours, just made, and no link.
   if (!attributes.is_symlink()) {
     const mode_t mode = attributes.mode & 07777;
-    const int done = place.name.empty() ? ::fchmod(place.directory, mode) : ::fchmodat(place.directory, name, mode, 0);
+    const int done =
+        place.name.empty() ? ::fchmod(place.directory, mode) : ::fchmodat(place.directory, name, mode, 0);
     if (done != 0) return failure_from(Errno::last(), shown(place.path));
   }
   for (const auto& xattr : spec.xattrs) {
@@ -208,7 +216,7 @@ StatusOrFailure DirectoryExtraction::set_attributes(const InodeSpec& spec, const
     if (!written.ok()) lose(place, "cannot set the extended attribute " + xattr.first, written.error());
   }
   set_marks(spec, place);
-  const struct timespec when {attributes.mtime.seconds, static_cast<long>(attributes.mtime.nanoseconds)};
+  const struct timespec when { attributes.mtime.seconds, static_cast<long>(attributes.mtime.nanoseconds) };
   const struct timespec times[2] = {when, when};
   const int done = place.name.empty() ? ::futimens(place.directory, times)
                                       : ::utimensat(place.directory, name, times, AT_SYMLINK_NOFOLLOW);
@@ -235,7 +243,8 @@ ResultOrFailure<ExtractSummary> extract_to_directory(const layer::Layer& layer, 
   if (!root.valid()) return failure_from(Errno::last(), directory);
   const Result<std::vector<std::string>> present = list_names(root.get());
   if (!present.ok()) return failure_from(present.error(), directory);
-  if (!present->empty()) return Failure{ENOTEMPTY, directory + ": is not empty (extract into a new directory)"};
+  if (!present->empty())
+    return Failure{ENOTEMPTY, directory + ": is not empty (extract into a new directory)"};
   DirectoryExtraction extraction(layer, directory, root.get(), monitor);
   VARVE_RETURN_IF_ERROR(extraction.run());
   return extraction.summary();

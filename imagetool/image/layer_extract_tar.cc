@@ -96,7 +96,8 @@ StatusOrFailure TarExtraction::visit(const LayerVisit& at) {
   }
   if (name.starts_with(layer::kWhiteoutPrefix)) {
     ++summary_.losses;
-    monitor_.warn(layer_.name() + ": /" + at.path + ": a file of this name would be taken for a whiteout in an archive, left out");
+    monitor_.warn(layer_.name() + ": /" + at.path +
+                  ": a file of this name would be taken for a whiteout in an archive, left out");
     return {};
   }
   VARVE_RETURN_IF_ERROR(write_object(at.entry.id, at.path));
@@ -105,8 +106,8 @@ StatusOrFailure TarExtraction::visit(const LayerVisit& at) {
   if (!mark.ok()) return failure_from(mark.error(), layer_.name() + ": /" + at.path);
   if (mark->redirect) {
     ++summary_.losses;
-    monitor_.warn(layer_.name() + ": /" + at.path + ": an archive cannot say that it continues " + *mark->redirect +
-                  " of the layers below");
+    monitor_.warn(layer_.name() + ": /" + at.path + ": an archive cannot say that it continues " +
+                  *mark->redirect + " of the layers below");
   }
   if (mark->opaque) return write_mark(join_path(at.path, layer::kOpaqueName));
   return {};
@@ -156,11 +157,13 @@ StatusOrFailure TarExtraction::write_object(LowerId id, const std::string& path)
     }
   }
   const std::string member = path.empty() ? "./" : attributes.is_directory() ? path + "/" : path;
-  if (attributes.is_regular() && attributes.size_bytes > 0) return write_content(id, attributes.size_bytes, member);
+  if (attributes.is_regular() && attributes.size_bytes > 0)
+    return write_content(id, attributes.size_bytes, member);
   return write_header(member);
 }
 
-// The sparse map goes into the header, so it is found first. The writer is handed holes as zeros and leaves them out.
+// The sparse map goes into the header, so it is found first. The writer is handed holes as zeros and leaves
+// them out.
 StatusOrFailure TarExtraction::write_content(LowerId id, std::uint64_t size_bytes, const std::string& path) {
   const std::string where = layer_.name() + ": /" + path;
   const Result<std::unique_ptr<layer::LowerFile>> from = layer_.open_file(id);
@@ -189,7 +192,8 @@ StatusOrFailure TarExtraction::write_content(LowerId id, std::uint64_t size_byte
     const std::uint64_t end = std::min(range.offset_bytes + range.size_bytes, size_bytes);
     while (offset < end) {
       if (monitor_.cancelled()) return cancelled_failure();
-      const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), end - offset));
+      const std::size_t want =
+          static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), end - offset));
       const Result<std::size_t> got = (*from)->read(offset, std::span(buffer_).first(want));
       if (!got.ok()) return failure_from(got.error(), where);
       if (*got == 0) return Failure{EIO, where + ": ends before its size"};

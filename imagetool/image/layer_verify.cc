@@ -106,7 +106,8 @@ ResultOrFailure<std::string> Verification::check_content(LowerId id, std::uint64
     const std::uint64_t end = range->has_value() ? data + (*range)->size_bytes : size_bytes;
     while (offset < end) {
       if (monitor_.cancelled()) return cancelled_failure();
-      const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), end - offset));
+      const std::size_t want =
+          static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), end - offset));
       const Result<std::size_t> got = (*file)->read(offset, std::span(buffer_).first(want));
       if (!got.ok()) return "from byte " + std::to_string(offset) + " on: " + why(got.error());
       if (*got == 0) return std::string("ends before its size");

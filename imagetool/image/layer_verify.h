@@ -1,7 +1,7 @@
 #pragma once
 
-// verify_layer: reads a layer file whole and checks everything it says against its checksums: structure and sections,
-// every frame whether a file uses it or not, and the content of every file against its digest.
+// verify_layer: reads a layer file whole and checks everything it says against its checksums: structure and
+// sections, every frame whether a file uses it or not, and the content of every file against its digest.
 // Thread rule: one thread a call. Ownership: borrows the monitor.
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace varve::image {
 
 struct VerifyReport {
-  std::uint64_t files = 0;   // regular files, hard links counted once
+  std::uint64_t files = 0;  // regular files, hard links counted once
   std::uint64_t frames = 0;
   std::uint64_t content_bytes = 0;
   // What is wrong, a line each: header, sections, structure or frames.

@@ -41,10 +41,11 @@ ResultOrFailure<InodeSpec> read_object(const layer::Layer& layer, LowerId id, co
 ResultOrFailure<std::vector<NamedEntry>> sorted_entries(const layer::Layer& layer, LowerId directory,
                                                         const std::string& path) {
   std::vector<NamedEntry> entries;
-  const Status listed = layer.for_each_entry(directory, [&](std::string_view name, const layer::Entry& entry) {
-    entries.push_back({std::string(name), entry});
-    return true;
-  });
+  const Status listed =
+      layer.for_each_entry(directory, [&](std::string_view name, const layer::Entry& entry) {
+        entries.push_back({std::string(name), entry});
+        return true;
+      });
   if (!listed.ok()) return at(layer, path, listed.error());
   std::sort(entries.begin(), entries.end(),
             [](const NamedEntry& a, const NamedEntry& b) { return a.name < b.name; });
@@ -98,7 +99,8 @@ ResultOrFailure<LowerId> find_in_layer(const layer::Layer& layer, std::string_vi
     const Result<layer::Entry> entry = layer.look_up(id, *name);
     if (!entry.ok()) return at(layer, std::string(path), entry.error());
     if (entry->kind == layer::Entry::Kind::kWhiteout) {
-      return Failure{ENOENT, layer.name() + ": \"" + std::string(path) + "\" is deleted by this layer (a whiteout)"};
+      return Failure{ENOENT,
+                     layer.name() + ": \"" + std::string(path) + "\" is deleted by this layer (a whiteout)"};
     }
     if (entry->kind != layer::Entry::Kind::kObject) return missing;
     id = entry->id;

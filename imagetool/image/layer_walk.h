@@ -26,13 +26,15 @@ ResultOrFailure<std::vector<NamedEntry>> sorted_entries(const layer::Layer& laye
                                                         const std::string& path);
 
 struct LayerVisit {
-  const std::string& path;  // from the root, without a leading '/'; empty for the root
+  const std::string& path;    // from the root, without a leading '/'; empty for the root
   const layer::Entry& entry;  // a whiteout or an object
-  std::size_t depth;        // 0: the root
-  bool last;                // of its directory
+  std::size_t depth;          // 0: the root
+  bool last;                  // of its directory
 };
-// Each name once, the root first, a directory before what is in it. `visit` returns false to pass over a directory.
-StatusOrFailure walk_layer(const layer::Layer& layer, const std::function<ResultOrFailure<bool>(const LayerVisit&)>& visit);
+// Each name once, the root first, a directory before what is in it. `visit` returns false to pass over a
+// directory.
+StatusOrFailure walk_layer(const layer::Layer& layer,
+                           const std::function<ResultOrFailure<bool>(const LayerVisit&)>& visit);
 
 // The object at `path` ("/a/b", "a/b", "" or "/" for the root), following no symbolic link.
 // Returns: ENOENT with a message that names the path.

@@ -1,0 +1,209 @@
+#include "imagetool/commands.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+
+#include "fs/layer/open_layer.h"
+#include "imagetool/image/source/directory_source.h"
+#include "imagetool/image/source/tar_source.h"
+
+namespace varve::imagetool {
+namespace {
+
+template <class Integer>
+bool parse_whole(std::string_view text, Integer& to) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), to);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+ResultOrFailure<image::Owner> parse_owner(const std::string& text) {
+  image::Owner owner;
+  const std::size_t colon = text.find(':');
+  if (colon == std::string::npos || !parse_whole(std::string_view(text).substr(0, colon), owner.uid) ||
+      !parse_whole(std::string_view(text).substr(colon + 1), owner.gid)) {
+    return Failure{EINVAL, "--owner " + text + ": not two numbers (write UID:GID, as in 0:0)"};
+  }
+  return owner;
+}
+
+}  // namespace
+
+ResultOrFailure<image::Store> Context::open_store() const {
+  return image::Store::open(store_directory.empty() ? image::default_store_path() : store_directory);
+}
+
+void run_command(Context& context, std::string_view doing, const std::function<StatusOrFailure()>& work) {
+  const StatusOrFailure done = work();
+  if (!done.ok()) {
+    std::fputs(fmt::format("imagetool: {}: {}\n", doing, done.error().message).c_str(), stderr);
+    context.exit_status = 1;
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    std::fputs("imagetool: writing to standard output failed\n", stderr);
+    context.exit_status = 1;
+  }
+}
+
+void print_warning(std::string_view text) {
+  std::fputs(fmt::format("imagetool: warning: {}\n", text).c_str(), stderr);
+}
+
+ResultOrFailure<std::shared_ptr<layer::Layer>> open_for_reading(const std::string& path) {
+  return layer::open_layer(path, layer::LayerContext{});
+}
+
+std::string human_bytes(std::uint64_t bytes) {
+  constexpr std::array<const char*, 6> kUnits = {"kB", "MB", "GB", "TB", "PB", "EB"};
+  if (bytes < 1000) return fmt::format("{} B", bytes);
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (value /= 1000; value >= 999.5 && unit + 1 < kUnits.size(); value /= 1000) ++unit;
+  return fmt::format("{:.{}f} {}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, kUnits[unit]);
+}
+
+std::string printable(std::string_view name) {
+  std::string shown;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f || c == '\\') {
+      shown += fmt::format("\\{:03o}", byte);
+    } else {
+      shown.push_back(c);
+    }
+  }
+  return shown;
+}
+
+std::string mode_text(std::uint32_t mode) {
+  std::string text = "?rwxrwxrwx";
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      text[0] = '-';
+      break;
+    case S_IFDIR:
+      text[0] = 'd';
+      break;
+    case S_IFLNK:
+      text[0] = 'l';
+      break;
+    case S_IFCHR:
+      text[0] = 'c';
+      break;
+    case S_IFBLK:
+      text[0] = 'b';
+      break;
+    case S_IFIFO:
+      text[0] = 'p';
+      break;
+    case S_IFSOCK:
+      text[0] = 's';
+      break;
+    default:
+      break;
+  }
+  for (unsigned bit = 0; bit < 9; ++bit) {
+    if ((mode & (0400U >> bit)) == 0) text[bit + 1] = '-';
+  }
+  const auto special = [&](std::uint32_t bit, std::size_t at, char letter) {
+    if ((mode & bit) == 0) return;
+    text[at] = text[at] == 'x' ? letter : static_cast<char>(letter - 'a' + 'A');
+  };
+  special(S_ISUID, 3, 's');
+  special(S_ISGID, 6, 's');
+  special(S_ISVTX, 9, 't');
+  return text;
+}
+
+void print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+void add_build_flags(CLI::App& command, BuildFlags& flags) {
+  command.add_option("--level", flags.level, "zstd level, 1 to 19")
+      ->check(CLI::Range(1, 19))
+      ->capture_default_str();
+  command.add_option("--block-size", flags.block_size, "Bytes compressed together, 4K to 1M, a power of two")
+      ->transform(CLI::AsSizeValue(false))
+      ->capture_default_str();
+  command.add_option("--jobs,-j", flags.jobs, "Threads that compress (default: one for each processor)")
+      ->check(CLI::Range(1, 1024));
+  command.add_option("--exclude", flags.excludes, "Leave out what matches the pattern; may be repeated")
+      ->type_name("GLOB")
+      ->allow_extra_args(false);
+  command.add_option("--owner", flags.owner, "Give everything to this owner and group")->type_name("UID:GID");
+  command
+      .add_option("--source-date-epoch", flags.source_date_epoch,
+                  "Make later times this one, in seconds since 1970 (default: $SOURCE_DATE_EPOCH)")
+      ->type_name("SECONDS");
+  command.add_flag("--literal", flags.literal,
+                   "Take whiteouts and marks of union file systems in a directory as ordinary files");
+}
+
+ResultOrFailure<image::BuildOptions> build_options(const BuildFlags& flags, const std::string& output_path) {
+  image::BuildOptions options;
+  if (flags.block_size < 4096 || flags.block_size > (1U << 20) ||
+      (flags.block_size & (flags.block_size - 1)) != 0) {
+    return Failure{EINVAL, "--block-size: not a power of two from 4K to 1M"};
+  }
+  options.writer.output_path = output_path;
+  options.writer.level = flags.level;
+  options.writer.frame_bytes = static_cast<std::uint32_t>(flags.block_size);
+  options.writer.packed_frame_bytes = std::max(options.writer.frame_bytes, options.writer.packed_frame_bytes);
+  options.writer.jobs = flags.jobs;
+  if (!flags.owner.empty()) {
+    VARVE_ASSIGN(options.owner, parse_owner(flags.owner));
+  }
+  const char* environment = std::getenv("SOURCE_DATE_EPOCH");
+  const std::string epoch = !flags.source_date_epoch.empty() ? flags.source_date_epoch
+                            : environment                    ? environment
+                                                             : "";
+  if (!epoch.empty()) {
+    std::int64_t seconds = 0;
+    if (!parse_whole(epoch, seconds))
+      return Failure{EINVAL, "source date epoch \"" + epoch + "\": not a whole number"};
+    options.latest_mtime_seconds = seconds;
+  }
+  return options;
+}
+
+ResultOrFailure<std::unique_ptr<image::TreeSource>> open_source(const std::string& source,
+                                                                const BuildFlags& flags,
+                                                                const std::string& spool_directory,
+                                                                image::Monitor& monitor) {
+  struct stat status {};
+  if (source != "-" && ::stat(source.c_str(), &status) != 0) return failure_from(Errno::last(), source);
+  const image::PathFilter filter(flags.excludes);
+  if (source != "-" && S_ISDIR(status.st_mode)) {
+    VARVE_ASSIGN(std::unique_ptr<image::TreeSource> opened,
+                 image::DirectorySource::open(source, {.filter = filter, .literal = flags.literal}, monitor));
+    return opened;
+  }
+  VARVE_ASSIGN(
+      std::unique_ptr<image::TreeSource> opened,
+      image::TarSource::open(source, {.filter = filter, .spool_directory = spool_directory}, monitor));
+  return opened;
+}
+
+std::string creation_time(const image::BuildOptions& options) {
+  return image::rfc3339(options.latest_mtime_seconds ? *options.latest_mtime_seconds : ::time(nullptr));
+}
+
+ResultOrFailure<image::Descriptor> build_blob(image::Store& store, image::TreeSource& source,
+                                              const BuildFlags& flags, image::Monitor& monitor) {
+  VARVE_ASSIGN(const std::string scratch, store.scratch_directory());
+  const std::string path = scratch + "/layer-" + std::to_string(::getpid());
+  VARVE_ASSIGN(const image::BuildOptions options, build_options(flags, path));
+  VARVE_ASSIGN(const image::LayerWriter::Summary summary, image::build_layer(source, options, monitor));
+  auto descriptor = store.adopt_file(image::kLayerMediaType, path);
+  if (!descriptor.ok()) ::unlink(path.c_str());
+  return descriptor;
+}
+
+}  // namespace varve::imagetool

@@ -1,0 +1,169 @@
+#include "imagetool/image/source/directory_source.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <tuple>
+
+#include "fs/layer/hidden_names.h"
+#include "fs/layer/open_beneath.h"
+#include "imagetool/image/object_at.h"
+#include "imagetool/image/source/sparse_content.h"
+#include "imagetool/image/source/union_marks.h"
+
+namespace varve::image {
+namespace {
+
+constexpr unsigned kMaxDepth = 2000;
+
+}  // namespace
+
+struct DirectorySource::Directory {
+  int fd = -1;
+  TreeIndex node = kTreeRoot;
+  std::string path;        // from the root, without a leading '/'
+  std::string lower_path;  // what layers below call it, "/a/b"
+  unsigned depth = 0;
+};
+
+ResultOrFailure<std::unique_ptr<DirectorySource>> DirectorySource::open(const std::string& path,
+                                                                        Options options, Monitor& monitor) {
+  UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) return failure_from(Errno::last(), path);
+  return std::unique_ptr<DirectorySource>(
+      new DirectorySource(path, std::move(root), std::move(options), monitor));
+}
+
+std::string DirectorySource::shown(std::string_view path) const {
+  return join_path(path_, path);
+}
+
+// `name` empty: the directory `in` itself.
+ResultOrFailure<InodeSpec> DirectorySource::read_spec(const Directory& in, const std::string& name,
+                                                      const Attributes& attributes) {
+  const std::string path = name.empty() ? in.path : join_path(in.path, name);
+  InodeSpec spec;
+  spec.attributes = attributes;
+  Result<XattrList> xattrs = read_xattrs(in.fd, name);
+  if (!xattrs.ok()) return failure_from(xattrs.error(), shown(path) + ": extended attributes");
+  spec.xattrs = std::move(xattrs).value();
+  if (attributes.is_symlink()) {
+    Result<std::string> target = read_link_at(in.fd, name);
+    if (!target.ok()) return failure_from(target.error(), shown(path));
+    spec.symlink_target = std::move(target).value();
+  }
+  if (!options_.literal && !is_xattr_whiteout(spec)) {
+    const StatusOrFailure marks = take_union_marks(spec, in.lower_path);
+    if (!marks.ok()) return Failure{marks.error().error_number, shown(path) + ": " + marks.error().message};
+  }
+  return spec;
+}
+
+StatusOrFailure DirectorySource::scan_name(Tree& tree, const Directory& in, const std::string& name) {
+  const std::string path = join_path(in.path, name);
+  if (options_.filter.excludes(path)) return {};
+  const AufsName aufs = options_.literal ? AufsName::kOrdinary : classify_aufs_name(name);
+  if (aufs == AufsName::kBroken) return Failure{EINVAL, shown(path) + ": a whiteout of nothing"};
+  if (aufs == AufsName::kLeftover) {
+    monitor_.warn(shown(path) + ": bookkeeping of AUFS, left out");
+    return {};
+  }
+  if (aufs == AufsName::kOpaque) {
+    tree.node(in.node).spec.opaque = true;
+    return {};
+  }
+  if (aufs == AufsName::kWhiteout) {
+    put_whiteout(tree, in.node, std::string_view(name).substr(layer::kWhiteoutPrefix.size()));
+    return {};
+  }
+
+  struct stat status {};
+  if (::fstatat(in.fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    return failure_from(Errno::last(), shown(path));
+  }
+  const Attributes attributes = attributes_from_stat(status);
+  if (!options_.literal && is_overlay_whiteout(attributes)) {
+    tree.set_whiteout(in.node, name);
+    return {};
+  }
+  const std::pair<std::uint64_t, std::uint64_t> identity(status.st_dev, status.st_ino);
+  const bool linked = attributes.nlink > 1 && !attributes.is_directory();
+  if (linked) {
+    if (const auto known = hard_links_.find(identity); known != hard_links_.end()) {
+      put_object(tree, in.node, name, known->second);
+      return {};
+    }
+  }
+  VARVE_ASSIGN(InodeSpec spec, read_spec(in, name, attributes));
+  if (!options_.literal && is_xattr_whiteout(spec)) {
+    tree.set_whiteout(in.node, name);
+    return {};
+  }
+  const TreeIndex node = tree.add(std::move(spec));
+  put_object(tree, in.node, name, node);
+  if (linked) hard_links_.emplace(identity, node);
+  if (!attributes.is_directory()) return {};
+
+  const Result<UniqueFd> opened = layer::open_beneath(in.fd, name, O_RDONLY | O_DIRECTORY);
+  if (!opened.ok()) return failure_from(opened.error(), shown(path));
+  const std::string lower =
+      tree.node(node).spec.redirect.value_or((in.lower_path == "/" ? "" : in.lower_path) + "/" + name);
+  return scan_directory(tree, Directory{opened->get(), node, path, lower, in.depth + 1});
+}
+
+// One descriptor and some stack a level.
+StatusOrFailure DirectorySource::scan_directory(Tree& tree, const Directory& directory) {
+  if (monitor_.cancelled()) return cancelled_failure();
+  if (directory.depth > kMaxDepth)
+    return Failure{ELOOP, shown(directory.path) + ": more than 2000 directories deep"};
+  const Result<std::vector<std::string>> names = list_names(directory.fd);
+  if (!names.ok()) return failure_from(names.error(), shown(directory.path));
+  for (const std::string& name : *names) VARVE_RETURN_IF_ERROR(scan_name(tree, directory, name));
+  return {};
+}
+
+ResultOrFailure<Tree> DirectorySource::scan() {
+  struct stat status {};
+  if (::fstat(root_.get(), &status) != 0) return failure_from(Errno::last(), path_);
+  const Directory root{root_.get(), kTreeRoot, "", "/", 0};
+  VARVE_ASSIGN(InodeSpec spec, read_spec(root, "", attributes_from_stat(status)));
+  Tree tree(std::move(spec));
+  VARVE_RETURN_IF_ERROR(scan_directory(tree, root));
+  return tree;
+}
+
+StatusOrFailure DirectorySource::take_content(const Tree& tree, const ContentFile& file,
+                                              const ContentConsumer& take) {
+  const Attributes& attributes = tree.node(file.node).spec.attributes;
+  // O_NOATIME keeps the source as it was. O_NONBLOCK: should it be a fifo by now.
+  const Result<UniqueFd> opened =
+      layer::open_beneath(root_.get(), file.path, O_RDONLY | O_NOATIME | O_NONBLOCK);
+  if (!opened.ok()) return failure_from(opened.error(), shown(file.path));
+  struct stat status {};
+  if (::fstat(opened->get(), &status) != 0) return failure_from(Errno::last(), shown(file.path));
+  if (!S_ISREG(status.st_mode)) {
+    return Failure{EIO, shown(file.path) + ": changed its type while the directory was read (try again)"};
+  }
+  const auto stamp = [](const struct stat& of) {
+    return std::tuple(of.st_size, of.st_mtim.tv_sec, of.st_mtim.tv_nsec, of.st_ctim.tv_sec,
+                      of.st_ctim.tv_nsec);
+  };
+  const auto before = stamp(status);
+  SparseContent content(opened->get(), attributes.size_bytes, shown(file.path), monitor_);
+  VARVE_RETURN_IF_ERROR(take(file.node, content));
+  if (::fstat(opened->get(), &status) != 0) return failure_from(Errno::last(), shown(file.path));
+  if (stamp(status) != before || static_cast<std::uint64_t>(status.st_size) != attributes.size_bytes) {
+    monitor_.warn(shown(file.path) + ": changed while it was read; the layer holds parts of both states");
+  }
+  return {};
+}
+
+StatusOrFailure DirectorySource::for_each_content(const Tree& tree, const ContentConsumer& take) {
+  for (const ContentFile& file : files_in_layer_order(tree)) {
+    VARVE_RETURN_IF_ERROR(take_content(tree, file, take));
+  }
+  return {};
+}
+
+}  // namespace varve::image

@@ -1,0 +1,52 @@
+#pragma once
+
+// DirectorySource: a directory of the machine as a TreeSource, or, since its marks are understood, the upper
+// or diff directory of overlayfs, fuse-overlayfs or AUFS. The directory should be at rest: a path that
+// vanishes or changes its type between the passes is an error that names it; a file that changes while it is
+// read is named in a warning. Thread rule: one thread. Ownership: owns its descriptors; borrows the monitor.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "fs/base/unique_fd.h"
+#include "imagetool/image/source/tree_source.h"
+
+namespace varve::image {
+
+class DirectorySource : public TreeSource {
+ public:
+  struct Options {
+    PathFilter filter;
+    // Take whiteouts, opaque marks and bookkeeping xattrs of union file systems as what they are in this
+    // directory: devices, files and xattrs like any other.
+    bool literal = false;
+  };
+  // Returns: a Failure "PATH: why".
+  static ResultOrFailure<std::unique_ptr<DirectorySource>> open(const std::string& path, Options options,
+                                                                Monitor& monitor);
+  ResultOrFailure<Tree> scan() override;
+  StatusOrFailure for_each_content(const Tree& tree, const ContentConsumer& take) override;
+
+ private:
+  struct Directory;  // one on the way from the root to what is being read
+
+  DirectorySource(std::string path, UniqueFd root, Options options, Monitor& monitor)
+      : path_(std::move(path)), root_(std::move(root)), options_(std::move(options)), monitor_(monitor) {}
+  std::string shown(std::string_view path) const;
+  ResultOrFailure<InodeSpec> read_spec(const Directory& in, const std::string& name,
+                                       const Attributes& attributes);
+  StatusOrFailure scan_name(Tree& tree, const Directory& in, const std::string& name);
+  StatusOrFailure scan_directory(Tree& tree, const Directory& directory);
+  StatusOrFailure take_content(const Tree& tree, const ContentFile& file, const ContentConsumer& take);
+
+  std::string path_;
+  UniqueFd root_;
+  Options options_;
+  Monitor& monitor_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, TreeIndex> hard_links_;  // (device, inode)
+};
+
+}  // namespace varve::image

@@ -1,0 +1,64 @@
+#include "imagetool/image/source/sparse_content.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace varve::image {
+namespace {
+
+constexpr std::uint64_t kPieceBytes = 1 << 20;
+
+}  // namespace
+
+SparseContent::SparseContent(int fd, std::uint64_t size_bytes, std::string path, Monitor& monitor)
+    : fd_(fd),
+      size_bytes_(size_bytes),
+      path_(std::move(path)),
+      monitor_(monitor),
+      buffer_(std::min(size_bytes, kPieceBytes)) {}
+
+// Moves offset_ to the next data; to the end of the file when there is none.
+StatusOrFailure SparseContent::find_data() {
+  const off_t start = ::lseek(fd_, static_cast<off_t>(offset_), SEEK_DATA);
+  if (start < 0 && errno == ENXIO) {
+    offset_ = data_end_ = size_bytes_;
+    return {};
+  }
+  const off_t end = start < 0 ? start : ::lseek(fd_, start, SEEK_HOLE);
+  if (end < 0) {
+    if (errno != EINVAL && errno != ENOTSUP) return failure_from(Errno::last(), path_);
+    data_end_ = size_bytes_;  // a file system that knows no holes
+    return {};
+  }
+  offset_ = std::min(static_cast<std::uint64_t>(start), size_bytes_);
+  data_end_ = std::min(static_cast<std::uint64_t>(end), size_bytes_);
+  return {};
+}
+
+ResultOrFailure<std::optional<Chunk>> SparseContent::next() {
+  if (monitor_.cancelled()) return cancelled_failure();
+  if (offset_ >= data_end_ && offset_ < size_bytes_) {
+    const std::uint64_t before = offset_;
+    VARVE_RETURN_IF_ERROR(find_data());
+    monitor_.advance(offset_ - before);
+  }
+  if (offset_ >= size_bytes_) return std::optional<Chunk>{};
+  const std::size_t want =
+      static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), data_end_ - offset_));
+  std::size_t have = 0;
+  while (have < want) {
+    const ssize_t got = ::pread(fd_, buffer_.data() + have, want - have, static_cast<off_t>(offset_ + have));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return failure_from(Errno::last(), path_);
+    if (got == 0)
+      return Failure{EIO, path_ + ": became shorter while it was read (try again when nobody writes to it)"};
+    have += static_cast<std::size_t>(got);
+  }
+  const Chunk chunk{offset_, std::span(buffer_).first(want)};
+  offset_ += want;
+  monitor_.advance(want);
+  return std::optional<Chunk>{chunk};
+}
+
+}  // namespace varve::image

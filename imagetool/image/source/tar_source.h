@@ -1,0 +1,45 @@
+#pragma once
+
+// TarSource: a tar archive as a TreeSource: ustar, pax, GNU, with GNU and pax sparse files, plain or
+// compressed (gzip, bzip2, xz, lzma, zstd, lz4, compress), a file or a stream. Of several members with one
+// path the last holds, as when the archive is extracted (a directory over a directory gives new attributes
+// only). Whiteouts of OCI layers and AUFS, and those of overlayfs, become whiteouts.
+//
+// The archive is not trusted: a path with "..", a member beneath something that is no directory and a hard
+// link to what is not in the archive are refused by name; absolute paths lose their '/' with one warning. It
+// is read twice. A stream is kept, as it came, in a file without a name in `spool_directory` meanwhile.
+// Thread rule: one thread. Ownership: owns its descriptors; borrows the monitor.
+
+#include <memory>
+#include <string>
+
+#include "imagetool/image/source/tree_source.h"
+
+namespace varve::image {
+
+class TarInput;
+
+class TarSource : public TreeSource {
+ public:
+  struct Options {
+    PathFilter filter;
+    std::string spool_directory = "/tmp";
+  };
+  // `path` "-" is standard input. Returns: a Failure "PATH: why".
+  static ResultOrFailure<std::unique_ptr<TarSource>> open(const std::string& path, Options options,
+                                                          Monitor& monitor);
+  ~TarSource() override;
+
+  ResultOrFailure<Tree> scan() override;
+  StatusOrFailure for_each_content(const Tree& tree, const ContentConsumer& take) override;
+
+ private:
+  class Scan;
+  TarSource(std::unique_ptr<TarInput> input, Options options, Monitor& monitor);
+
+  std::unique_ptr<TarInput> input_;
+  Options options_;
+  Monitor& monitor_;
+};
+
+}  // namespace varve::image

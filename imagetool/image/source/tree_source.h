@@ -1,0 +1,75 @@
+#pragma once
+
+// TreeSource: what a layer is built from: a directory (directory_source.h), a tar stream (tar_source.h), the
+// upper of a mount (upper_source.h). It is read in two passes: first all metadata, then all contents, so that
+// names, attributes and the choice among duplicates are settled before the first byte is compressed. Thread
+// rule: one thread calls a source.
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "imagetool/image/source/tree.h"
+
+namespace varve::image {
+
+// How long work tells what it does, and is told to stop.
+// Thread rule: called from the thread that does the work.
+class Monitor {
+ public:
+  virtual ~Monitor() = default;
+  // From now on `total_bytes` of content are to be done; 0 when unknown.
+  virtual void begin(std::string_view, std::uint64_t) {}
+  virtual void advance(std::uint64_t) {}  // bytes
+  virtual void end() {}
+  // Something is not as the user may think, but the work goes on.
+  virtual void warn(const std::string&) {}
+  // True once the user asked to stop: work returns cancelled_failure() soon.
+  virtual bool cancelled() const { return false; }
+};
+inline Failure cancelled_failure() {
+  return Failure{ECANCELED, "interrupted"};
+}
+
+// Patterns of paths to leave out, as fnmatch(3): one with a '/' is compared with the whole path from the root
+// ("var/cache/*" as well as "/var/cache/*"; '*' does not match '/'), one without with the last component.
+// What is beneath an excluded directory is excluded.
+class PathFilter {
+ public:
+  PathFilter() = default;
+  explicit PathFilter(std::vector<std::string> patterns);
+  // `path` without a leading '/'. Says nothing of the directories above it.
+  bool excludes(std::string_view path) const;
+
+ private:
+  std::vector<std::string> whole_path_;
+  std::vector<std::string> last_component_;
+};
+
+class TreeSource {
+ public:
+  virtual ~TreeSource() = default;
+
+  // Everything but contents. Call once.
+  // Returns: a Failure that names the path that could not be read or makes no sense.
+  virtual ResultOrFailure<Tree> scan() = 0;
+
+  // Called with a regular file of the tree and its content.
+  using ContentConsumer = std::function<StatusOrFailure(TreeIndex, ContentSource&)>;
+  // Calls `take` once for each regular file with a size above 0 that a walk of `tree` reaches, in the order
+  // that suits a layer. Requires: `tree` came from scan(); its attributes may have been changed, its names
+  // not.
+  virtual StatusOrFailure for_each_content(const Tree& tree, const ContentConsumer& take) = 0;
+};
+
+// Regular files with content in the order in which a reader finds them well: those of `large_bytes` and more
+// by path, then small ones by extension, last component and path, so that like lies beside like in shared
+// frames.
+struct ContentFile {
+  std::string path;
+  TreeIndex node = 0;
+};
+std::vector<ContentFile> files_in_layer_order(const Tree& tree, std::uint64_t large_bytes = 65536);
+
+}  // namespace varve::image

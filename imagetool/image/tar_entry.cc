@@ -1,0 +1,144 @@
+#include "imagetool/image/tar_entry.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <array>
+
+#include "imagetool/image/posix_acl.h"
+
+namespace varve::image {
+namespace {
+
+struct AclTag {
+  int libarchive;
+  std::uint16_t ours;
+};
+constexpr std::array<AclTag, 6> kAclTags = {{{ARCHIVE_ENTRY_ACL_USER_OBJ, AclEntry::kUserObject},
+                                             {ARCHIVE_ENTRY_ACL_USER, AclEntry::kUser},
+                                             {ARCHIVE_ENTRY_ACL_GROUP_OBJ, AclEntry::kGroupObject},
+                                             {ARCHIVE_ENTRY_ACL_GROUP, AclEntry::kGroup},
+                                             {ARCHIVE_ENTRY_ACL_MASK, AclEntry::kMask},
+                                             {ARCHIVE_ENTRY_ACL_OTHER, AclEntry::kOther}}};
+
+struct AclKind {
+  int libarchive;
+  std::string_view xattr;
+};
+constexpr std::array<AclKind, 2> kAclKinds = {
+    {{ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAccessAclXattr}, {ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, kDefaultAclXattr}}};
+
+bool has_xattr(const InodeSpec& spec, std::string_view name) {
+  return std::any_of(spec.xattrs.begin(), spec.xattrs.end(),
+                     [&](const auto& xattr) { return xattr.first == name; });
+}
+
+void read_acl(archive_entry* entry, const AclKind& kind, InodeSpec& spec, std::vector<std::string>& losses) {
+  if (has_xattr(spec, kind.xattr)) return;  // the same in the kernel's own form
+  if (archive_entry_acl_reset(entry, kind.libarchive) <= 0) return;
+  std::vector<AclEntry> entries;
+  int type = 0;
+  int permissions = 0;
+  int tag = 0;
+  int id = 0;
+  const char* name = nullptr;
+  while (archive_entry_acl_next(entry, kind.libarchive, &type, &permissions, &tag, &id, &name) ==
+         ARCHIVE_OK) {
+    const auto known =
+        std::find_if(kAclTags.begin(), kAclTags.end(), [&](const AclTag& t) { return t.libarchive == tag; });
+    if (known == kAclTags.end()) continue;
+    const bool needs_id = known->ours == AclEntry::kUser || known->ours == AclEntry::kGroup;
+    if (needs_id && id < 0) {
+      losses.push_back(std::string("the access right of \"") + (name ? name : "") +
+                       "\", which has no number, is not kept");
+      continue;
+    }
+    entries.push_back({known->ours, static_cast<std::uint16_t>(permissions & 7),
+                       needs_id ? static_cast<std::uint32_t>(id) : AclEntry::kNoId});
+  }
+  if (!entries.empty()) spec.xattrs.emplace_back(kind.xattr, encode_acl(std::move(entries)));
+}
+
+void read_xattrs_of(archive_entry* entry, InodeSpec& spec) {
+  archive_entry_xattr_reset(entry);
+  const char* name = nullptr;
+  const void* value = nullptr;
+  std::size_t size = 0;
+  while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
+    // libarchive writes each xattr as two records, and reads both.
+    if (name == nullptr || has_xattr(spec, name)) continue;
+    spec.xattrs.emplace_back(name, std::string(static_cast<const char*>(value), size));
+  }
+}
+
+void write_acl(const AclKind& kind, const std::vector<AclEntry>& acl, archive_entry* entry) {
+  for (const AclEntry& one : acl) {
+    const auto known =
+        std::find_if(kAclTags.begin(), kAclTags.end(), [&](const AclTag& t) { return t.ours == one.tag; });
+    if (known == kAclTags.end()) continue;
+    const bool has_id = one.tag == AclEntry::kUser || one.tag == AclEntry::kGroup;
+    archive_entry_acl_add_entry(entry, kind.libarchive, one.permissions, known->libarchive,
+                                has_id ? static_cast<int>(one.id) : -1, "");
+  }
+}
+
+}  // namespace
+
+Utf8Locale::Utf8Locale()
+    : own_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)), before_(own_ ? ::uselocale(own_) : nullptr) {}
+
+Utf8Locale::~Utf8Locale() {
+  if (!own_) return;
+  ::uselocale(before_);
+  ::freelocale(own_);
+}
+
+InodeSpec spec_from_entry(archive_entry* entry, std::vector<std::string>& losses) {
+  InodeSpec spec;
+  Attributes& attributes = spec.attributes;
+  attributes.mode = archive_entry_filetype(entry) | archive_entry_perm(entry);
+  attributes.uid = static_cast<std::uint32_t>(archive_entry_uid(entry));
+  attributes.gid = static_cast<std::uint32_t>(archive_entry_gid(entry));
+  attributes.mtime = {archive_entry_mtime(entry),
+                      static_cast<std::uint32_t>(archive_entry_mtime_nsec(entry))};
+  if (attributes.is_regular()) attributes.size_bytes = static_cast<std::uint64_t>(archive_entry_size(entry));
+  if (S_ISCHR(attributes.mode) || S_ISBLK(attributes.mode)) attributes.rdev = archive_entry_rdev(entry);
+  if (attributes.is_symlink()) {
+    const char* target = archive_entry_symlink(entry);
+    spec.symlink_target = target ? target : "";
+  }
+  read_xattrs_of(entry, spec);
+  for (const AclKind& kind : kAclKinds) read_acl(entry, kind, spec, losses);
+  if ((archive_entry_acl_types(entry) & ARCHIVE_ENTRY_ACL_TYPE_NFS4) != 0)
+    losses.push_back("its NFSv4 ACL is not kept");
+  if (const char* flags = archive_entry_fflags_text(entry); flags && *flags) {
+    losses.push_back(std::string("its file flags \"") + flags + "\" are not kept");
+  }
+  return spec;
+}
+
+void spec_to_entry(const InodeSpec& spec, archive_entry* entry) {
+  const Attributes& attributes = spec.attributes;
+  archive_entry_set_mode(entry, attributes.mode);
+  archive_entry_set_uid(entry, attributes.uid);
+  archive_entry_set_gid(entry, attributes.gid);
+  archive_entry_set_mtime(entry, attributes.mtime.seconds, attributes.mtime.nanoseconds);
+  archive_entry_set_size(entry, attributes.is_regular() ? static_cast<la_int64_t>(attributes.size_bytes) : 0);
+  if (attributes.is_symlink()) archive_entry_copy_symlink(entry, spec.symlink_target.c_str());
+  if (S_ISCHR(attributes.mode) || S_ISBLK(attributes.mode)) archive_entry_set_rdev(entry, attributes.rdev);
+  for (const auto& [name, value] : spec.xattrs) {
+    const auto kind =
+        std::find_if(kAclKinds.begin(), kAclKinds.end(), [&](const AclKind& k) { return k.xattr == name; });
+    const auto acl = kind == kAclKinds.end() ? std::nullopt : decode_acl(value);
+    if (acl) {
+      write_acl(*kind, *acl, entry);
+    } else {
+      archive_entry_xattr_add_entry(entry, name.c_str(), value.data(), value.size());
+    }
+  }
+}
+
+}  // namespace varve::image

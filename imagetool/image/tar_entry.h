@@ -1,0 +1,38 @@
+#pragma once
+
+// What one member of a tar says, as this project's values and back, by libarchive: times to the nanosecond,
+// devices, xattrs (SCHILY.xattr, LIBARCHIVE.xattr), ACLs (SCHILY.acl.*). Thread rule: stateless. libarchive
+// converts names by the thread's locale: hold a Utf8Locale around its use.
+
+#include <locale.h>
+
+#include <string>
+#include <vector>
+
+#include "imagetool/image/layer_writer.h"
+
+struct archive_entry;
+
+namespace varve::image {
+
+// Makes the calling thread's LC_CTYPE UTF-8, in which libarchive passes the bytes of names on as they are.
+class Utf8Locale {
+ public:
+  Utf8Locale();
+  ~Utf8Locale();
+  Utf8Locale(const Utf8Locale&) = delete;
+  Utf8Locale& operator=(const Utf8Locale&) = delete;
+
+ private:
+  locale_t own_;
+  locale_t before_;
+};
+
+// Names what cannot be kept, in half sentences, in `losses`. Path, hard link target and content are the
+// caller's.
+InodeSpec spec_from_entry(archive_entry* entry, std::vector<std::string>& losses);
+
+// Sets all but path, hard link and sparse map. `entry` is clear before.
+void spec_to_entry(const InodeSpec& spec, archive_entry* entry);
+
+}  // namespace varve::image

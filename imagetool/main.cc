@@ -1,0 +1,88 @@
+// imagetool: builds layers, makes, shows, checks and commits images.
+
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "fs/base/log.h"
+#include "imagetool/commands.h"
+
+namespace varve::imagetool {
+namespace {
+
+void add_commands(CLI::App& app, Context& context) {
+  app.add_option(
+         "--store", context.store_directory,
+         "Image store (default: $VARVE_STORE, else /var/lib/varve for root, else ~/.local/share/varve)")
+      ->type_name("DIR");
+  app.add_option("--progress", context.progress, "auto: a bar on a terminal; plain: lines; none")
+      ->check(CLI::IsMember({"auto", "plain", "none"}))
+      ->capture_default_str();
+  CLI::App* layer = app.add_subcommand("layer", "Build and look into single layer files");
+  layer->require_subcommand(1);
+  layer->fallthrough();
+  layer->footer("Example:\n  imagetool layer build rootfs/ -o base.layer");
+  add_layer_build(*layer, context);
+  add_layer_inspect(*layer, context);
+  add_layer_ls(*layer, context);
+  add_layer_tree(*layer, context);
+  add_layer_cat(*layer, context);
+  add_layer_extract(*layer, context);
+  add_layer_verify(*layer, context);
+  add_import(app, context);
+  // COMMIT
+  add_images(app, context);
+  add_inspect(app, context);
+  add_history(app, context);
+  add_tag(app, context);
+  add_rm(app, context);
+  add_verify(app, context);
+  add_gc(app, context);
+}
+
+int run(int argc, char** argv) {
+  Context context;
+  CLI::App app("Build layers; make, show, check and commit images.", "imagetool");
+  app.set_version_flag("--version", std::string("imagetool ") + VARVE_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.footer(
+      "Example:\n"
+      "  imagetool import rootfs.tar.gz debian:12\n"
+      "  varve run --name one debian:12 sh -c 'echo hello > /greeting'\n"
+      "  imagetool commit one greeted\n"
+      "\"imagetool COMMAND --help\" tells more. Exit status: 0 done, 1 failed, 2 wrong usage.");
+  add_commands(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForVersion& version) {
+    return app.exit(version);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "imagetool: command line: %s (\"imagetool COMMAND --help\" tells more)\n",
+                 error.what());
+    return 2;
+  }
+  return context.exit_status;
+}
+
+}  // namespace
+}  // namespace varve::imagetool
+
+int main(int argc, char** argv) {
+  varve::LogDestination log;
+  log.program = "imagetool";
+  varve::set_log_destination(log);
+  varve::imagetool::install_interrupt_handlers();
+  try {
+    return varve::imagetool::run(argc, argv);
+  } catch (const std::exception& error) {  // bad_alloc, or a bug
+    std::fprintf(stderr, "imagetool: %s\n", error.what());
+    return 1;
+  }
+}

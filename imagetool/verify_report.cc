@@ -1,0 +1,44 @@
+#include "imagetool/verify_report.h"
+
+#include <fmt/format.h>
+
+#include "fs/base/log.h"
+#include "imagetool/commands.h"
+
+namespace varve::imagetool {
+
+void quiet_damage_log() {
+  LogDestination log;
+  log.program = "imagetool";
+  log.least = LogLevel::kFatal;
+  set_log_destination(log);
+}
+
+std::string report_text(const std::string& path, const image::VerifyReport& report) {
+  const std::string shown = printable(path);
+  if (report.good()) {
+    return fmt::format("{}: good: {} files, {} in {} frames\n", shown, report.files,
+                       human_bytes(report.content_bytes), report.frames);
+  }
+  std::string text = fmt::format("{}: DAMAGED\n", shown);
+  for (const std::string& problem : report.problems) text += "  " + printable(problem) + "\n";
+  for (const auto& file : report.damaged_files) {
+    text += fmt::format("  damaged file {}: {}\n", printable(file.path), file.reason);
+  }
+  return text;
+}
+
+image::Json report_json(const std::string& path, const image::VerifyReport& report) {
+  image::Json files = image::Json::array();
+  for (const auto& file : report.damaged_files)
+    files.push_back({{"path", file.path}, {"reason", file.reason}});
+  return {{"path", path},
+          {"good", report.good()},
+          {"files", report.files},
+          {"frames", report.frames},
+          {"content_bytes", report.content_bytes},
+          {"problems", report.problems},
+          {"damaged_files", files}};
+}
+
+}  // namespace varve::imagetool
