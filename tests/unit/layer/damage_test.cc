@@ -1,0 +1,264 @@
+// What a damaged, cut or foreign file does: an error with a sentence, or the right content; never anything else.
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "fs/layer/layer_file.h"
+#include "fs/layer/open_layer.h"
+#include "tests/unit/layer/layer_builder.h"
+#include "tests/unit/layer/temporary_directory.h"
+
+namespace varve::layer {
+namespace {
+
+using test::LayerBuilder;
+using test::must;
+using test::spec;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// Everything that a layer says, as text: names, attributes, contents, xattrs, marks. What cannot be read is "EIO".
+void describe(const Layer& layer, LowerId id, const std::string& path, std::vector<std::string>& out) {
+  const Result<Attributes> attributes = layer.attributes(id);
+  if (!attributes.ok()) {
+    out.push_back(path + " EIO");
+    return;
+  }
+  const Attributes& a = *attributes;
+  std::string line = path;
+  for (const std::uint64_t value : {std::uint64_t{a.mode}, std::uint64_t{a.nlink}, std::uint64_t{a.uid}, a.size_bytes, a.rdev,
+                                    static_cast<std::uint64_t>(a.mtime.seconds), std::uint64_t{a.mtime.nanoseconds}}) {
+    line += " " + std::to_string(value);
+  }
+  const auto names = layer.xattr_names(id);
+  if (names.ok()) {
+    for (const std::string& name : *names) line += " " + name + "=" + must(layer.xattr(id, name));
+  }
+  if (a.is_symlink()) line += " -> " + must(layer.read_link(id));
+  if (a.is_regular()) {
+    const auto file = must(layer.open_file(id));
+    std::string text(static_cast<std::size_t>(file->size_bytes()), '?');
+    const auto count = file->read(0, std::as_writable_bytes(std::span(text)));
+    line += count.ok() ? " " + text : std::string(" EIO");
+  }
+  if (!a.is_directory()) {
+    out.push_back(line);
+    return;
+  }
+  const DirectoryMark mark = must(layer.directory_mark(id));
+  out.push_back(line + (mark.opaque ? " opaque" : "") + " " + mark.redirect.value_or(""));
+  const Status listed = layer.for_each_entry(id, [&](std::string_view name, const Entry& entry) {
+    const std::string child = path + "/" + std::string(name);
+    if (entry.kind == Entry::Kind::kWhiteout) {
+      out.push_back(child + " whiteout");
+    } else {
+      describe(layer, entry.id, child, out);
+    }
+    return true;
+  });
+  if (!listed.ok()) out.push_back(path + " EIO");
+}
+
+std::vector<std::string> describe(const Layer& layer) {
+  std::vector<std::string> lines;
+  describe(layer, layer.root(), "", lines);
+  return lines;
+}
+
+bool is_error_or_equal(const std::string& found, const std::string& wanted) {
+  return found == wanted || found.ends_with(" EIO");
+}
+
+class DamageTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    LayerBuilder builder(path_);
+    image::InodeSpec directory = spec(S_IFDIR | 0755);
+    directory.xattrs = {{"user.note", "value"}};
+    directory.redirect = "/from/here";
+    const std::uint32_t inner = builder.add("directory", directory);
+    image::InodeSpec link = spec(S_IFLNK | 0777);
+    link.symlink_target = "directory/packed";
+    builder.add("link", link);
+    builder.file("packed", test::sample_text(1000), inner);
+    builder.file("stored", test::noise(200, 5), inner);
+    builder.sparse("sparse", 40'000, {{8192, test::sample_text(5000, 2)}, {32'768, "end"}});
+    must(builder.writer().add_whiteout(1, "gone"));
+    builder.finish();
+    bytes_ = test::read_file(path_);
+    wanted_ = describe(*must(open_layer(path_, {})));
+  }
+
+  ResultOrFailure<std::shared_ptr<Layer>> open_bytes(const std::string& bytes) {
+    test::write_file(path_, bytes);
+    return open_layer(path_, {});
+  }
+
+  test::TemporaryDirectory directory_;
+  std::string path_ = directory_.file("a.layer");
+  std::string bytes_;
+  std::vector<std::string> wanted_;
+};
+
+TEST_F(DamageTest, OfAnyByteIsAnErrorOrChangesNothing) {
+  testing::internal::CaptureStderr();
+  std::size_t refused = 0;
+  std::size_t unreadable = 0;
+  // In place: a file that is cut and written anew is flushed to the disk each time by some file systems.
+  const UniqueFd file(::open(path_.c_str(), O_WRONLY));
+  const auto put = [&](std::size_t offset, char byte) {
+    return ::pwrite(file.get(), &byte, 1, static_cast<off_t>(offset)) == 1;
+  };
+  for (std::size_t i = 0; i < bytes_.size(); ++i) {
+    ASSERT_TRUE(i == 0 || put(i - 1, bytes_[i - 1]));
+    for (const unsigned char mask : {0x01, 0xff}) {
+      ASSERT_TRUE(put(i, static_cast<char>(static_cast<unsigned char>(bytes_[i]) ^ mask)));
+      const auto layer = open_layer(path_, {});
+      if (!layer.ok()) {
+        ++refused;
+        ASSERT_THAT(layer.error().message, StartsWith(path_ + ": ")) << i;
+        continue;
+      }
+      const std::vector<std::string> found = describe(**layer);
+      ASSERT_EQ(found.size(), wanted_.size()) << "byte " << i;
+      bool changed = false;
+      for (std::size_t line = 0; line < found.size(); ++line) {
+        ASSERT_TRUE(is_error_or_equal(found[line], wanted_[line])) << "byte " << i << ": " << found[line];
+        changed = changed || found[line] != wanted_[line];
+      }
+      if (changed) ++unreadable;
+    }
+  }
+  testing::internal::GetCapturedStderr();
+  // All of the header page, the sections and the footer is refused at open; the frames answer EIO.
+  EXPECT_GT(refused, 2 * 4096U);
+  EXPECT_GT(unreadable, 100U);
+}
+
+TEST_F(DamageTest, OfAnyLengthIsRefused) {
+  for (std::size_t size = bytes_.size(); size-- > 0;) {
+    ASSERT_EQ(::truncate(path_.c_str(), static_cast<off_t>(size)), 0);
+    const auto layer = open_layer(path_, {});
+    ASSERT_FALSE(layer.ok()) << size;
+    ASSERT_THAT(layer.error().message, StartsWith(path_ + ": ")) << size;
+  }
+}
+
+TEST_F(DamageTest, ByBytesAddedAtTheEndIsRefused) {
+  EXPECT_FALSE(open_bytes(bytes_ + "x").ok());
+  EXPECT_FALSE(open_bytes(bytes_ + bytes_).ok());
+}
+
+TEST_F(DamageTest, IsLoggedOnceWithLayerFileAndFrame) {
+  std::string damaged = bytes_;
+  const auto whole = must(LayerFile::open(path_, {}));
+  damaged[format::frame_offset(whole->tables().frames[0]) + 9] ^= 0x10;
+  const auto layer = must(open_bytes(damaged));
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(test::content(*layer, "directory/packed").error(), Errno{EIO});
+  EXPECT_EQ(test::content(*layer, "directory/packed").error(), Errno{EIO});
+  EXPECT_EQ(test::content(*layer, "directory/stored").error(), Errno{EIO});
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr("layer " + path_ + ": file /directory/packed: frame 0 at offset 4096: checksum mismatch (expected "));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
+}
+
+TEST_F(DamageTest, IsFoundByCheckFrame) {
+  auto layer = must(LayerFile::open(path_, {}));
+  EXPECT_FALSE(layer->check_frame(0).has_value());
+  std::string damaged = bytes_;
+  damaged[4096] ^= 1;
+  test::write_file(path_, damaged);
+  layer = must(LayerFile::open(path_, {}));
+  const auto damage = layer->check_frame(0);
+  ASSERT_TRUE(damage.has_value());
+  EXPECT_THAT(damage->message, HasSubstr("checksum mismatch"));
+}
+
+TEST_F(DamageTest, WhileItIsOpenCannotHurtTheMetadata) {
+  const auto layer = must(LayerFile::open(path_, {}));
+  ASSERT_EQ(::truncate(path_.c_str(), 0), 0);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(must(layer->path_of(test::find(*layer, "directory/packed").id)), "/directory/packed");
+  EXPECT_EQ(test::content(*layer, "directory/packed").error(), Errno{EIO});
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("the file ends before it"));
+}
+
+class OpenLayer : public DamageTest {
+ protected:
+  std::string message(const std::string& path) {
+    const auto layer = open_layer(path, {});
+    return layer.ok() ? "opened" : layer.error().message;
+  }
+};
+
+TEST_F(OpenLayer, NamesAMissingLayer) {
+  EXPECT_THAT(message(directory_.file("none")), AllOf(StartsWith(directory_.file("none") + ": no such layer"), HasSubstr("(")));
+}
+
+TEST_F(OpenLayer, NamesAFileThatIsNoLayer) {
+  test::write_file(directory_.file("text"), "just some text\n");
+  test::write_file(directory_.file("empty"), "");
+  EXPECT_THAT(message(directory_.file("text")), HasSubstr(": not a layer file (give a directory or"));
+  EXPECT_THAT(message(directory_.file("empty")), HasSubstr(": not a layer file"));
+  ASSERT_EQ(::mkfifo(directory_.file("fifo").c_str(), 0600), 0);
+  EXPECT_THAT(message(directory_.file("fifo")), HasSubstr(": not a layer file"));
+}
+
+TEST_F(OpenLayer, NamesATruncatedLayer) {
+  test::write_file(path_, bytes_.substr(0, bytes_.size() / 2));
+  EXPECT_THAT(message(path_), HasSubstr("truncated"));
+}
+
+TEST_F(OpenLayer, NamesACorruptedLayer) {
+  bytes_[bytes_.size() - 100] ^= 1;
+  test::write_file(path_, bytes_);
+  EXPECT_THAT(message(path_), HasSubstr(": corrupted layer: footer: checksum mismatch"));
+}
+
+TEST_F(OpenLayer, NamesAnUnsupportedVersion) {
+  bytes_[8] = 2;
+  test::write_file(path_, bytes_);
+  EXPECT_THAT(message(path_), HasSubstr(": unsupported layer: layer format version 2, and this program reads version 1"));
+  EXPECT_EQ(open_layer(path_, {}).error().error_number, ENOTSUP);
+}
+
+TEST_F(OpenLayer, NamesFeaturesItDoesNotKnow) {
+  auto header = *reinterpret_cast<format::LayerHeader*>(bytes_.data());
+  header.incompat = format::kIncompatDelta | 1ULL << 40;
+  header.xxh3 = format::xxh3_64(format::bytes_of(header).first(offsetof(format::LayerHeader, xxh3)));
+  std::memcpy(bytes_.data(), &header, sizeof header);
+  test::write_file(path_, bytes_);
+  EXPECT_THAT(message(path_), HasSubstr("it needs: delta files, unknown feature bits 0x10000000000"));
+}
+
+TEST_F(OpenLayer, NamesAMissingPermission) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to become another user";
+  std::filesystem::create_directory(directory_.file("closed"));
+  ASSERT_EQ(::chmod(directory_.file("closed").c_str(), 0700), 0);
+  ASSERT_EQ(::chmod(directory_.path().c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(path_.c_str(), 0600), 0);
+  // The effective user of this thread alone decides over permission; it is taken back before anything is asserted.
+  ASSERT_EQ(::seteuid(65534), 0);
+  const std::string file = message(path_);
+  const std::string folder = message(directory_.file("closed"));
+  ASSERT_EQ(::seteuid(0), 0);
+  EXPECT_THAT(file, StartsWith(path_ + ": permission denied ("));
+  EXPECT_THAT(folder, StartsWith(directory_.file("closed") + ": permission denied ("));
+}
+
+TEST_F(OpenLayer, TakesPathsThroughLinks) {
+  std::filesystem::create_directories(directory_.file("real/link-target"));
+  std::filesystem::create_directories(directory_.file("real/diff"));
+  std::filesystem::create_symlink("real/link-target", directory_.file("link"));
+  EXPECT_EQ(message(directory_.file("link/../diff")), "opened");
+}
+
+}  // namespace
+}  // namespace varve::layer
