@@ -32,7 +32,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_layer_extract(*layer, context);
   add_layer_verify(*layer, context);
   add_import(app, context);
-  // COMMIT
+  add_commit(app, context);
   add_images(app, context);
   add_inspect(app, context);
   add_history(app, context);

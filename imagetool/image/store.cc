@@ -180,7 +180,11 @@ ResultOrFailure<IndexEntry> Store::find(std::string_view reference) const {
     for (const IndexEntry& entry : entries) {
       if (entry.digest == *digest) return entry;
     }
-    return missing();
+    // Nameless, but still there: what a container was started from, say.
+    struct stat status {};
+    if (::stat(blob_path(*digest).c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return missing();
+    return IndexEntry{std::string(kManifestMediaType), *digest, static_cast<std::uint64_t>(status.st_size),
+                      ""};
   }
   if (const auto name = parse_image_name(reference); name.ok()) {
     // The last one holds: that is what a tool that only appends means by it.

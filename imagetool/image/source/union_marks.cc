@@ -43,10 +43,11 @@ StatusOrFailure take_union_marks(InodeSpec& spec, std::string_view lower_path) {
   for (const auto& [name, value] : spec.xattrs) {
     const std::string_view mark = mark_of(name);
     const bool ours = name.starts_with("trusted.varve.") || name.starts_with("user.varve.");
-    if (mark == "metacopy" || (ours && mark == "base")) {
-      return Failure{ENOTSUP,
-                     "its content lies in a layer below (commit the container or its upper instead: "
-                     "`imagetool commit`)"};
+    if (mark == "metacopy" || (ours && (mark == "base" || mark.starts_with("escaped")))) {
+      return Failure{
+          ENOTSUP,
+          "parts of it lie in a layer below or are in varvefs's own form (commit the container or the upper "
+          "instead: `imagetool commit`)"};
     }
     // overlayfs writes "y"; "x" on a directory says only that xattr whiteouts may be inside.
     if (mark == "opaque" && spec.attributes.is_directory()) spec.opaque = spec.opaque || value == "y";

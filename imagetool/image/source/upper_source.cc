@@ -1,0 +1,222 @@
+#include "imagetool/image/source/upper_source.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "fs/layer/open_beneath.h"
+#include "fs/upper/cow_file.h"
+#include "imagetool/image/layer_walk.h"
+
+namespace varve::image {
+namespace {
+
+constexpr std::uint64_t kPieceBytes = 1 << 20;
+constexpr unsigned kMaxDepth = 2000;
+
+// What an upper records of the layers it was mounted over; the same as LowerStack::describe() of fs/view.
+std::string base_line(const layer::Identity& identity) {
+  return (identity.kind == layer::Identity::Kind::kLayerFile ? "layer " : "directory ") + identity.value;
+}
+
+class CowContent : public ContentSource {
+ public:
+  CowContent(const upper::CowFile& file, std::uint64_t size_bytes, std::string path, Monitor& monitor)
+      : file_(file),
+        size_bytes_(size_bytes),
+        path_(std::move(path)),
+        monitor_(monitor),
+        buffer_(std::min(size_bytes, kPieceBytes)) {}
+
+  ResultOrFailure<std::optional<Chunk>> next() override {
+    if (monitor_.cancelled()) return cancelled_failure();
+    if (offset_ >= data_end_ && offset_ < size_bytes_) VARVE_RETURN_IF_ERROR(find_data());
+    if (offset_ >= size_bytes_) return std::optional<Chunk>{};
+    const std::size_t want =
+        static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), data_end_ - offset_));
+    const Result<std::size_t> got = file_.read(offset_, std::span(buffer_).first(want));
+    if (!got.ok()) return failure_from(got.error(), path_);
+    if (*got == 0) return Failure{EIO, path_ + ": ends before its size"};
+    const Chunk chunk{offset_, std::span(buffer_).first(*got)};
+    offset_ += *got;
+    monitor_.advance(*got);
+    return std::optional<Chunk>{chunk};
+  }
+
+ private:
+  StatusOrFailure find_data() {
+    const Result<std::uint64_t> start = file_.seek(offset_, SEEK_DATA);
+    if (!start.ok() && start.error().value == ENXIO) {
+      offset_ = data_end_ = size_bytes_;
+      return {};
+    }
+    if (!start.ok()) return failure_from(start.error(), path_);
+    const Result<std::uint64_t> end = file_.seek(*start, SEEK_HOLE);
+    if (!end.ok()) return failure_from(end.error(), path_);
+    offset_ = std::min(*start, size_bytes_);
+    data_end_ = std::min(*end, size_bytes_);
+    return {};
+  }
+
+  const upper::CowFile& file_;
+  std::uint64_t size_bytes_;
+  std::string path_;
+  Monitor& monitor_;
+  std::uint64_t offset_ = 0;
+  std::uint64_t data_end_ = 0;
+  std::vector<std::byte> buffer_;
+};
+
+}  // namespace
+
+struct UpperSource::Directory {
+  int fd = -1;
+  TreeIndex node = kTreeRoot;
+  std::string path;
+  unsigned depth = 0;
+};
+
+UpperSource::UpperSource(Options options, std::unique_ptr<upper::UpperStore> store, Monitor& monitor)
+    : options_(std::move(options)), store_(std::move(store)), monitor_(monitor) {}
+
+ResultOrFailure<std::unique_ptr<UpperSource>> UpperSource::open(Options options, Monitor& monitor) {
+  upper::UpperStore::Options store_options;
+  store_options.upper_path = options.upper_path;
+  store_options.work_path = options.work_path;
+  for (const auto& one : options.layers) store_options.base_stack.push_back(base_line(one->identity()));
+  VARVE_ASSIGN(std::unique_ptr<upper::UpperStore> store, upper::UpperStore::open(store_options));
+  return std::unique_ptr<UpperSource>(new UpperSource(std::move(options), std::move(store), monitor));
+}
+
+std::string UpperSource::shown(std::string_view path) const {
+  return join_path(options_.upper_path, path);
+}
+
+Result<InodeSpec> UpperSource::read_spec(upper::ObjectRef object, const upper::UpperEntry& entry) const {
+  InodeSpec spec;
+  spec.attributes = entry.attributes;
+  spec.opaque = entry.marks.opaque;
+  spec.redirect = entry.marks.redirect;
+  if (spec.attributes.is_symlink()) {
+    VARVE_ASSIGN(spec.symlink_target, store_->read_link(object));
+  }
+  VARVE_ASSIGN(const std::vector<std::string> names, store_->xattr_names(object));
+  for (const std::string& name : names) {
+    VARVE_ASSIGN(std::string value, store_->xattr(object, name));
+    spec.xattrs.emplace_back(name, std::move(value));
+  }
+  return spec;
+}
+
+StatusOrFailure UpperSource::scan_name(Tree& tree, const Directory& in, const std::string& name) {
+  const std::string path = join_path(in.path, name);
+  const upper::ObjectRef object{in.fd, name};
+  const Result<upper::UpperEntry> entry = store_->look_up(object);
+  if (!entry.ok()) return failure_from(entry.error(), shown(path));
+  if (entry->kind == upper::UpperEntry::Kind::kAbsent) return failure_from(Errno{ENOENT}, shown(path));
+  if (entry->kind == upper::UpperEntry::Kind::kWhiteout) {
+    tree.set_whiteout(in.node, name);
+    return {};
+  }
+  const bool is_directory = entry->attributes.is_directory();
+  const bool linked = !is_directory && entry->attributes.nlink > 1;
+  if (const auto known = hard_links_.find(entry->inode_number); linked && known != hard_links_.end()) {
+    tree.set_name(in.node, name, known->second);
+    return {};
+  }
+  Result<InodeSpec> spec = read_spec(object, *entry);
+  if (!spec.ok()) return failure_from(spec.error(), shown(path));
+  const TreeIndex node = tree.add(std::move(spec).value());
+  tree.set_name(in.node, name, node);
+  if (linked) hard_links_.emplace(entry->inode_number, node);
+  if (!is_directory && entry->marks.origin && entry->marks.nlink_delta > 0) {
+    lower_links_.emplace(std::pair(entry->marks.origin->slot.value(), entry->marks.origin->inode_number),
+                         node);
+    paths_.emplace(node, path);
+  }
+  if (!is_directory) return {};
+  const Result<UniqueFd> opened = store_->open_directory(object);
+  if (!opened.ok()) return failure_from(opened.error(), shown(path));
+  return scan_directory(tree, Directory{opened->get(), node, path, in.depth + 1});
+}
+
+StatusOrFailure UpperSource::scan_directory(Tree& tree, const Directory& directory) {
+  if (monitor_.cancelled()) return cancelled_failure();
+  if (directory.depth > kMaxDepth)
+    return Failure{ELOOP, shown(directory.path) + ": more than 2000 directories deep"};
+  Result<std::vector<upper::UpperStore::ListedEntry>> entries = store_->list({directory.fd, {}});
+  if (!entries.ok()) return failure_from(entries.error(), shown(directory.path));
+  std::sort(entries->begin(), entries->end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  for (const auto& entry : *entries) VARVE_RETURN_IF_ERROR(scan_name(tree, directory, entry.name));
+  return {};
+}
+
+ResultOrFailure<Tree> UpperSource::scan() {
+  const upper::ObjectRef root{store_->root_fd(), {}};
+  const Result<upper::UpperEntry> entry = store_->look_up(root);
+  if (!entry.ok()) return failure_from(entry.error(), options_.upper_path);
+  Result<InodeSpec> spec = read_spec(root, *entry);
+  if (!spec.ok()) return failure_from(spec.error(), options_.upper_path);
+  Tree tree(std::move(spec).value());
+  VARVE_RETURN_IF_ERROR(scan_directory(tree, Directory{store_->root_fd(), kTreeRoot, "", 0}));
+  VARVE_RETURN_IF_ERROR(add_lower_links(tree, options_.layers, lower_links_, monitor_));
+  return tree;
+}
+
+// The mark is not proof: the path must still lead to the file that was copied up.
+ResultOrFailure<std::unique_ptr<layer::LowerFile>> UpperSource::open_base(const upper::Base& base,
+                                                                          const std::string& path) const {
+  if (base.slot.value() < 1 || base.slot.value() > options_.layers.size()) {
+    return Failure{EIO, shown(path) + ": copied up from a layer that the stack does not have"};
+  }
+  const layer::Layer& layer = *options_.layers[base.slot.value() - 1];
+  VARVE_ASSIGN(const LowerId id, find_in_layer(layer, base.path));
+  const Result<std::uint64_t> number = layer.inode_number(id);
+  if (!number.ok()) return failure_from(number.error(), layer.name() + ": " + base.path);
+  if (*number != base.inode_number) {
+    return Failure{EIO, shown(path) + ": copied up from " + layer.name() + ": " + base.path +
+                            ", where another file lies now (the layer was changed)"};
+  }
+  Result<std::unique_ptr<layer::LowerFile>> file = layer.open_file(id);
+  if (!file.ok()) return failure_from(file.error(), layer.name() + ": " + base.path);
+  return std::move(file).value();
+}
+
+StatusOrFailure UpperSource::take_content(const ContentFile& file, std::uint64_t size_bytes,
+                                          const ContentConsumer& take) {
+  const std::size_t slash = file.path.rfind('/');
+  const std::string parent = slash == std::string::npos ? "." : file.path.substr(0, slash);
+  const std::string name = slash == std::string::npos ? file.path : file.path.substr(slash + 1);
+  const Result<UniqueFd> directory = layer::open_beneath(store_->root_fd(), parent, O_PATH | O_DIRECTORY);
+  if (!directory.ok()) return failure_from(directory.error(), shown(parent));
+  const upper::ObjectRef object{directory->get(), name};
+  const Result<upper::UpperEntry> entry = store_->look_up(object);
+  if (!entry.ok()) return failure_from(entry.error(), shown(file.path));
+  std::unique_ptr<layer::LowerFile> base;
+  if (entry->marks.base) {
+    VARVE_ASSIGN(base, open_base(*entry->marks.base, file.path));
+  }
+  const Result<std::unique_ptr<upper::CowFile>> cow =
+      upper::CowFile::open(*store_, object, entry->marks, std::move(base));
+  if (!cow.ok()) return failure_from(cow.error(), shown(file.path));
+  CowContent content(**cow, size_bytes, shown(file.path), monitor_);
+  return take(file.node, content);
+}
+
+StatusOrFailure UpperSource::for_each_content(const Tree& tree, const ContentConsumer& take) {
+  for (ContentFile& file : files_in_layer_order(tree)) {
+    if (const auto known = paths_.find(file.node); known != paths_.end()) file.path = known->second;
+    VARVE_RETURN_IF_ERROR(take_content(file, tree.node(file.node).spec.attributes.size_bytes, take));
+  }
+  return {};
+}
+
+StatusOrFailure UpperSource::close() {
+  const Status closed = store_->close();
+  if (!closed.ok()) return failure_from(closed.error(), options_.upper_path + ": closing it");
+  return {};
+}
+
+}  // namespace varve::image
