@@ -1,0 +1,73 @@
+#include "launcher/outside/daemon.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "tests/unit/launcher/scratch_directory.h"
+
+namespace varve::launcher {
+namespace {
+
+UniqueFd some_device() { return UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)); }
+
+// A program that does as `script` says, started as a daemon.
+ResultOrFailure<Daemon> start_script(const ScratchDirectory& scratch, const std::string& script, int lock_fd = -1) {
+  const std::string program = scratch.write_file("daemon", "#!/bin/sh\n" + script);
+  ::chmod(program.c_str(), 0755);
+  return Daemon::start(program, {.lowers = {"/a"}}, some_device(), lock_fd);
+}
+
+TEST(DaemonOptions, SeparatorsInPathsAreEscaped) { EXPECT_EQ(escape_mount_path("/a:b,c\\d"), "/a\\:b\\,c\\\\d"); }
+
+TEST(DaemonOptions, TopLayerStandsFirst) {
+  EXPECT_EQ(daemon_options({.lowers = {"/top", "/bottom"}, .upper = "/u", .work = "/w"}),
+            "lowerdir=/top:/bottom,upperdir=/u,workdir=/w");
+}
+
+TEST(DaemonOptions, NoUpperIsReadOnly) { EXPECT_EQ(daemon_options({.lowers = {"/a"}}), "lowerdir=/a,ro"); }
+
+TEST(Daemon, IsCalledWithItsDescriptorAsMountPoint) {
+  const ScratchDirectory scratch;
+  auto daemon = start_script(scratch, "echo \"$@\" >&2; test -c /proc/self/fd/3 && test ! -e /proc/self/fd/4\n");
+  ASSERT_TRUE(daemon.ok()) << daemon.error().message;
+  EXPECT_EQ(daemon->wait(10'000), 0);
+  EXPECT_EQ(daemon->take_output(), "-f -o lowerdir=/a,ro /dev/fd/3\n");
+}
+
+TEST(Daemon, HoldsTheLockWhileItLives) {
+  const ScratchDirectory scratch;
+  const std::string path = scratch.write_file("lock", "");
+  const UniqueFd lock(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  auto daemon = start_script(scratch, "readlink /proc/self/fd/4 >&2\n", lock.get());
+  ASSERT_TRUE(daemon.ok()) << daemon.error().message;
+  EXPECT_EQ(daemon->wait(10'000), 0);
+  EXPECT_EQ(daemon->take_output(), path + "\n");
+}
+
+TEST(Daemon, TellsHowItEnded) {
+  const ScratchDirectory scratch;
+  auto failing = start_script(scratch, "exit 3\n");
+  ASSERT_TRUE(failing.ok());
+  EXPECT_EQ(failing->wait(10'000), 3);
+  auto killed = start_script(scratch, "kill -KILL $$\n");
+  ASSERT_TRUE(killed.ok());
+  EXPECT_EQ(killed->wait(10'000), 137);
+}
+
+TEST(Daemon, WaitGivesUpInTime) {
+  const ScratchDirectory scratch;
+  auto daemon = start_script(scratch, "read line <&3; sleep 1\n");
+  ASSERT_TRUE(daemon.ok());
+  EXPECT_EQ(daemon->wait(10), std::nullopt);
+  EXPECT_EQ(daemon->wait(10'000), 0);
+}
+
+TEST(Daemon, MissingProgramIsNamed) {
+  auto daemon = Daemon::start("/nonexistent/varvefs", {.lowers = {"/a"}}, some_device(), -1);
+  ASSERT_FALSE(daemon.ok());
+  EXPECT_NE(daemon.error().message.find("/nonexistent/varvefs"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace varve::launcher
