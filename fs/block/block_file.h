@@ -1,9 +1,9 @@
 #pragma once
 
-// BlockFile: one open regular file as the upper's code sees it: the seam through which the cow file and the block map
-// do all their I/O, so that tests can fail, cut or lose any single operation (tests/support/fault_block_file.h).
-// Thread rule: as pread(2) and pwrite(2): every method may be called from any thread.
-// Ownership: an implementation owns what it stands on.
+// BlockFile: one open regular file as the upper's code sees it: the seam through which the cow file and the
+// block map do all their I/O, so that tests can fail, cut or lose any single operation
+// (tests/support/fault_block_file.h). Thread rule: as pread(2) and pwrite(2): every method may be called from
+// any thread. Ownership: an implementation owns what it stands on.
 
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +31,8 @@ class BlockFile {
   virtual Status sync(bool data_only) = 0;
   // Start of the first data at or after `offset`; empty when a hole reaches to the end of the file.
   virtual Result<std::optional<std::uint64_t>> seek_data(std::uint64_t offset_bytes) const = 0;
-  // Start of the first hole at or after `offset`, the end of the file counting as one; empty at or past the end.
+  // Start of the first hole at or after `offset`, the end of the file counting as one; empty at or past the
+  // end.
   virtual Result<std::optional<std::uint64_t>> seek_hole(std::uint64_t offset_bytes) const = 0;
   // st_blocks: what the file occupies, in units of 512 bytes.
   virtual Result<std::uint64_t> blocks_512() const = 0;

@@ -62,7 +62,8 @@ Status FdBlockFile::truncate(std::uint64_t size_bytes) {
 
 Status FdBlockFile::allocate(int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes) {
   if (!fits_offset(offset_bytes, size_bytes)) return Errno{EFBIG};
-  while (::fallocate(fd_.get(), mode, static_cast<off_t>(offset_bytes), static_cast<off_t>(size_bytes)) != 0) {
+  while (::fallocate(fd_.get(), mode, static_cast<off_t>(offset_bytes), static_cast<off_t>(size_bytes)) !=
+         0) {
     if (errno != EINTR) return Errno::last();
   }
   return {};

@@ -1,7 +1,7 @@
 #pragma once
 
-// FdBlockFile: the BlockFile over a real descriptor. Thread rule: as BlockFile; seek_* move the descriptor's file
-// offset, which nothing here relies on. Ownership: owns the descriptor.
+// FdBlockFile: the BlockFile over a real descriptor. Thread rule: as BlockFile; seek_* move the descriptor's
+// file offset, which nothing here relies on. Ownership: owns the descriptor.
 
 #include "fs/base/unique_fd.h"
 #include "fs/block/block_file.h"

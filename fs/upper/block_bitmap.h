@@ -59,8 +59,8 @@ class BlockBitmap {
     for (std::size_t i = 0; i < words_.size(); ++i) words_[i] &= ~other.words_[i];
   }
 
-  // Word `index` holds blocks 64 * index and up, lowest bit first; bits past the end are 0. Words past the end are 0
-  // when read, and dropped when written.
+  // Word `index` holds blocks 64 * index and up, lowest bit first; bits past the end are 0. Words past the
+  // end are 0 when read, and dropped when written.
   std::uint64_t word(std::uint64_t index) const { return index < words_.size() ? words_[index] : 0; }
   // The bits of word `index` that lie in [first, end).
   static std::uint64_t range_in_word(std::uint64_t index, std::uint64_t first, std::uint64_t end) {
@@ -101,7 +101,8 @@ class BlockBitmap {
       std::uint64_t bits = kInverted ? ~words_[index] : words_[index];
       bits &= ~std::uint64_t{0} << (from % kBitsPerWord);
       if (bits != 0) {
-        return std::min(size_blocks_, index * kBitsPerWord + static_cast<std::uint64_t>(std::countr_zero(bits)));
+        return std::min(size_blocks_,
+                        index * kBitsPerWord + static_cast<std::uint64_t>(std::countr_zero(bits)));
       }
       from = (index + 1) * kBitsPerWord;
     }

@@ -11,9 +11,13 @@
 namespace varve::upper {
 namespace {
 
-std::span<const std::byte> bytes_of(const auto& value) { return std::as_bytes(std::span(&value, 1)); }
+std::span<const std::byte> bytes_of(const auto& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
 
-std::uint64_t page_offset(std::uint64_t page_index) { return page_index * kMapPageBytes; }
+std::uint64_t page_offset(std::uint64_t page_index) {
+  return page_index * kMapPageBytes;
+}
 
 bool is_zero(const MapPageHeader& header) {
   const MapPageHeader zero{};
@@ -94,8 +98,8 @@ MapPageHeader BlockMap::header_of(std::uint64_t page_index) const {
 
 // Words [first_word, end_word), which lie in one page, go to the plane at `plane_offset_bytes` of that page.
 template <class WordAt>
-Status BlockMap::write_words(std::uint64_t plane_offset_bytes, std::uint64_t first_word, std::uint64_t end_word,
-                             const WordAt& word_at) {
+Status BlockMap::write_words(std::uint64_t plane_offset_bytes, std::uint64_t first_word,
+                             std::uint64_t end_word, const WordAt& word_at) {
   std::array<Le64, kMapWordsPerPage> words;
   const std::uint64_t count = end_word - first_word;
   for (std::uint64_t i = 0; i < count; ++i) words[i] = word_at(first_word + i);
@@ -116,7 +120,8 @@ Status BlockMap::prepare_page(std::uint64_t page_index) {
     page.header = header_of(page_index);
     VARVE_RETURN_IF_ERROR(file_->write_at(page_offset(page_index), bytes_of(page)));
   } else {
-    // The live plane first: under the old boot id it counts for nothing, so no order of loss can revive its old bits.
+    // The live plane first: under the old boot id it counts for nothing, so no order of loss can revive its
+    // old bits.
     const std::uint64_t first = page_index * kMapWordsPerPage;
     VARVE_RETURN_IF_ERROR(write_words(offsetof(MapPage, live), first, first + kMapWordsPerPage,
                                       [this](std::uint64_t w) { return claimed_.word(w); }));
@@ -139,9 +144,11 @@ Status BlockMap::claim(std::uint64_t first, std::uint64_t end) {
     const std::uint64_t upto = std::min(end, (page_index + 1) * kMapBlocksPerPage);
     if (!claimed_.all_set(first, upto)) {
       VARVE_RETURN_IF_ERROR(prepare_page(page_index));
-      VARVE_RETURN_IF_ERROR(write_words(
-          offsetof(MapPage, live), first / BlockBitmap::kBitsPerWord, (upto - 1) / BlockBitmap::kBitsPerWord + 1,
-          [&](std::uint64_t w) { return claimed_.word(w) | BlockBitmap::range_in_word(w, first, upto); }));
+      VARVE_RETURN_IF_ERROR(write_words(offsetof(MapPage, live), first / BlockBitmap::kBitsPerWord,
+                                        (upto - 1) / BlockBitmap::kBitsPerWord + 1, [&](std::uint64_t w) {
+                                          return claimed_.word(w) |
+                                                 BlockBitmap::range_in_word(w, first, upto);
+                                        }));
       claimed_.set_range(first, upto);
     }
     first = upto;

@@ -1,12 +1,14 @@
 #pragma once
 
-// BlockMap: which blocks of a partly copied file are claimed, that is, held by the upper; the others are read from the
-// base. Bits only ever go from 0 to 1. Two planes (docs/consistency.md has the argument):
-//   live     written after the block's data was handed to the kernel: survives a kill of the daemon, counts only
+// BlockMap: which blocks of a partly copied file are claimed, that is, held by the upper; the others are read
+// from the base. Bits only ever go from 0 to 1. Two planes (docs/consistency.md has the argument):
+//   live     written after the block's data was handed to the kernel: survives a kill of the daemon, counts
+//   only
 //            under the boot that wrote it
 //   durable  written only after the block's data is on stable storage: survives a power loss
-// Thread rule: not thread-safe; the cow file's lock guards it. sync_file() alone may be used without the lock.
-// Ownership: shares the map's file; the file is made at the first claim, so an untouched copy-up costs none.
+// Thread rule: not thread-safe; the cow file's lock guards it. sync_file() alone may be used without the
+// lock. Ownership: shares the map's file; the file is made at the first claim, so an untouched copy-up costs
+// none.
 
 #include <cstdint>
 #include <functional>
@@ -24,7 +26,7 @@ class BlockMap {
  public:
   struct Identity {
     std::uint64_t map_id = 0;
-    BootId boot_id{};              // of the running kernel
+    BootId boot_id{};               // of the running kernel
     std::uint64_t size_blocks = 0;  // blocks of the base
   };
   using MakeFile = std::function<Result<std::unique_ptr<block::BlockFile>>()>;
@@ -32,20 +34,22 @@ class BlockMap {
   BlockMap() = default;
   // `file` is null when there is none yet; `make_file` makes it.
   // Returns: EIO for a page that is no map page of `identity` (one log line).
-  static Result<BlockMap> load(const Identity& identity, std::unique_ptr<block::BlockFile> file, MakeFile make_file);
+  static Result<BlockMap> load(const Identity& identity, std::unique_ptr<block::BlockFile> file,
+                               MakeFile make_file);
 
   const BlockBitmap& claimed() const { return claimed_; }
   const BlockBitmap& durable() const { return durable_; }
   // Claimed, but not yet by the durable plane.
   BlockBitmap live_only() const;
 
-  // Makes sure that claims of [first, end) find their pages, so that a full disk is found before data is touched.
+  // Makes sure that claims of [first, end) find their pages, so that a full disk is found before data is
+  // touched.
   Status reserve(std::uint64_t first, std::uint64_t end);
-  // Requires: the data of blocks [first, end) was written (or the blocks hold no data to lose). On an error the blocks
-  // of earlier pages may be claimed.
+  // Requires: the data of blocks [first, end) was written (or the blocks hold no data to lose). On an error
+  // the blocks of earlier pages may be claimed.
   Status claim(std::uint64_t first, std::uint64_t end);
-  // Writes `blocks` to the durable plane; they count as durable once sync_file() and then mark_durable() were done.
-  // Requires: `blocks` are claimed and their data is on stable storage.
+  // Writes `blocks` to the durable plane; they count as durable once sync_file() and then mark_durable() were
+  // done. Requires: `blocks` are claimed and their data is on stable storage.
   Status write_durable(const BlockBitmap& blocks);
   void mark_durable(const BlockBitmap& blocks) { durable_.merge(blocks); }
   // The open file; null when no block was ever claimed.

@@ -1,7 +1,8 @@
 #pragma once
 
-// The block map on disk: which 4 KiB blocks of a partly copied file the upper itself holds (docs/upper-format.md).
-// Pure layout; a page is self-contained, so that pages may reach the disk in any order, and so may their sectors.
+// The block map on disk: which 4 KiB blocks of a partly copied file the upper itself holds
+// (docs/upper-format.md). Pure layout; a page is self-contained, so that pages may reach the disk in any
+// order, and so may their sectors.
 
 #include <array>
 #include <cstdint>

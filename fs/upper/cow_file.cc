@@ -50,10 +50,11 @@ Result<std::unique_ptr<CowFileImpl>> CowFileImpl::assemble(CowParts parts) {
         return Errno{EIO};
       }
       VARVE_ASSIGN(auto map_file, file->host_.open_map(file->map_id_, file->fd_));
-      BlockMap::Identity identity{.map_id = file->map_id_,
-                                  .boot_id = file->host_.boot_id(),
-                                  .size_blocks = file->base_blocks_};
-      auto make = [&host = file->host_, map_id = file->map_id_, fd = file->fd_] { return host.make_map(map_id, fd); };
+      BlockMap::Identity identity{
+          .map_id = file->map_id_, .boot_id = file->host_.boot_id(), .size_blocks = file->base_blocks_};
+      auto make = [&host = file->host_, map_id = file->map_id_, fd = file->fd_] {
+        return host.make_map(map_id, fd);
+      };
       VARVE_ASSIGN(file->map_, BlockMap::load(identity, std::move(map_file), std::move(make)));
       VARVE_ASSIGN(const std::uint64_t size_bytes, file->data_->size_bytes());
       // A truncation before this open: what it cut off does not come back.

@@ -1,10 +1,10 @@
 #pragma once
 
-// CowFile: one open regular file of the upper, wholly or partly copied. Of a partly copied file the 4 KiB blocks that
-// were never written are read from its base in a layer; the block map (block_map.h) tells which. All opens of one file
-// share one CowFile.
-// Thread rule: every method may be called from any thread. No lock is held while the base is read for a plain read.
-// Ownership: owns the descriptor and the base; borrows the UpperStore it was opened from, which must outlive it.
+// CowFile: one open regular file of the upper, wholly or partly copied. Of a partly copied file the 4 KiB
+// blocks that were never written are read from its base in a layer; the block map (block_map.h) tells which.
+// All opens of one file share one CowFile. Thread rule: every method may be called from any thread. No lock
+// is held while the base is read for a plain read. Ownership: owns the descriptor and the base; borrows the
+// UpperStore it was opened from, which must outlive it.
 
 #include <cstdint>
 #include <memory>
@@ -25,14 +25,16 @@ class CowFile {
                                                std::unique_ptr<layer::LowerFile> base);
   virtual ~CowFile() = default;
 
-  virtual int fd() const = 0;  // the upper's file, O_RDWR
+  virtual int fd() const = 0;            // the upper's file, O_RDWR
   virtual bool is_complete() const = 0;  // no block comes from the base any more
 
   virtual Result<std::size_t> read(std::uint64_t offset_bytes, std::span<std::byte> out) const = 0;
-  // All of `data` or an error; on an error the file shows what it did before the call (within the blocks written).
+  // All of `data` or an error; on an error the file shows what it did before the call (within the blocks
+  // written).
   virtual Status write(std::uint64_t offset_bytes, std::span<const std::byte> data) = 0;
   virtual Status truncate(std::uint64_t size_bytes) = 0;
-  // fallocate(2): 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; EOPNOTSUPP for others.
+  // fallocate(2): 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; EOPNOTSUPP for
+  // others.
   virtual Status allocate(int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes) = 0;
   // lseek(2) with SEEK_DATA or SEEK_HOLE. Returns: ENXIO as there.
   virtual Result<std::uint64_t> seek(std::uint64_t offset_bytes, int whence) const = 0;

@@ -4,8 +4,8 @@
 //
 // A partly copied file goes through three states, never back:
 //   partial   some block of the base is not claimed; base_ is set
-//   complete  every block is claimed, reads and writes go straight to the upper; the base mark may still be there
-//   settled   the base mark and the map are gone: an ordinary file
+//   complete  every block is claimed, reads and writes go straight to the upper; the base mark may still be
+//   there settled   the base mark and the map are gone: an ordinary file
 // Invariants (docs/consistency.md argues them):
 //   - the upper file's size is the file's size, always
 //   - an unclaimed block shows the base below inherit_end_ and zeros from there on, whatever the upper holds
@@ -28,12 +28,12 @@
 namespace varve::upper {
 
 struct CowParts {
-  CowHost* host = nullptr;                       // borrowed
-  std::unique_ptr<block::BlockFile> data;        // the upper's file
-  int fd = -1;                                   // of `data`; -1 in tests
+  CowHost* host = nullptr;                 // borrowed
+  std::unique_ptr<block::BlockFile> data;  // the upper's file
+  int fd = -1;                             // of `data`; -1 in tests
   std::uint64_t map_id = 0;
   std::uint64_t base_size_bytes = 0;
-  std::unique_ptr<layer::LowerFile> base;        // null: the file is complete
+  std::unique_ptr<layer::LowerFile> base;  // null: the file is complete
 };
 
 class CowFileImpl final : public CowFile {
@@ -44,7 +44,8 @@ class CowFileImpl final : public CowFile {
 
   int fd() const override { return fd_; }
   bool is_complete() const override { return complete_.load(std::memory_order_acquire); }
-  Result<std::size_t> read(std::uint64_t offset_bytes, std::span<std::byte> out) const override EXCLUDES(mutex_);
+  Result<std::size_t> read(std::uint64_t offset_bytes, std::span<std::byte> out) const override
+      EXCLUDES(mutex_);
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> data) override EXCLUDES(mutex_);
   Status truncate(std::uint64_t size_bytes) override EXCLUDES(mutex_);
   Status allocate(int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes) override EXCLUDES(mutex_);
@@ -79,18 +80,19 @@ class CowFileImpl final : public CowFile {
   Status write_merged_locked(const Change& change, std::uint64_t block, std::span<const std::byte> data)
       REQUIRES(mutex_);
   Status write_blocks_locked(const Change& change, std::span<const std::byte> data) REQUIRES(mutex_);
-  Status write_upper_locked(std::uint64_t offset_bytes, std::span<const std::byte> data, std::uint64_t size_bytes)
-      REQUIRES(mutex_);
+  Status write_upper_locked(std::uint64_t offset_bytes, std::span<const std::byte> data,
+                            std::uint64_t size_bytes) REQUIRES(mutex_);
   Status allocate_locked(int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes) REQUIRES(mutex_);
 
   // --- cow_file_state.cc ---
-  // Before a file of `size_bytes` grows: claims what a truncation cut off of the base, so that it can never come back.
+  // Before a file of `size_bytes` grows: claims what a truncation cut off of the base, so that it can never
+  // come back.
   Status prepare_growth_locked(std::uint64_t size_bytes) REQUIRES(mutex_);
   // Whether nothing that a truncation to `size_bytes` cut off could come back.
   bool tail_is_safe(std::uint64_t size_bytes) const REQUIRES_SHARED(mutex_);
   void update_complete_locked(std::uint64_t size_bytes) REQUIRES(mutex_);
-  // Drops base mark and map. Requires: nothing visible comes from the base, and (unless volatile) the upper's file was
-  // synced since.
+  // Drops base mark and map. Requires: nothing visible comes from the base, and (unless volatile) the upper's
+  // file was synced since.
   Status settle_locked() REQUIRES(mutex_);
   // fsync of the upper's file; nothing when volatile.
   Status sync_data_locked() REQUIRES(mutex_);
@@ -119,8 +121,8 @@ class CowFileImpl final : public CowFile {
   BlockMap map_ GUARDED_BY(mutex_);
   std::uint64_t inherit_end_bytes_ GUARDED_BY(mutex_) = 0;
   bool settled_ GUARDED_BY(mutex_) = false;
-  // Claimed blocks whose data a failed sync may have dropped: never durable until they are written again. Empty as
-  // long as no sync failed.
+  // Claimed blocks whose data a failed sync may have dropped: never durable until they are written again.
+  // Empty as long as no sync failed.
   BlockBitmap lost_ GUARDED_BY(mutex_);
 };
 

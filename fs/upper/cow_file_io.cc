@@ -102,7 +102,8 @@ bool CowFileImpl::needs_merge(const Change& change, std::uint64_t block) const {
   return change.begin_bytes > begin || change.end_bytes < shown_end;
 }
 
-Status CowFileImpl::write_merged_locked(const Change& change, std::uint64_t block, std::span<const std::byte> data) {
+Status CowFileImpl::write_merged_locked(const Change& change, std::uint64_t block,
+                                        std::span<const std::byte> data) {
   std::array<std::byte, kBlockSizeBytes> buffer{};
   const std::uint64_t begin = block * kBlockSizeBytes;
   const std::uint64_t end = std::min(begin + kBlockSizeBytes, std::max(change.size_bytes, change.end_bytes));
@@ -158,7 +159,8 @@ Status CowFileImpl::write_upper_locked(std::uint64_t offset_bytes, std::span<con
   }
   if (!written.ok() && end_bytes > size_bytes) {
     const Status restored = data_->truncate(size_bytes);
-    if (!restored.ok()) log_error("a failed write could not be taken back: {}", std::strerror(restored.error().value));
+    if (!restored.ok())
+      log_error("a failed write could not be taken back: {}", std::strerror(restored.error().value));
   }
   if (!settled_) update_complete_locked(written.ok() ? std::max(size_bytes, end_bytes) : size_bytes);
   return written;
@@ -170,8 +172,10 @@ Status CowFileImpl::write(std::uint64_t offset_bytes, std::span<const std::byte>
   if (is_complete()) {
     const ReaderLock lock(mutex_);
     VARVE_ASSIGN(const std::uint64_t size_bytes, data_->size_bytes());
-    // Within a complete file the kernel keeps writers apart; growth needs the lock to be taken back on an error.
-    if (end_bytes <= size_bytes && lost_.size_blocks() == 0 && is_complete()) return data_->write_at(offset_bytes, data);
+    // Within a complete file the kernel keeps writers apart; growth needs the lock to be taken back on an
+    // error.
+    if (end_bytes <= size_bytes && lost_.size_blocks() == 0 && is_complete())
+      return data_->write_at(offset_bytes, data);
   }
   const WriterLock lock(mutex_);
   VARVE_ASSIGN(const std::uint64_t size_bytes, data_->size_bytes());
@@ -194,8 +198,8 @@ Status CowFileImpl::truncate(std::uint64_t size_bytes) {
   VARVE_RETURN_IF_ERROR(data_->truncate(size_bytes));
   inherit_end_bytes_ = std::min(inherit_end_bytes_, size_bytes);
   if (size_bytes == 0) {
-    // Nothing is left to inherit. The truncation must be on disk before the mark goes: without the mark the old size
-    // would show zeros.
+    // Nothing is left to inherit. The truncation must be on disk before the mark goes: without the mark the
+    // old size would show zeros.
     VARVE_RETURN_IF_ERROR(sync_data_locked());
     return settle_locked();
   }
@@ -210,8 +214,8 @@ Status CowFileImpl::truncate(std::uint64_t size_bytes) {
 
 Status CowFileImpl::allocate(int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes) {
   const int action = mode & ~FALLOC_FL_KEEP_SIZE;
-  const bool known = action == 0 || action == FALLOC_FL_ZERO_RANGE ||
-                     mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+  const bool known =
+      action == 0 || action == FALLOC_FL_ZERO_RANGE || mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
   if (!known) return Errno{EOPNOTSUPP};
   if (size_bytes == 0) return Errno{EINVAL};
   VARVE_RETURN_IF_ERROR(end_of(offset_bytes, size_bytes));
@@ -236,7 +240,8 @@ Status CowFileImpl::allocate_locked(int mode, std::uint64_t offset_bytes, std::u
     const std::uint64_t head = change.begin_bytes / kBlockSizeBytes;
     const std::uint64_t tail = (change.end_bytes - 1) / kBlockSizeBytes;
     if (needs_merge(change, head)) VARVE_RETURN_IF_ERROR(write_merged_locked(change, head, {}));
-    if (tail != head && needs_merge(change, tail)) VARVE_RETURN_IF_ERROR(write_merged_locked(change, tail, {}));
+    if (tail != head && needs_merge(change, tail))
+      VARVE_RETURN_IF_ERROR(write_merged_locked(change, tail, {}));
     VARVE_RETURN_IF_ERROR(data_->allocate(mode, offset_bytes, size_bytes));
     VARVE_RETURN_IF_ERROR(map_.claim(change.first_block, change.end_block));
   }

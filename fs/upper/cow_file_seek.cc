@@ -20,10 +20,12 @@ Result<std::uint64_t> CowFileImpl::seek(std::uint64_t offset_bytes, int whence) 
   const ReaderLock lock(mutex_);
   VARVE_ASSIGN(const std::uint64_t size_bytes, data_->size_bytes());
   if (offset_bytes >= size_bytes) return Errno{ENXIO};
-  return whence == SEEK_DATA ? seek_data_locked(offset_bytes, size_bytes) : seek_hole_locked(offset_bytes, size_bytes);
+  return whence == SEEK_DATA ? seek_data_locked(offset_bytes, size_bytes)
+                             : seek_hole_locked(offset_bytes, size_bytes);
 }
 
-Result<std::uint64_t> CowFileImpl::seek_data_locked(std::uint64_t offset_bytes, std::uint64_t size_bytes) const {
+Result<std::uint64_t> CowFileImpl::seek_data_locked(std::uint64_t offset_bytes,
+                                                    std::uint64_t size_bytes) const {
   std::uint64_t position = offset_bytes;
   while (position < size_bytes) {
     const Segment segment = segment_at(position, size_bytes);
@@ -39,7 +41,8 @@ Result<std::uint64_t> CowFileImpl::seek_data_locked(std::uint64_t offset_bytes, 
   return Errno{ENXIO};
 }
 
-Result<std::uint64_t> CowFileImpl::seek_hole_locked(std::uint64_t offset_bytes, std::uint64_t size_bytes) const {
+Result<std::uint64_t> CowFileImpl::seek_hole_locked(std::uint64_t offset_bytes,
+                                                    std::uint64_t size_bytes) const {
   std::uint64_t position = offset_bytes;
   while (position < size_bytes) {
     const Segment segment = segment_at(position, size_bytes);

@@ -13,10 +13,11 @@ bool CowFileImpl::tail_is_safe(std::uint64_t size_bytes) const {
   return (host_.is_volatile() ? map_.claimed() : map_.durable()).all_set(first, base_blocks_);
 }
 
-// Order: the cut block's inherited part; then everything of the upper, the truncation foremost, onto stable storage;
-// only then durable claims of all that was cut off; only then may the caller let the file grow. So at each point of a
-// power loss the file is either still short or shows zeros where it was cut, never the base again. The claims must not
-// come first: with the truncation lost, they would show zeros in a file of the old size.
+// Order: the cut block's inherited part; then everything of the upper, the truncation foremost, onto stable
+// storage; only then durable claims of all that was cut off; only then may the caller let the file grow. So
+// at each point of a power loss the file is either still short or shows zeros where it was cut, never the
+// base again. The claims must not come first: with the truncation lost, they would show zeros in a file of
+// the old size.
 Status CowFileImpl::prepare_growth_locked(std::uint64_t size_bytes) {
   if (tail_is_safe(size_bytes)) return {};
   const std::uint64_t first = size_bytes / kBlockSizeBytes;
@@ -46,8 +47,8 @@ void CowFileImpl::update_complete_locked(std::uint64_t size_bytes) {
   base_.reset();
 }
 
-// Order: the data is on stable storage (required); the mark goes; its going is on stable storage; the map goes. A map
-// that went first would make a mark that stayed show the base again.
+// Order: the data is on stable storage (required); the mark goes; its going is on stable storage; the map
+// goes. A map that went first would make a mark that stayed show the base again.
 Status CowFileImpl::settle_locked() {
   VARVE_RETURN_IF_ERROR(host_.drop_base_mark(fd_));
   // Without its mark the file is an ordinary one, also if what follows fails.
@@ -67,8 +68,8 @@ Status CowFileImpl::sync_data_locked() {
   return synced;
 }
 
-// The kernel reports a failed write-back once and may then drop the pages (fsync(2)); a later sync that succeeds says
-// nothing of them. So they must not be claimed for ever after it.
+// The kernel reports a failed write-back once and may then drop the pages (fsync(2)); a later sync that
+// succeeds says nothing of them. So they must not be claimed for ever after it.
 void CowFileImpl::note_lost_locked(const BlockBitmap& blocks) {
   if (lost_.size_blocks() == 0) lost_ = BlockBitmap(base_blocks_);
   lost_.merge(blocks);

@@ -1,7 +1,8 @@
 #pragma once
 
-// CowHost: what a cow file needs of the store that it was opened from. An interface of its own so that the fault tests
-// can run a cow file over simulated disks. Thread rule: every method may be called from any thread.
+// CowHost: what a cow file needs of the store that it was opened from. An interface of its own so that the
+// fault tests can run a cow file over simulated disks. Thread rule: every method may be called from any
+// thread.
 
 #include <cstdint>
 #include <memory>

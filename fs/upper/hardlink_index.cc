@@ -15,6 +15,8 @@
 namespace varve::upper {
 namespace {
 
+constexpr std::string_view kUnconfirmed = ".new";
+
 std::optional<Origin> origin_from(std::string_view name) {
   const std::size_t dash = name.find('-');
   if (dash == std::string_view::npos) return std::nullopt;
@@ -34,24 +36,28 @@ std::string HardlinkIndex::name_of(const Origin& origin) {
   return fmt::format("{}-{}", origin.slot.value(), origin.inode_number);
 }
 
-Result<std::vector<HardlinkIndex::Found>> HardlinkIndex::scan() {
+Result<std::vector<HardlinkIndex::Found>> HardlinkIndex::scan() const {
   VARVE_ASSIGN(const auto entries, read_directory({fd(), {}}));
   std::vector<Found> found;
-  const MutexLock lock(mutex_);
   for (const DirectoryEntry& entry : entries) {
-    const std::optional<Origin> origin = origin_from(entry.name);
+    const std::string_view name = entry.name;
+    const bool confirmed = !name.ends_with(kUnconfirmed);
+    const std::optional<Origin> origin =
+        origin_from(confirmed ? name : name.substr(0, name.size() - kUnconfirmed.size()));
     if (!origin) {
       log_warning("work directory: index/{} is no entry of an index; ignored", entry.name);
       continue;
     }
     VARVE_ASSIGN(const struct stat status, stat_object({fd(), entry.name}));
-    const bool stale = status.st_nlink <= 1;
-    found.push_back({entry.name, stale});
-    if (stale) continue;
-    inode_numbers_.emplace(*origin, status.st_ino);
-    held_.insert(status.st_ino);
+    found.push_back({entry.name, *origin, confirmed, status.st_ino, status.st_nlink > 1});
   }
   return found;
+}
+
+void HardlinkIndex::remember(const Origin& origin, std::uint64_t inode_number) {
+  const MutexLock lock(mutex_);
+  inode_numbers_.insert_or_assign(origin, inode_number);
+  held_.insert(inode_number);
 }
 
 bool HardlinkIndex::holds(std::uint64_t inode_number) const {
@@ -72,13 +78,16 @@ Result<std::optional<UniqueFd>> HardlinkIndex::find(const Origin& origin) const 
 }
 
 Status HardlinkIndex::enter(const Origin& origin, ObjectRef object, std::uint64_t inode_number) {
-  if (::linkat(object.fd, std::string(object.name).c_str(), fd(), name_of(origin).c_str(), 0) != 0) {
-    return Errno::last();
-  }
-  const MutexLock lock(mutex_);
-  inode_numbers_.insert_or_assign(origin, inode_number);
-  held_.insert(inode_number);
+  const std::string name = name_of(origin).append(kUnconfirmed);
+  if (::linkat(object.fd, std::string(object.name).c_str(), fd(), name.c_str(), 0) != 0) return Errno::last();
+  remember(origin, inode_number);
   return {};
+}
+
+Status HardlinkIndex::confirm(const Origin& origin) {
+  const std::string name = name_of(origin);
+  const std::string unconfirmed = name + std::string(kUnconfirmed);
+  return ::renameat(fd(), unconfirmed.c_str(), fd(), name.c_str()) == 0 ? Status() : Status(Errno::last());
 }
 
 Status HardlinkIndex::drop(const Origin& origin) {
@@ -89,8 +98,10 @@ Status HardlinkIndex::drop(const Origin& origin) {
     held_.erase(entry->second);
     inode_numbers_.erase(entry);
   }
-  if (::unlinkat(fd(), name_of(origin).c_str(), 0) != 0) return Errno::last();
-  return {};
+  const std::string name = name_of(origin);
+  if (::unlinkat(fd(), name.c_str(), 0) == 0) return {};
+  if (errno != ENOENT) return Errno::last();
+  return ::unlinkat(fd(), (name + std::string(kUnconfirmed)).c_str(), 0) == 0 ? Status() : Status(Errno::last());
 }
 
 }  // namespace varve::upper

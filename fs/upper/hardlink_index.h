@@ -1,8 +1,8 @@
 #pragma once
 
-// HardlinkIndex: finds the upper object that a lower hard link was copied up to, so that the other names of the link
-// join it. Each entry is one more hard link, "SLOT-INODE", in the work directory's index.
-// Thread rule: every method may be called from any thread. Ownership: owns its descriptor.
+// HardlinkIndex: finds the upper object that a lower hard link was copied up to, so that the other names of
+// the link join it. Each entry is one more hard link, "SLOT-INODE", in the work directory's index. Thread
+// rule: every method may be called from any thread. Ownership: owns its descriptor.
 
 #include <cstdint>
 #include <optional>
@@ -24,18 +24,23 @@ class HardlinkIndex {
   explicit HardlinkIndex(UniqueFd directory) : directory_(std::move(directory)) {}
 
   int fd() const { return directory_.get(); }
-  // Reads the index into memory. Entries whose object has no other name any more are what a kill left: they are
-  // removed, after `forget` was called with them.
-  template <class Forget>
-  Status load(const Forget& forget);
+  // Reads the index into memory, and clears up what a kill left: an entry whose object was never published, or has no
+  // name left in the union, is removed after forget(ObjectRef) was called with it; an entry whose object was published
+  // is confirmed. other_names(ObjectRef) tells how many names of an object only layers show (Marks::nlink_delta).
+  template <class OtherNames, class Forget>
+  Status load(const OtherNames& other_names, const Forget& forget);
 
   static std::string name_of(const Origin& origin);
   // Whether one link of the upper inode `inode_number` is an entry here.
   bool holds(std::uint64_t inode_number) const EXCLUDES(mutex_);
   // An O_PATH descriptor; empty when it was not copied up.
   Result<std::optional<UniqueFd>> find(const Origin& origin) const EXCLUDES(mutex_);
-  // Enters `object`. Returns: EEXIST when the origin has an entry.
+  // Enters `object`, which has no name in the upper yet; to be confirmed as soon as it has. The entry is told apart by
+  // its name until then: a kill in between leaves an entry that stands for nothing, but an entry that was confirmed
+  // stays although its object has no name in the upper any more, as long as layers show one.
+  // Returns: EEXIST when the origin has an entry.
   Status enter(const Origin& origin, ObjectRef object, std::uint64_t inode_number) EXCLUDES(mutex_);
+  Status confirm(const Origin& origin);
   // Returns: ENOENT when there is no entry.
   Status drop(const Origin& origin) EXCLUDES(mutex_);
 
@@ -47,9 +52,13 @@ class HardlinkIndex {
   };
   struct Found {
     std::string name;
-    bool stale = false;
+    Origin origin;
+    bool confirmed = false;
+    std::uint64_t inode_number = 0;
+    bool has_upper_name = false;
   };
-  Result<std::vector<Found>> scan() EXCLUDES(mutex_);
+  Result<std::vector<Found>> scan() const;
+  void remember(const Origin& origin, std::uint64_t inode_number) EXCLUDES(mutex_);
 
   UniqueFd directory_;
   mutable Mutex mutex_;
@@ -57,13 +66,23 @@ class HardlinkIndex {
   std::unordered_set<std::uint64_t> held_ GUARDED_BY(mutex_);  // the values of inode_numbers_
 };
 
-template <class Forget>
-Status HardlinkIndex::load(const Forget& forget) {
+template <class OtherNames, class Forget>
+Status HardlinkIndex::load(const OtherNames& other_names, const Forget& forget) {
   VARVE_ASSIGN(const std::vector<Found> found, scan());
   for (const Found& entry : found) {
-    if (!entry.stale) continue;
-    forget(ObjectRef{fd(), entry.name});
-    if (::unlinkat(fd(), entry.name.c_str(), 0) != 0) return Errno::last();
+    const ObjectRef object{fd(), entry.name};
+    bool stale = !entry.has_upper_name;
+    if (stale && entry.confirmed) {
+      VARVE_ASSIGN(const std::int64_t others, other_names(object));
+      stale = others <= 0;
+    }
+    if (stale) {
+      forget(object);
+      if (::unlinkat(fd(), entry.name.c_str(), 0) != 0) return Errno::last();
+      continue;
+    }
+    if (!entry.confirmed) VARVE_RETURN_IF_ERROR(confirm(entry.origin));
+    remember(entry.origin, entry.inode_number);
   }
   return {};
 }

@@ -13,7 +13,9 @@
 namespace varve::upper {
 namespace {
 
-std::string name_of(std::uint64_t map_id) { return fmt::format("{:016x}", map_id); }
+std::string name_of(std::uint64_t map_id) {
+  return fmt::format("{:016x}", map_id);
+}
 
 }  // namespace
 
@@ -41,8 +43,8 @@ Result<std::unique_ptr<block::BlockFile>> MapDirectory::make(std::uint64_t map_i
   const MutexLock lock(mutex_);
   VARVE_ASSIGN(auto file, open_name(name_of(map_id), O_CREAT));
   names_unsynced_ = true;
-  // The last name of the file may have gone between its open and its first write. Whoever removes it removes the map
-  // after it, so looking after the map was made catches every order of the two.
+  // The last name of the file may have gone between its open and its first write. Whoever removes it removes
+  // the map after it, so looking after the map was made catches every order of the two.
   struct stat status {};
   if (::fstat(data_fd, &status) != 0) return Errno::last();
   if (status.st_nlink == 0) VARVE_RETURN_IF_ERROR(remove(map_id));

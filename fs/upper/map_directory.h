@@ -1,8 +1,8 @@
 #pragma once
 
-// MapDirectory: the block maps of all partly copied files, one file each in the work directory's maps, named by the
-// 16 hexadecimal digits of the map id.
-// Thread rule: every method may be called from any thread. Ownership: owns its descriptor.
+// MapDirectory: the block maps of all partly copied files, one file each in the work directory's maps, named
+// by the 16 hexadecimal digits of the map id. Thread rule: every method may be called from any thread.
+// Ownership: owns its descriptor.
 
 #include <cstdint>
 #include <memory>
@@ -17,7 +17,8 @@ namespace varve::upper {
 
 class MapDirectory {
  public:
-  MapDirectory(UniqueFd directory, const BootId& boot_id) : directory_(std::move(directory)), boot_id_(boot_id) {}
+  MapDirectory(UniqueFd directory, const BootId& boot_id)
+      : directory_(std::move(directory)), boot_id_(boot_id) {}
 
   int fd() const { return directory_.get(); }
   const BootId& boot_id() const { return boot_id_; }

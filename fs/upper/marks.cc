@@ -113,7 +113,8 @@ Result<Marks> MarkStore::read(ObjectRef object) const {
 
 Status MarkStore::read_one(ObjectRef object, const std::string& stored_name, Marks& marks) const {
   const bool is_opaque = stored_name == opaque_name();
-  const std::string_view mark = is_opaque ? "opaque" : std::string_view(stored_name).substr(name_of("").size());
+  const std::string_view mark =
+      is_opaque ? "opaque" : std::string_view(stored_name).substr(name_of("").size());
   if (!is_opaque && mark != "origin" && mark != "base" && mark != "redirect" && mark != "nlink") return {};
   const Result<std::string> stored = get_object_xattr(object, stored_name);
   if (!stored.ok()) return stored.error();
@@ -137,7 +138,8 @@ Status MarkStore::read_one(ObjectRef object, const std::string& stored_name, Mar
 Result<bool> MarkStore::is_users_device(ObjectRef object) const {
   const Result<std::string> mark = get_object_xattr(object, name_of("device"));
   if (mark.ok()) return true;
-  if (mark.error().value == ENODATA || mark.error().value == EOPNOTSUPP || mark.error().value == EPERM) return false;
+  if (mark.error().value == ENODATA || mark.error().value == EOPNOTSUPP || mark.error().value == EPERM)
+    return false;
   return mark.error();
 }
 
@@ -170,7 +172,9 @@ Status MarkStore::remove_base(ObjectRef object) const {
   return {};
 }
 
-Status MarkStore::write_opaque(ObjectRef object) const { return set_object_xattr(object, opaque_name(), "y"); }
+Status MarkStore::write_opaque(ObjectRef object) const {
+  return set_object_xattr(object, opaque_name(), "y");
+}
 
 Status MarkStore::write_redirect(ObjectRef object, std::string_view lower_path) const {
   return set_object_xattr(object, name_of("redirect"), lower_path);

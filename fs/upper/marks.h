@@ -1,7 +1,7 @@
 #pragma once
 
-// MarkStore: the xattrs in which the upper keeps what a plain tree cannot say (docs/upper-format.md). A value that
-// knows the namespace in use, "trusted." or "user."; every method may be called from any thread.
+// MarkStore: the xattrs in which the upper keeps what a plain tree cannot say (docs/upper-format.md). A value
+// that knows the namespace in use, "trusted." or "user."; every method may be called from any thread.
 
 #include <cstdint>
 #include <string>

@@ -14,8 +14,8 @@ namespace {
 constexpr std::size_t kSmallXattrBytes = 512;
 constexpr std::size_t kXattrLimitBytes = 65536;  // XATTR_SIZE_MAX and XATTR_LIST_MAX of linux/limits.h
 
-// Calls `read(buffer, size)` with a buffer that is large enough. An xattr may grow between two calls, so the size is
-// not asked for first.
+// Calls `read(buffer, size)` with a buffer that is large enough. An xattr may grow between two calls, so the
+// size is not asked for first.
 template <class Read>
 Result<std::string> read_growing(const Read& read) {
   for (std::size_t size = kSmallXattrBytes;; size = kXattrLimitBytes) {
@@ -46,7 +46,8 @@ Result<UniqueFd> open_object(ObjectRef object, int flags) {
 
 Result<struct stat> stat_object(ObjectRef object) {
   struct stat status {};
-  if (::fstatat(object.fd, std::string(object.name).c_str(), &status, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) {
+  if (::fstatat(object.fd, std::string(object.name).c_str(), &status, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) !=
+      0) {
     return Errno::last();
   }
   return status;
@@ -63,7 +64,8 @@ Result<std::string> get_object_xattr(ObjectRef object, const std::string& name) 
 Result<std::vector<std::string>> list_object_xattrs(ObjectRef object) {
   const ObjectPath path(object);
   Result<std::string> list = read_growing([&](char* buffer, std::size_t size) {
-    return path.must_follow() ? ::listxattr(path.c_str(), buffer, size) : ::llistxattr(path.c_str(), buffer, size);
+    return path.must_follow() ? ::listxattr(path.c_str(), buffer, size)
+                              : ::llistxattr(path.c_str(), buffer, size);
   });
   std::vector<std::string> names;
   if (!list.ok()) {

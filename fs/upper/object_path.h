@@ -1,8 +1,8 @@
 #pragma once
 
-// Ways to reach an object of the upper that is known by an ObjectRef: a path for system calls that take no directory
-// descriptor (xattrs), and descriptors. Symbolic links are never followed.
-// Thread rule: pure functions and values.
+// Ways to reach an object of the upper that is known by an ObjectRef: a path for system calls that take no
+// directory descriptor (xattrs), and descriptors. Symbolic links are never followed. Thread rule: pure
+// functions and values.
 
 #include <string>
 #include <string_view>
@@ -16,8 +16,8 @@ struct stat;
 
 namespace varve::upper {
 
-// "/proc/self/fd/FD" or "/proc/self/fd/FD/NAME". The first is a link that the kernel takes straight to the object (a
-// symbolic link included), so it must be followed; the second must not be.
+// "/proc/self/fd/FD" or "/proc/self/fd/FD/NAME". The first is a link that the kernel takes straight to the
+// object (a symbolic link included), so it must be followed; the second must not be.
 class ObjectPath {
  public:
   explicit ObjectPath(ObjectRef object);

@@ -38,7 +38,9 @@ Status remove_tree(int directory, const std::string& name) {
   return {};
 }
 
-std::string Stage::new_name() { return std::to_string(next_.fetch_add(1, std::memory_order_relaxed)); }
+std::string Stage::new_name() {
+  return std::to_string(next_.fetch_add(1, std::memory_order_relaxed));
+}
 
 Status Stage::clear() {
   VARVE_ASSIGN(const auto entries, read_directory({fd(), {}}));
@@ -49,7 +51,8 @@ Status Stage::clear() {
 void Stage::discard(const std::string& name) {
   const Status removed = remove_tree(fd(), name);
   if (removed.ok() || removed.error().value == ENOENT) return;
-  log_warning("work directory: stage/{} stays until the next mount: {}", name, std::strerror(removed.error().value));
+  log_warning("work directory: stage/{} stays until the next mount: {}", name,
+              std::strerror(removed.error().value));
 }
 
 Result<Draft> Draft::begin(Stage& stage, int acl_parent) {

@@ -1,10 +1,10 @@
 #pragma once
 
-// Stage: the part of the work directory where objects are made ready before they appear in the upper, and where they
-// go to be taken apart. Each change of the upper is one rename from or to here, so that a kill at any point leaves the
-// old or the new state, and rubbish only here; it is cleared at the next mount.
-// (The scheme of the kernel's overlayfs: fs/overlayfs/dir.c, copy_up.c.)
-// Thread rule: every method may be called from any thread. Ownership: owns its descriptor.
+// Stage: the part of the work directory where objects are made ready before they appear in the upper, and
+// where they go to be taken apart. Each change of the upper is one rename from or to here, so that a kill at
+// any point leaves the old or the new state, and rubbish only here; it is cleared at the next mount. (The
+// scheme of the kernel's overlayfs: fs/overlayfs/dir.c, copy_up.c.) Thread rule: every method may be called
+// from any thread. Ownership: owns its descriptor.
 
 #include <atomic>
 #include <cstdint>
@@ -36,8 +36,8 @@ class Stage {
 // An object being made in the stage; discarded with the object unless it was published.
 class Draft {
  public:
-  // A name to make an object by. With `acl_parent` (-1: none) the object is made in a folder of its own that carries the
-  // default ACL of that directory, so that the kernel computes what is inherited.
+  // A name to make an object by. With `acl_parent` (-1: none) the object is made in a folder of its own that
+  // carries the default ACL of that directory, so that the kernel computes what is inherited.
   static Result<Draft> begin(Stage& stage, int acl_parent);
   Draft(Draft&& other) noexcept;
   Draft& operator=(Draft&&) = delete;

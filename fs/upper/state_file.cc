@@ -72,9 +72,10 @@ bool take_line(std::string_view line, UpperState& state) {
 }  // namespace
 
 std::string format_state(const UpperState& state) {
-  std::string text = fmt::format("{}\nupper {}\nboot {}\nmarks {}\nstate {}\nvolatile {}\n", kFirstLine, state.upper_id,
-                                 state.boot_id, state.marks == MarkStore::Namespace::kTrusted ? "trusted" : "user",
-                                 state.clean ? "clean" : "dirty", state.volatile_upper ? "yes" : "no");
+  std::string text =
+      fmt::format("{}\nupper {}\nboot {}\nmarks {}\nstate {}\nvolatile {}\n", kFirstLine, state.upper_id,
+                  state.boot_id, state.marks == MarkStore::Namespace::kTrusted ? "trusted" : "user",
+                  state.clean ? "clean" : "dirty", state.volatile_upper ? "yes" : "no");
   for (const std::string& line : state.base_stack) text += fmt::format("base {}\n", escape(line));
   return text;
 }
@@ -112,7 +113,8 @@ Result<std::optional<UpperState>> read_state(int directory) {
 }
 
 Status write_state(int directory, const UpperState& state, bool durable) {
-  const int fd = ::openat(directory, kNewStateName, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+  const int fd =
+      ::openat(directory, kNewStateName, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return Errno::last();
   block::FdBlockFile file{UniqueFd(fd)};
   const std::string text = format_state(state);

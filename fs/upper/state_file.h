@@ -1,7 +1,7 @@
 #pragma once
 
-// UpperState: what the work directory remembers from one mount to the next, as lines of text (docs/upper-format.md).
-// A plain value; write_state replaces the file by one rename.
+// UpperState: what the work directory remembers from one mount to the next, as lines of text
+// (docs/upper-format.md). A plain value; write_state replaces the file by one rename.
 
 #include <optional>
 #include <string>
@@ -17,8 +17,8 @@ struct UpperState {
   std::string upper_id;  // 32 hexadecimal digits, also on the upper's root: whose work directory this is
   std::string boot_id;   // of the last mount
   MarkStore::Namespace marks = MarkStore::Namespace::kTrusted;
-  bool clean = false;             // the last mount was closed
-  bool volatile_upper = false;    // the last mount synced nothing
+  bool clean = false;                   // the last mount was closed
+  bool volatile_upper = false;          // the last mount synced nothing
   std::vector<std::string> base_stack;  // bottom first
 };
 

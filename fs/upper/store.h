@@ -1,7 +1,8 @@
 #pragma once
 
-// Store: the UpperStore over two real directories. Its methods lie in one file per concern: store_open, store_look,
-// store_create, store_copy_up, store_move, store_attributes. For the source files of fs/upper only.
+// Store: the UpperStore over two real directories. Its methods lie in one file per concern: store_open,
+// store_look, store_create, store_copy_up, store_move, store_attributes. For the source files of fs/upper
+// only.
 
 #include <memory>
 #include <unordered_map>
@@ -118,7 +119,8 @@ class Store final : public UpperStore, public CowHost {
 
   // Before any cow file's own lock.
   Mutex open_mutex_;
-  std::unordered_map<CowFile*, std::uint64_t> open_files_ GUARDED_BY(open_mutex_);  // to the map id; 0: complete
+  std::unordered_map<CowFile*, std::uint64_t> open_files_
+      GUARDED_BY(open_mutex_);  // to the map id; 0: complete
   // Maps of files that were closed with claims which are not durable yet.
   std::unordered_set<std::uint64_t> live_maps_ GUARDED_BY(open_mutex_);
 };

@@ -12,7 +12,9 @@ namespace varve::upper {
 
 // --- marks ---
 
-Status Store::set_opaque(ObjectRef directory) { return marks().write_opaque(directory); }
+Status Store::set_opaque(ObjectRef directory) {
+  return marks().write_opaque(directory);
+}
 
 Status Store::set_redirect(ObjectRef directory, std::string_view lower_path) {
   return marks().write_redirect(directory, lower_path);
@@ -32,21 +34,26 @@ Status Store::drop_index(Origin origin) {
   return {};
 }
 
-Status Store::set_origin(ObjectRef object, Origin origin) { return marks().write_origin(object, origin); }
+Status Store::set_origin(ObjectRef object, Origin origin) {
+  return marks().write_origin(object, origin);
+}
 
 // --- attributes ---
 
 Status Store::change_mode(ObjectRef object, std::uint32_t permissions) {
-  // chmod(2) of a name would follow a symbolic link; through an O_PATH descriptor it cannot (EOPNOTSUPP for a link).
+  // chmod(2) of a name would follow a symbolic link; through an O_PATH descriptor it cannot (EOPNOTSUPP for a
+  // link).
   VARVE_ASSIGN(const UniqueFd fd, open_object(object, O_PATH));
-  if (::chmod(ObjectPath({fd.get(), {}}).c_str(), static_cast<mode_t>(permissions & 07777)) != 0) return Errno::last();
+  if (::chmod(ObjectPath({fd.get(), {}}).c_str(), static_cast<mode_t>(permissions & 07777)) != 0)
+    return Errno::last();
   return {};
 }
 
-// The kernel clears set-id bits and capabilities of what is no directory, for root too (chown_common of fs/open.c).
+// The kernel clears set-id bits and capabilities of what is no directory, for root too (chown_common of
+// fs/open.c).
 Status Store::change_owner(ObjectRef object, std::int64_t uid, std::int64_t gid) {
-  if (::fchownat(object.fd, std::string(object.name).c_str(), static_cast<uid_t>(uid), static_cast<gid_t>(gid),
-                 AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) {
+  if (::fchownat(object.fd, std::string(object.name).c_str(), static_cast<uid_t>(uid),
+                 static_cast<gid_t>(gid), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) {
     return Errno::last();
   }
   return {};

@@ -1,5 +1,6 @@
-// Copy-up: a lower object gets its representation in the upper, made ready in the stage and published by one rename
-// (as fs/overlayfs/copy_up.c of the kernel does). No data is copied: a base mark says where the blocks come from.
+// Copy-up: a lower object gets its representation in the upper, made ready in the stage and published by one
+// rename (as fs/overlayfs/copy_up.c of the kernel does). No data is copied: a base mark says where the blocks
+// come from.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -21,11 +22,12 @@ namespace {
 constexpr std::uint64_t kCopyChunkBytes = std::uint64_t{256} << 10;
 
 bool is_no_room(Errno error) {
-  return error.value == ENOSPC || error.value == E2BIG || error.value == ERANGE || error.value == ENAMETOOLONG;
+  return error.value == ENOSPC || error.value == E2BIG || error.value == ERANGE ||
+         error.value == ENAMETOOLONG;
 }
 
-// Access control must not get lost; of the rest an upper that cannot store it keeps none (ovl_must_copy_xattr of the
-// kernel's copy_up.c).
+// Access control must not get lost; of the rest an upper that cannot store it keeps none (ovl_must_copy_xattr
+// of the kernel's copy_up.c).
 bool must_copy(std::string_view name) {
   return name.starts_with("security.") || name.starts_with("system.posix_acl_");
 }
@@ -75,8 +77,8 @@ Status Store::copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode) {
   return publish_copy(draft, where, source);
 }
 
-// The order matters: what changes the owner or the data clears set-id bits and capabilities, so these come after; and
-// everything changes the times, so they come last.
+// The order matters: what changes the owner or the data clears set-id bits and capabilities, so these come
+// after; and everything changes the times, so they come last.
 Status Store::build_copy(ObjectRef draft, const CopyUp& source, DataMode mode) {
   const Attributes& attributes = source.attributes;
   const std::uint32_t type = attributes.mode & S_IFMT;
@@ -124,10 +126,11 @@ Status Store::mark_copy(ObjectRef draft, const CopyUp& source, DataMode mode) {
   }
   const Status origin = marks().write_origin(draft, source.origin);
   if (!origin.ok()) {
-    // The origin only keeps st_ino; an object full of its owner's xattrs must still be copied up. "user." marks cannot
-    // be set on what is neither file nor directory.
-    const bool optional = is_no_room(origin.error()) ? !source.base || mode == DataMode::kCopy
-                                                     : origin.error().value == EPERM && !S_ISREG(type) && !S_ISDIR(type);
+    // The origin only keeps st_ino; an object full of its owner's xattrs must still be copied up. "user."
+    // marks cannot be set on what is neither file nor directory.
+    const bool optional = is_no_room(origin.error())
+                              ? !source.base || mode == DataMode::kCopy
+                              : origin.error().value == EPERM && !S_ISREG(type) && !S_ISDIR(type);
     if (!optional || source.indexed) return origin;
     log_warning("no room for the origin mark of a copied-up object: its inode number will change");
   }
@@ -139,8 +142,8 @@ Status Store::mark_copy(ObjectRef draft, const CopyUp& source, DataMode mode) {
 Status Store::publish_copy(Draft& draft, ObjectRef where, const CopyUp& source) {
   VARVE_ASSIGN(const struct stat parent, stat_object({where.fd, {}}));
   if (source.indexed) {
-    // Before the name: an entry without a name is swept at the next mount, a name without an entry would be a hard
-    // link torn apart.
+    // Before the name: an entry without a name is swept at the next mount, a name without an entry would be a
+    // hard link torn apart.
     VARVE_RETURN_IF_ERROR(note_needs_work());
     VARVE_ASSIGN(const struct stat status, stat_object(draft.ref()));
     VARVE_RETURN_IF_ERROR(index_.enter(source.origin, draft.ref(), status.st_ino));
@@ -148,10 +151,12 @@ Status Store::publish_copy(Draft& draft, ObjectRef where, const CopyUp& source) 
   const Status published = draft.publish(where);
   if (!published.ok()) {
     if (source.indexed && !index_.drop(source.origin).ok()) {
-      log_warning("work directory: index/{} stays until the next mount", HardlinkIndex::name_of(source.origin));
+      log_warning("work directory: index/{} stays until the next mount",
+                  HardlinkIndex::name_of(source.origin));
     }
     return published;
   }
+  if (source.indexed) VARVE_RETURN_IF_ERROR(index_.confirm(source.origin));
   // A copy-up is no change that anybody made to the parent.
   const struct timespec times[2] = {parent.st_atim, parent.st_mtim};
   return change_times({where.fd, {}}, times);

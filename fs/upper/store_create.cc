@@ -25,7 +25,8 @@ Status make_node(ObjectRef where, const NodeKind& kind) {
   const auto permissions = static_cast<mode_t>(kind.mode & 07777);
   int failed = 0;
   if (S_ISREG(kind.mode)) {
-    const int fd = ::openat(where.fd, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions);
+    const int fd =
+        ::openat(where.fd, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions);
     if (fd >= 0) ::close(fd);
     failed = fd < 0 ? -1 : 0;
   } else if (S_ISDIR(kind.mode)) {
@@ -68,7 +69,8 @@ Status Store::create_in_place(ObjectRef where, const Birth& birth, const NewObje
                            .symlink_target = object.symlink_target});
 }
 
-Status Store::create_staged(ObjectRef where, const Birth& birth, const NewObject& object, bool over_whiteout) {
+Status Store::create_staged(ObjectRef where, const Birth& birth, const NewObject& object,
+                            bool over_whiteout) {
   VARVE_ASSIGN(Draft draft, Draft::begin(stage_, birth.has_default_acl ? where.fd : -1));
   const ObjectRef made = draft.ref();
   const std::uint32_t asked = birth.has_default_acl ? object.mode & 07777 : birth.permissions;
@@ -80,10 +82,11 @@ Status Store::create_staged(ObjectRef where, const Birth& birth, const NewObject
     VARVE_RETURN_IF_ERROR(change_owner(made, object.uid, birth.gid));
   }
   if (!S_ISLNK(object.mode)) {
-    // With a default ACL the kernel has computed the nine bits; only what the change of owner cleared is missing.
+    // With a default ACL the kernel has computed the nine bits; only what the change of owner cleared is
+    // missing.
     const std::uint32_t bits = birth.has_default_acl ? status.st_mode & 0777 : birth.permissions & 0777;
-    if (::fchmodat(made.fd, std::string(made.name).c_str(), static_cast<mode_t>(bits | (birth.permissions & 07000)),
-                   0) != 0) {
+    if (::fchmodat(made.fd, std::string(made.name).c_str(),
+                   static_cast<mode_t>(bits | (birth.permissions & 07000)), 0) != 0) {
       return Errno::last();
     }
   }

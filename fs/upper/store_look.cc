@@ -15,7 +15,7 @@ namespace varve::upper {
 Attributes Store::attributes_of(const struct stat& status) const {
   Attributes attributes = attributes_from_stat(status);
   // The index's link is no name.
-  if (!attributes.is_directory() && attributes.nlink > 1 && index_.holds(status.st_ino)) --attributes.nlink;
+  if (!attributes.is_directory() && attributes.nlink > 0 && index_.holds(status.st_ino)) --attributes.nlink;
   return attributes;
 }
 
@@ -66,7 +66,9 @@ Result<std::vector<UpperStore::ListedEntry>> Store::list(ObjectRef directory) co
   return listed;
 }
 
-Result<UniqueFd> Store::open_path(ObjectRef object) const { return open_object(object, O_PATH); }
+Result<UniqueFd> Store::open_path(ObjectRef object) const {
+  return open_object(object, O_PATH);
+}
 
 Result<UniqueFd> Store::open_directory(ObjectRef object) const {
   return open_object(object, O_RDONLY | O_DIRECTORY);
@@ -81,6 +83,8 @@ Result<std::string> Store::read_link(ObjectRef object) const {
   return target;
 }
 
-Result<std::optional<UniqueFd>> Store::find_indexed(Origin origin) const { return index_.find(origin); }
+Result<std::optional<UniqueFd>> Store::find_indexed(Origin origin) const {
+  return index_.find(origin);
+}
 
 }  // namespace varve::upper

@@ -23,7 +23,9 @@ Result<std::uint64_t> Store::map_of_last_name(ObjectRef name) const {
   return marks().map_id_of(name);
 }
 
-Status Store::whiteout(ObjectRef where) { return make_whiteout(where); }
+Status Store::whiteout(ObjectRef where) {
+  return make_whiteout(where);
+}
 
 Status Store::replace_by_whiteout(ObjectRef where, bool is_directory) {
   VARVE_ASSIGN(Draft draft, Draft::begin(stage_, -1));
@@ -82,7 +84,8 @@ Status Store::empty_directory(ObjectRef directory) {
     VARVE_RETURN_IF_ERROR(set_object_xattr(made, name, value));
   }
   VARVE_RETURN_IF_ERROR(marks().write_opaque(made));
-  if (::fchmodat(made.fd, std::string(made.name).c_str(), status.st_mode & 07777, 0) != 0) return Errno::last();
+  if (::fchmodat(made.fd, std::string(made.name).c_str(), status.st_mode & 07777, 0) != 0)
+    return Errno::last();
   const struct timespec times[2] = {status.st_atim, status.st_mtim};
   VARVE_RETURN_IF_ERROR(change_times(made, times));
   return rename_object(made, directory, ReplaceMode::kExchange);
@@ -105,8 +108,8 @@ Status Store::rename_over(const Rename& request) {
   VARVE_ASSIGN(const struct stat source, stat_object(request.from));
   const Result<struct stat> target = stat_object(request.to);
   if (!target.ok() && target.error().value != ENOENT) return target.error();
-  // A directory cannot replace a whiteout, which is a device, but can change places with it; and if the old name
-  // needs one, it is where it belongs.
+  // A directory cannot replace a whiteout, which is a device, but can change places with it; and if the old
+  // name needs one, it is where it belongs.
   if (S_ISDIR(source.st_mode) && target.ok() && !S_ISDIR(target->st_mode)) {
     VARVE_RETURN_IF_ERROR(require_whiteout(request.to));
     VARVE_RETURN_IF_ERROR(rename_object(request.from, request.to, ReplaceMode::kExchange));
@@ -117,8 +120,8 @@ Status Store::rename_over(const Rename& request) {
   if (!request.whiteout_source) return rename_object(request.from, request.to, ReplaceMode::kReplace);
   const Status moved = rename_object(request.from, request.to, ReplaceMode::kWhiteout);
   if (moved.ok() || moved.error().value != EINVAL) return moved;
-  // A file system without RENAME_WHITEOUT: for a moment the lower name shows again beside the new one, which a kill
-  // could leave so. The other order could lose the object.
+  // A file system without RENAME_WHITEOUT: for a moment the lower name shows again beside the new one, which
+  // a kill could leave so. The other order could lose the object.
   VARVE_RETURN_IF_ERROR(rename_object(request.from, request.to, ReplaceMode::kReplace));
   return make_whiteout(request.from);
 }

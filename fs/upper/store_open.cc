@@ -33,12 +33,16 @@ Store::Store(WorkDirectory work)
 Status Store::recover() {
   VARVE_RETURN_IF_ERROR(stage_.clear());
   if (!work_.was_clean && work_.same_boot) {
-    // Killed under this boot: the kernel still has every write. Made durable now, or a reboot after a clean unmount
-    // of this mount would lose claims that nobody opened again.
+    // Killed under this boot: the kernel still has every write. Made durable now, or a reboot after a clean
+    // unmount of this mount would lose claims that nobody opened again.
     if (::syncfs(work_.upper.get()) != 0) return Errno::last();
     VARVE_RETURN_IF_ERROR(maps_.promote_all());
   }
-  return index_.load([this](ObjectRef entry) {
+  const auto other_names = [this](ObjectRef entry) -> Result<std::int64_t> {
+    VARVE_ASSIGN(const Marks found, marks().read(entry));
+    return found.nlink_delta;
+  };
+  return index_.load(other_names, [this](ObjectRef entry) {
     const Result<std::uint64_t> map_id = marks().map_id_of(entry);
     if (map_id.ok() && *map_id != 0 && !maps_.remove(*map_id).ok()) {
       log_warning("work directory: a map without a file stays: {:016x}", *map_id);
@@ -82,7 +86,8 @@ Status Store::promote_closed_files() {
 
 Status Store::sync() {
   if (is_volatile()) return {};
-  // Files that are opened or closed between the two steps are found by one of them, or again by the second round.
+  // Files that are opened or closed between the two steps are found by one of them, or again by the second
+  // round.
   for (int round = 0; round < 2; ++round) {
     VARVE_RETURN_IF_ERROR(promote_closed_files());
     VARVE_RETURN_IF_ERROR(sync_open_files());

@@ -1,13 +1,13 @@
 #pragma once
 
-// UpperStore: the writable side of a mount: the upper directory, a plain tree that `ls` understands, and the work
-// directory beside it. It knows how things are written down (whiteouts, opaque marks, redirects, origins, partly
-// copied files: docs/upper-format.md) and makes each change of the tree appear at once or not at all. It knows
-// nothing of layers or of the union: the view decides what is done, this decides how.
+// UpperStore: the writable side of a mount: the upper directory, a plain tree that `ls` understands, and the
+// work directory beside it. It knows how things are written down (whiteouts, opaque marks, redirects,
+// origins, partly copied files: docs/upper-format.md) and makes each change of the tree appear at once or not
+// at all. It knows nothing of layers or of the union: the view decides what is done, this decides how.
 //
-// Thread rule: every method may be called from any thread; two calls that change the same name or the same object at
-// once must be kept apart by the caller (the view's locks do).
-// Ownership: owns its directory descriptors and the lock on upper and work; descriptors in ObjectRef are borrowed.
+// Thread rule: every method may be called from any thread; two calls that change the same name or the same
+// object at once must be kept apart by the caller (the view's locks do). Ownership: owns its directory
+// descriptors and the lock on upper and work; descriptors in ObjectRef are borrowed.
 
 #include <sys/statvfs.h>
 #include <time.h>
@@ -31,8 +31,8 @@ namespace varve::upper {
 
 class CowHost;  // cow_host.h
 
-// An object of the upper: `name` within the directory `fd`, or `fd` itself when `name` is empty (any descriptor,
-// O_PATH included). Borrows both.
+// An object of the upper: `name` within the directory `fd`, or `fd` itself when `name` is empty (any
+// descriptor, O_PATH included). Borrows both.
 struct ObjectRef {
   int fd = -1;
   std::string_view name;
@@ -48,7 +48,7 @@ struct Origin {
 // Where a partly copied file finds the blocks that it does not hold itself.
 struct Base {
   LayerSlot slot;
-  std::string path;               // in that layer, "/a/b"
+  std::string path;                // in that layer, "/a/b"
   std::uint64_t inode_number = 0;  // Layer::inode_number of it, to check that the path still leads there
   std::uint64_t size_bytes = 0;
 };
@@ -56,9 +56,9 @@ struct Base {
 // What is written on an upper object beside its attributes.
 struct Marks {
   std::optional<Origin> origin;
-  std::optional<Base> base;             // regular file, partly copied
-  std::uint64_t map_id = 0;             // names the block map of a partly copied file; stored within the base mark
-  bool opaque = false;                  // directory
+  std::optional<Base> base;  // regular file, partly copied
+  std::uint64_t map_id = 0;  // names the block map of a partly copied file; stored within the base mark
+  bool opaque = false;       // directory
   std::optional<std::string> redirect;  // directory: path in the lower layers that merges here
   // Names that the layers still add to (or, negative, hide from) the link count of the upper.
   std::int64_t nlink_delta = 0;
@@ -67,9 +67,10 @@ struct Marks {
 struct UpperEntry {
   enum class Kind : std::uint8_t { kAbsent, kWhiteout, kObject };
   Kind kind = Kind::kAbsent;
-  // kObject; nlink is the count of names in the upper (the index's own link left out), + marks.nlink_delta = the union's
+  // kObject; nlink is the count of names in the upper (the index's own link left out), + marks.nlink_delta =
+  // the union's
   Attributes attributes;
-  std::uint64_t inode_number = 0;    // real st_ino in the upper
+  std::uint64_t inode_number = 0;  // real st_ino in the upper
   Marks marks;
 };
 
@@ -80,34 +81,35 @@ struct NewObject {
   std::uint32_t mode = 0;   // with type
   std::uint32_t umask = 0;  // applied unless the parent has a default ACL
   std::uint32_t uid = 0;
-  std::uint32_t gid = 0;    // a setgid parent overrides it and, for directories, hands down the bit
+  std::uint32_t gid = 0;  // a setgid parent overrides it and, for directories, hands down the bit
   std::uint64_t rdev = 0;
   std::string symlink_target;
-  bool opaque = false;      // directory over a whiteout or a lower name
+  bool opaque = false;  // directory over a whiteout or a lower name
 };
 
 // A lower object to be represented in the upper, without its data.
 struct CopyUp {
   Attributes attributes;
-  Xattrs xattrs;                 // all that the lower has, ACLs and capabilities included
+  Xattrs xattrs;  // all that the lower has, ACLs and capabilities included
   std::string symlink_target;
   Origin origin;
-  std::optional<Base> base;      // regular file with data below; absent: it starts empty (O_TRUNC, or size 0)
-  // Lower hard links: the object is entered in the index too, where the other names find it. The nlink mark is set with
-  // it, before it is published, to attributes.nlink - 1: the other lower names (UpperEntry::attributes leaves the index's
-  // own link out), so that count + delta stays the union's count.
+  std::optional<Base> base;  // regular file with data below; absent: it starts empty (O_TRUNC, or size 0)
+  // Lower hard links: the object is entered in the index too, where the other names find it. The nlink mark
+  // is set with it, before it is published, to attributes.nlink - 1: the other lower names
+  // (UpperEntry::attributes leaves the index's own link out), so that count + delta stays the union's count.
   bool indexed = false;
-  // Regular file with `base`: read wholly only when the base mark cannot be stored (its path or the object's xattrs
-  // leave no room); without it such a copy-up fails with ENOSPC. Borrowed for the call.
+  // Regular file with `base`: read wholly only when the base mark cannot be stored (its path or the object's
+  // xattrs leave no room); without it such a copy-up fails with ENOSPC. Borrowed for the call.
   const layer::LowerFile* content = nullptr;
 };
 
 struct Rename {
   ObjectRef from;
   ObjectRef to;
-  bool exchange = false;          // both exist in the upper
-  bool whiteout_source = false;   // a lower name shows at `from` once the object is gone
-  bool to_is_directory = false;   // `to` is a directory that is empty in the union (it may hold whiteouts): replaced
+  bool exchange = false;         // both exist in the upper
+  bool whiteout_source = false;  // a lower name shows at `from` once the object is gone
+  bool to_is_directory =
+      false;  // `to` is a directory that is empty in the union (it may hold whiteouts): replaced
 };
 
 class UpperStore {
@@ -122,8 +124,8 @@ class UpperStore {
     std::string boot_id;
   };
   // Locks both directories, clears what an earlier mount left in work, loads the index.
-  // Returns: a Failure that names the directory, the reason and the remedy: no such directory, not writable, not on
-  // one file system, in use by PID, of another base stack. Nothing that it made is left behind then.
+  // Returns: a Failure that names the directory, the reason and the remedy: no such directory, not writable,
+  // not on one file system, in use by PID, of another base stack. Nothing that it made is left behind then.
   // The holder's PID that others are told is the caller's: call it in the process that will serve.
   static ResultOrFailure<std::unique_ptr<UpperStore>> open(const Options& options);
   virtual ~UpperStore() = default;
@@ -134,7 +136,8 @@ class UpperStore {
   virtual Result<UpperEntry> look_up(ObjectRef object) const = 0;
   // The attributes alone, without reading the marks.
   virtual Result<Attributes> attributes(ObjectRef object) const = 0;
-  // Names and kinds in one directory, without the marks (look_up tells those). `type` is DT_*; whiteouts are told apart.
+  // Names and kinds in one directory, without the marks (look_up tells those). `type` is DT_*; whiteouts are
+  // told apart.
   struct ListedEntry {
     std::string name;
     std::uint8_t type = 0;
@@ -178,7 +181,8 @@ class UpperStore {
   // Times with UTIME_NOW and UTIME_OMIT, atime then mtime, as utimensat(2).
   virtual Status change_times(ObjectRef object, const struct timespec (&times)[2]) = 0;
 
-  // --- xattrs, as callers of the mount know them: our own marks are hidden, look-alikes of users are escaped ---
+  // --- xattrs, as callers of the mount know them: our own marks are hidden, look-alikes of users are escaped
+  // ---
   virtual Result<std::vector<std::string>> xattr_names(ObjectRef object) const = 0;
   virtual Result<std::string> xattr(ObjectRef object, std::string_view name) const = 0;
   virtual Status set_xattr(ObjectRef object, std::string_view name, std::string_view value, int flags) = 0;

@@ -11,7 +11,9 @@ Status make_whiteout(ObjectRef where) {
   return {};
 }
 
-bool looks_like_whiteout(const struct stat& status) { return S_ISCHR(status.st_mode) && status.st_rdev == 0; }
+bool looks_like_whiteout(const struct stat& status) {
+  return S_ISCHR(status.st_mode) && status.st_rdev == 0;
+}
 
 Result<bool> is_whiteout(const MarkStore& marks, ObjectRef object, const struct stat& status) {
   if (!looks_like_whiteout(status)) return false;

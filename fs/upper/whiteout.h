@@ -1,7 +1,7 @@
 #pragma once
 
-// Whiteouts: a character device 0:0 says that its name is absent, whatever lower layers hold (the form of the kernel's
-// overlayfs, fs/overlayfs/overlayfs.h). Pure functions.
+// Whiteouts: a character device 0:0 says that its name is absent, whatever lower layers hold (the form of the
+// kernel's overlayfs, fs/overlayfs/overlayfs.h). Pure functions.
 
 #include <sys/stat.h>
 

@@ -69,11 +69,13 @@ ResultOrFailure<UniqueFd> open_named_directory(const std::string& path, std::str
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd >= 0) return UniqueFd(fd);
   const int error_number = errno;
-  if (error_number == ENOENT) return refuse(error_number, path, fmt::format("there is no such {}", role), "create it");
+  if (error_number == ENOENT)
+    return refuse(error_number, path, fmt::format("there is no such {}", role), "create it");
   if (error_number == ENOTDIR) {
     return refuse(error_number, path, fmt::format("the {} is no directory", role), "name a directory");
   }
-  return refuse(error_number, path, fmt::format("the {} cannot be opened: {}", role, std::strerror(error_number)),
+  return refuse(error_number, path,
+                fmt::format("the {} cannot be opened: {}", role, std::strerror(error_number)),
                 "check its permissions");
 }
 
@@ -106,9 +108,10 @@ StatusOrFailure Opening::check_apart() {
     return failure_from(Errno::last(), options_.upper_path);
   }
   if (upper.st_dev != work.st_dev) {
-    return refuse(EXDEV, options_.work_path,
-                  fmt::format("the work directory is on another file system than the upper {}", options_.upper_path),
-                  "choose a work directory beside the upper");
+    return refuse(
+        EXDEV, options_.work_path,
+        fmt::format("the work directory is on another file system than the upper {}", options_.upper_path),
+        "choose a work directory beside the upper");
   }
   if (lies_within(made_.upper.get(), work) || lies_within(made_.work.get(), upper)) {
     return refuse(EINVAL, options_.work_path,
@@ -130,14 +133,16 @@ std::string holder_of(int fd) {
 StatusOrFailure Opening::lock(int fd, const std::string& path) {
   if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return {};
   if (errno != EWOULDBLOCK) return failure_from(Errno::last(), path + ": locking it");
-  return refuse(EBUSY, path, fmt::format("in use by {}", holder_of(fd)), "unmount that one, or choose other directories");
+  return refuse(EBUSY, path, fmt::format("in use by {}", holder_of(fd)),
+                "unmount that one, or choose other directories");
 }
 
 StatusOrFailure Opening::check_writable(int fd, const std::string& path) const {
   struct statvfs status {};
   if (::fstatvfs(fd, &status) != 0) return failure_from(Errno::last(), path);
   if ((status.f_flag & ST_RDONLY) != 0) {
-    return refuse(EROFS, path, "the file system is mounted read-only", "remount it writable, or choose another place");
+    return refuse(EROFS, path, "the file system is mounted read-only",
+                  "remount it writable, or choose another place");
   }
   if (::faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0) {
     return refuse(errno, path, "not writable", "change its permissions, or choose another place");
@@ -150,8 +155,8 @@ StatusOrFailure Opening::check_belongs(const std::optional<UpperState>& before) 
   const Result<std::string> id = made_.marks.read_text(root, kIdMark);
   if (before && id.ok() && *id == before->upper_id) return {};
   if (before) {
-    return refuse(EINVAL, options_.work_path, fmt::format("the work directory belongs to another upper than {}",
-                                                          options_.upper_path),
+    return refuse(EINVAL, options_.work_path,
+                  fmt::format("the work directory belongs to another upper than {}", options_.upper_path),
                   "use the pair that was mounted together, or an empty work directory");
   }
   if (id.ok() && made_.marks.read_text(root, kNeedsWorkMark).ok()) {
@@ -177,11 +182,13 @@ StatusOrFailure Opening::check_history() {
   if (before) made_.marks = MarkStore(before->marks);
   VARVE_RETURN_IF_ERROR(check_belongs(before));
   if (before && before->base_stack != options_.base_stack) {
-    return refuse(EINVAL, options_.upper_path, "the upper was written over other layers than these",
-                  "mount it over the layers that it is based on, or start with an empty upper and work directory");
+    return refuse(
+        EINVAL, options_.upper_path, "the upper was written over other layers than these",
+        "mount it over the layers that it is based on, or start with an empty upper and work directory");
   }
   if (before && before->volatile_upper && !before->clean) {
-    return refuse(EINVAL, options_.upper_path, "a volatile upper that was not unmounted cleanly may have lost data",
+    return refuse(EINVAL, options_.upper_path,
+                  "a volatile upper that was not unmounted cleanly may have lost data",
                   "start with an empty upper and work directory");
   }
   if (before) {
@@ -211,17 +218,19 @@ StatusOrFailure Opening::make_parts() {
   Result<UniqueFd> own = part(made_.work.get(), kOwnName);
   if (!own.ok()) return failure_from(own.error(), options_.work_path + "/varve");
   made_.own = std::move(*own);
-  for (const Part& wanted : {Part{made_.own.get(), "stage", made_.stage}, Part{made_.own.get(), "maps", made_.maps},
-                             Part{made_.own.get(), "index", made_.index}}) {
+  for (const Part& wanted :
+       {Part{made_.own.get(), "stage", made_.stage}, Part{made_.own.get(), "maps", made_.maps},
+        Part{made_.own.get(), "index", made_.index}}) {
     Result<UniqueFd> fd = part(wanted.directory, wanted.name);
-    if (!fd.ok()) return failure_from(fd.error(), fmt::format("{}/varve/{}", options_.work_path, wanted.name));
+    if (!fd.ok())
+      return failure_from(fd.error(), fmt::format("{}/varve/{}", options_.work_path, wanted.name));
     wanted.fd = std::move(*fd);
   }
   return {};
 }
 
-// Every change is a rename between stage and upper: two mounts of one file system refuse that with EXDEV, and some
-// file systems know neither of the flags.
+// Every change is a rename between stage and upper: two mounts of one file system refuse that with EXDEV, and
+// some file systems know neither of the flags.
 StatusOrFailure Opening::check_renames() {
   constexpr const char* kProbe = "probe";
   const std::string in_upper = fmt::format(".varve-probe-{}", ::getpid());
@@ -284,7 +293,8 @@ StatusOrFailure Opening::claim() {
   wrote_holder_ = status.ok();
   if (status.ok()) status = made_.marks.write_text({made_.work.get(), {}}, kHolderMark, holder);
   if (status.ok()) status = made_.write(false);
-  if (!status.ok()) return failure_from(status.error(), options_.work_path + ": writing down that it is in use");
+  if (!status.ok())
+    return failure_from(status.error(), options_.work_path + ": writing down that it is in use");
   return {};
 }
 
@@ -292,7 +302,8 @@ ResultOrFailure<WorkDirectory> Opening::run() {
   std::string boot_id = options_.boot_id;
   if (boot_id.empty()) std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot_id);
   const Result<BootId> parsed = parse_boot_id(boot_id);
-  if (!parsed.ok()) return refuse(EINVAL, "/proc/sys/kernel/random/boot_id", "no boot id can be read", "mount /proc");
+  if (!parsed.ok())
+    return refuse(EINVAL, "/proc/sys/kernel/random/boot_id", "no boot id can be read", "mount /proc");
   made_.boot_id = *parsed;
   made_.state.boot_id = boot_id;
   made_.state.base_stack = options_.base_stack;
@@ -311,7 +322,8 @@ ResultOrFailure<WorkDirectory> Opening::run() {
   made_.marks = MarkStore(*space);
   VARVE_RETURN_IF_ERROR(check_history());
   if (made_.marks.space() == MarkStore::Namespace::kTrusted && *space == MarkStore::Namespace::kUser) {
-    return refuse(EPERM, options_.upper_path, "the upper was written by root of the host", "mount it as root");
+    return refuse(EPERM, options_.upper_path, "the upper was written by root of the host",
+                  "mount it as root");
   }
   made_.state.marks = made_.marks.space();
   VARVE_RETURN_IF_ERROR(make_parts());

@@ -1,8 +1,9 @@
 #pragma once
 
-// WorkDirectory: opening upper and work directory together: that they exist, lie on one file system that can do what
-// is needed, belong to each other, and are used by nobody else. Each refusal is one Failure, and leaves nothing behind.
-// Thread rule: a plain value once open. Ownership: owns the descriptors; the locks on both directories are theirs.
+// WorkDirectory: opening upper and work directory together: that they exist, lie on one file system that can
+// do what is needed, belong to each other, and are used by nobody else. Each refusal is one Failure, and
+// leaves nothing behind. Thread rule: a plain value once open. Ownership: owns the descriptors; the locks on
+// both directories are theirs.
 
 #include <string>
 
@@ -37,7 +38,8 @@ struct WorkDirectory {
 // 32 hexadecimal digits, dashes skipped. Returns: EINVAL.
 Result<BootId> parse_boot_id(std::string_view text);
 
-// Name of the mark on the upper's root that says that parts of it lie in the work directory (block maps, the index).
+// Name of the mark on the upper's root that says that parts of it lie in the work directory (block maps, the
+// index).
 inline constexpr const char* kNeedsWorkMark = "needs-work";
 
 }  // namespace varve::upper

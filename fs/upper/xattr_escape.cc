@@ -5,7 +5,8 @@ namespace {
 
 constexpr std::string_view kEscape = "varve.escaped.";
 
-// Length of "trusted." or "user." when `name` lies in the part of that namespace which belongs to marks, else 0.
+// Length of "trusted." or "user." when `name` lies in the part of that namespace which belongs to marks, else
+// 0.
 std::size_t reserved_namespace(std::string_view name) {
   for (const std::string_view space : {std::string_view("trusted."), std::string_view("user.")}) {
     if (!name.starts_with(space)) continue;
