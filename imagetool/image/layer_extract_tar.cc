@@ -125,9 +125,10 @@ StatusOrFailure TarExtraction::write_mark(const std::string& path) {
 StatusOrFailure TarExtraction::write_header(const std::string& path) {
   archive_entry_copy_pathname(entry_.get(), path.c_str());
   const int result = archive_write_header(writer_.get(), entry_.get());
-  if (result == ARCHIVE_WARN) {
+  // A name that is no UTF-8 is complained of, but written as it is, with the record hdrcharset=BINARY.
+  const char* why = archive_error_string(writer_.get());
+  if (result == ARCHIVE_WARN && !std::string_view(why ? why : "").starts_with("Can't translate")) {
     ++summary_.losses;
-    const char* why = archive_error_string(writer_.get());
     monitor_.warn(layer_.name() + ": /" + path + ": " + (why ? why : "not wholly written"));
   }
   if (result != ARCHIVE_OK && result != ARCHIVE_WARN) return writer_failure();

@@ -85,6 +85,12 @@ ResultOrFailure<Store::GcSummary> Store::gc(bool dry_run) {
   for (const ContainerState& container : containers) {
     for (const std::string& path : container.layer_paths)
       needed.insert(path.substr(path.find_last_of('/') + 1));
+    // Its manifest too, so that the container can be committed after the image lost its name.
+    const Result<Digest> digest = Digest::parse(container.image_digest);
+    if (digest.ok() && ::access(blob_path(*digest).c_str(), F_OK) == 0) {
+      VARVE_RETURN_IF_ERROR(
+          add_reachable({std::string(kManifestMediaType), *digest, 0, container.image_name}, needed));
+    }
   }
 
   const std::string blobs = directory_ + "/blobs/sha256";

@@ -84,8 +84,10 @@ StatusOrFailure check_can_become_store(const std::string& directory) {
   constexpr std::array<std::string_view, 8> kOurs = {".",          "..",         "blobs",      "tmp",
                                                      "containers", "store.lock", "index.lock", "lost+found"};
   while (const dirent* entry = ::readdir(open.get())) {
-    bool ours = false;
-    for (const std::string_view name : kOurs) ours = ours || name == entry->d_name;
+    const std::string_view name = entry->d_name;
+    // Another process may be making the store at this moment.
+    bool ours = name.starts_with("oci-layout") || name.starts_with("index.json");
+    for (const std::string_view known : kOurs) ours = ours || name == known;
     if (!ours) {
       return Failure{EEXIST, directory + ": not an image store, and not empty: it holds \"" + entry->d_name +
                                  "\" (give an empty or new directory)"};

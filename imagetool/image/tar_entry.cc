@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "imagetool/image/posix_acl.h"
 
@@ -133,7 +134,11 @@ void spec_to_entry(const InodeSpec& spec, archive_entry* entry) {
     const auto kind =
         std::find_if(kAclKinds.begin(), kAclKinds.end(), [&](const AclKind& k) { return k.xattr == name; });
     const auto acl = kind == kAclKinds.end() ? std::nullopt : decode_acl(value);
-    if (acl) {
+    // libarchive counts ids in int; a list with greater ones goes out in the kernel's own form.
+    const bool fits = acl && std::all_of(acl->begin(), acl->end(), [](const AclEntry& one) {
+                        return one.id == AclEntry::kNoId || one.id <= std::numeric_limits<int>::max();
+                      });
+    if (fits) {
       write_acl(*kind, *acl, entry);
     } else {
       archive_entry_xattr_add_entry(entry, name.c_str(), value.data(), value.size());

@@ -1,0 +1,308 @@
+#include "imagetool/image/store.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "imagetool/image/container_state.h"
+#include "imagetool/image/json_text.h"
+#include "tests/unit/image/scratch_directory.h"
+
+namespace varve::image {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class StoreTest : public ::testing::Test {
+ protected:
+  Store open() { return must(Store::open(scratch_ / "store")); }
+  Descriptor add_layer(Store& store, std::string_view bytes) {
+    const std::string path = must(store.scratch_directory()) + "/layer";
+    write_file(path, bytes);
+    return must(store.adopt_file(kLayerMediaType, path));
+  }
+  Image add_image(Store& store, std::string_view name, std::string_view layer_bytes) {
+    const Descriptor layer = add_layer(store, layer_bytes);
+    ImageConfig config;
+    config.architecture = "amd64";
+    return must(store.put_image(must(parse_image_name(name)), config, {layer}));
+  }
+  std::string index() { return read_file(scratch_ / "store/index.json"); }
+  void replace_index(const std::string& text) { write_file(scratch_ / "store/index.json", text); }
+
+  ScratchDirectory scratch_;
+};
+
+TEST(ImageName, TakesRepositoryAndTag) {
+  EXPECT_EQ(must(parse_image_name("debian")).text(), "debian:latest");
+  EXPECT_EQ(must(parse_image_name("debian:12")).text(), "debian:12");
+  EXPECT_EQ(must(parse_image_name("host:5000/team/app:v1")).text(), "host:5000/team/app:v1");
+  EXPECT_EQ(must(parse_image_name("host:5000/team/app")).tag, "latest");
+}
+
+TEST(ImageName, RefusesWhatCannotBeOne) {
+  for (const char* bad :
+       {"", ":", "a:", ":tag", "/a", "a/", "../a", "a b", "-a", "a:b:c", "a:b/", "sha256:ab"}) {
+    EXPECT_FALSE(parse_image_name(bad).ok()) << bad;
+  }
+}
+
+TEST(DigestText, MustBeWholeAndLowerCase) {
+  const Digest digest = Digest::of("");
+  EXPECT_EQ(digest.text(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_TRUE(Digest::parse(digest.text()).ok());
+  EXPECT_FALSE(Digest::parse("sha256:../../../../etc/passwd").ok());
+  EXPECT_FALSE(Digest::parse(digest.text() + "0").ok());
+  EXPECT_FALSE(Digest::parse("sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855").ok());
+  EXPECT_FALSE(Digest::parse("md5:" + std::string(64, '0')).ok());
+}
+
+TEST_F(StoreTest, DirectoryThatIsMissingIsEmptyAndStaysMissing) {
+  EXPECT_TRUE(must(open().list()).empty());
+  EXPECT_NE(::access((scratch_ / "store").c_str(), F_OK), 0);
+}
+
+TEST_F(StoreTest, ImageIsFoundByNameDigestAndItsFirstDigits) {
+  Store store = open();
+  const Image image = add_image(store, "debian:12", "layer bytes");
+  for (const std::string& reference : {std::string("debian:12"), image.digest.text(),
+                                       image.digest.short_hex(), std::string(image.digest.hex())}) {
+    const Image found = must(open().resolve(reference));
+    EXPECT_EQ(found.digest, image.digest) << reference;
+    ASSERT_EQ(found.layer_paths.size(), 1U);
+    EXPECT_EQ(read_file(found.layer_paths[0]), "layer bytes");
+    EXPECT_EQ(found.config.diff_ids, std::vector<std::string>{found.layers[0].digest.text()});
+  }
+}
+
+TEST_F(StoreTest, BlobsAreNamedByContentAndReadOnly) {
+  Store store = open();
+  const Image image = add_image(store, "a", "x");
+  struct stat status {};
+  ASSERT_EQ(::stat(image.layer_paths[0].c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0444U);
+  EXPECT_EQ(image.layers[0].digest, Digest::of("x"));
+}
+
+TEST_F(StoreTest, UnknownImageIsOneSentence) {
+  const auto missing = open().resolve("nothing");
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().error_number, ENOENT);
+  EXPECT_THAT(missing.error().message, HasSubstr("nothing: no such image"));
+}
+
+TEST_F(StoreTest, ANameMovesToTheNewImage) {
+  Store store = open();
+  add_image(store, "a", "one");
+  const Image second = add_image(store, "a", "two");
+  EXPECT_EQ(must(store.resolve("a")).digest, second.digest);
+  EXPECT_EQ(must(store.list()).size(), 1U);
+}
+
+TEST_F(StoreTest, TagAddsANameAndRemoveTakesOne) {
+  Store store = open();
+  const Image image = add_image(store, "a", "one");
+  must(store.tag("a", must(parse_image_name("b:2"))));
+  EXPECT_EQ(must(store.resolve("b:2")).digest, image.digest);
+  must(store.remove("a"));
+  EXPECT_FALSE(store.resolve("a").ok());
+  EXPECT_TRUE(store.resolve("b:2").ok());
+}
+
+TEST_F(StoreTest, RemoveByDigestTakesAllNames) {
+  Store store = open();
+  const Image image = add_image(store, "a", "one");
+  must(store.tag("a", must(parse_image_name("b"))));
+  must(store.remove(image.digest.text()));
+  EXPECT_TRUE(must(store.list()).empty());
+}
+
+TEST_F(StoreTest, GcKeepsWhatNamesAndContainersNeed) {
+  Store store = open();
+  const Image named = add_image(store, "named", "one");
+  const Image used = add_image(store, "used", "two");
+  const Image gone = add_image(store, "gone", "three");
+  must(store.remove("used"));
+  must(store.remove("gone"));
+  ContainerState container;
+  container.name = "c";
+  container.image_digest = used.digest.text();
+  container.layer_paths = used.layer_paths;
+  must(ContainerStore(scratch_ / "store").create(container));
+  EXPECT_FALSE(open().gc(false).ok());  // `store` may be adding an image
+  { Store closed = std::move(store); }
+  EXPECT_EQ(must(open().gc(true)).blobs_removed, 3U);
+  EXPECT_EQ(::access(gone.layer_paths[0].c_str(), F_OK), 0) << "a dry run removes nothing";
+  EXPECT_EQ(must(open().gc(false)).blobs_removed, 3U);
+  EXPECT_NE(::access(gone.layer_paths[0].c_str(), F_OK), 0);
+  EXPECT_TRUE(open().resolve("named").ok());
+  EXPECT_TRUE(open().resolve(used.digest.text()).ok());
+}
+
+TEST_F(StoreTest, ForeignDirectoryIsNotMadeAStore) {
+  ASSERT_EQ(::mkdir((scratch_ / "store").c_str(), 0755), 0);
+  write_file(scratch_ / "store/thesis.txt", "mine");
+  Store store = open();
+  const auto refused = store.put_blob(kConfigMediaType, "{}");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("thesis.txt"));
+  EXPECT_NE(::access((scratch_ / "store/blobs").c_str(), F_OK), 0);
+}
+
+TEST_F(StoreTest, ChangedManifestIsRefused) {
+  Store store = open();
+  const Image image = add_image(store, "a", "one");
+  const std::string path = store.blob_path(image.digest);
+  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
+  write_file(path, read_file(path) + " ");
+  const auto damaged = store.resolve("a");
+  ASSERT_FALSE(damaged.ok());
+  EXPECT_THAT(damaged.error().message, HasSubstr("damaged"));
+}
+
+TEST_F(StoreTest, MissingAndTruncatedLayersAreNamed) {
+  Store store = open();
+  const Image image = add_image(store, "a", "layer bytes");
+  ASSERT_EQ(::truncate(image.layer_paths[0].c_str(), 3), 0);
+  EXPECT_THAT(store.resolve("a").error().message, HasSubstr(image.layer_paths[0]));
+  ASSERT_EQ(::unlink(image.layer_paths[0].c_str()), 0);
+  EXPECT_THAT(store.resolve("a").error().message, HasSubstr(image.layer_paths[0]));
+}
+
+TEST_F(StoreTest, HostileIndexIsOneLine) {
+  Store store = open();
+  add_image(store, "a", "one");
+  const std::string good = index();
+  const std::string deep(100000, '[');
+  for (const std::string& bad :
+       {std::string("{"), std::string("[]"), std::string("{\"manifests\": 3}"),
+        std::string("{\"manifests\":[{\"digest\":\"sha256:../../x\",\"size\":1,\"mediaType\":\"a\"}]}"),
+        std::string("{\"manifests\":[{\"digest\":7}]}"), std::string("{\"manifests\":[null]}"), deep,
+        std::string("\xff\xfe{}")}) {
+    replace_index(bad);
+    const auto listed = store.list();
+    ASSERT_FALSE(listed.ok()) << bad.substr(0, 80);
+    EXPECT_THAT(listed.error().message, HasSubstr("index.json"));
+    EXPECT_EQ(listed.error().message.find('\n'), std::string::npos);
+  }
+  replace_index(good);
+  EXPECT_TRUE(store.resolve("a").ok());
+}
+
+TEST_F(StoreTest, EntriesOfOthersStayInTheIndex) {
+  Store store = open();
+  const Image image = add_image(store, "a", "one");
+  Json text = must(parse_json_object(index()));
+  text["manifests"].push_back(
+      {{"mediaType", kIndexMediaType},
+       {"digest", image.digest.text()},
+       {"size", 5},
+       {"annotations", {{"org.opencontainers.image.ref.name", "theirs"}, {"x", "y"}}}});
+  text["annotations"] = {{"kept", "yes"}};
+  replace_index(json_text(text));
+  add_image(store, "b", "two");
+  const Json after = must(parse_json_object(index()));
+  EXPECT_EQ(after["annotations"]["kept"], "yes");
+  EXPECT_EQ(after["manifests"][1]["annotations"]["x"], "y");
+  EXPECT_EQ(after["manifests"].size(), 3U);
+}
+
+TEST_F(StoreTest, WritersAtOnceLoseNoName) {
+  std::vector<std::thread> writers;
+  for (int i = 0; i < 8; ++i) {
+    writers.emplace_back([&, i] {
+      Store store = open();
+      const std::string path = must(store.scratch_directory()) + "/layer" + std::to_string(i);
+      write_file(path, "layer " + std::to_string(i));
+      const Descriptor layer = must(store.adopt_file(kLayerMediaType, path));
+      must(store.put_image(ImageName{"image" + std::to_string(i), "latest"}, {}, {layer}));
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(must(open().list()).size(), 8U);
+}
+
+TEST(ImageConfigJson, KeepsWhatItDoesNotKnow) {
+  const std::string text =
+      R"({"architecture":"arm64","os":"linux","variant":"v8","config":{"Env":["A=b"],"Healthcheck":{"Test":["x"]},)"
+      R"("Cmd":["sh","-c","x"],"Labels":{"k":"v"},"ExposedPorts":{"80/tcp":{}},"StopSignal":"SIGINT"},)"
+      R"("rootfs":{"type":"layers","diff_ids":["sha256:x"]},"history":[{"created_by":"a","empty_layer":true}]})";
+  ImageConfig config = must(parse_image_config(text));
+  EXPECT_THAT(config.cmd, ElementsAre("sh", "-c", "x"));
+  EXPECT_EQ(config.stop_signal, "SIGINT");
+  EXPECT_THAT(config.exposed_ports, ElementsAre("80/tcp"));
+  EXPECT_TRUE(config.history.at(0).empty_layer);
+  config.env.push_back("C=d");
+  const Json after = must(parse_json_object(image_config_to_json(config)));
+  EXPECT_EQ(after["variant"], "v8");
+  EXPECT_EQ(after["config"]["Healthcheck"]["Test"][0], "x");
+  EXPECT_EQ(after["config"]["Env"].size(), 2U);
+}
+
+TEST(ImageConfigJson, NamesTheFieldThatIsWrong) {
+  EXPECT_THAT(parse_image_config(R"({"config":{"Env":"A=b"}})").error().message, HasSubstr("\"Env\""));
+  EXPECT_THAT(parse_image_config(R"({"history":[1,{"created":2}]})").error().message,
+              HasSubstr("\"created\""));
+}
+
+class ContainerStoreTest : public ::testing::Test {
+ protected:
+  ScratchDirectory scratch_;
+  ContainerStore store_{scratch_.path()};
+  ContainerState state_ = [] {
+    ContainerState state;
+    state.name = "web.1";
+    state.id = new_container_id();
+    state.image_name = "debian:12";
+    state.layer_paths = {"/a", "/b,c:d"};
+    state.command = {"sh", "-c", "echo \xc3\xa9"};
+    state.status = ContainerStatus::kExited;
+    state.exit_status = 137;
+    return state;
+  }();
+};
+
+TEST_F(ContainerStoreTest, StateComesBackAsItWasWritten) {
+  must(store_.create(state_));
+  const ContainerState back = must(store_.read("web.1"));
+  EXPECT_EQ(back.id, state_.id);
+  EXPECT_EQ(back.layer_paths, state_.layer_paths);
+  EXPECT_EQ(back.command, state_.command);
+  EXPECT_EQ(back.status, ContainerStatus::kExited);
+  EXPECT_EQ(back.exit_status, 137);
+  EXPECT_EQ(must(store_.list()).size(), 1U);
+}
+
+TEST_F(ContainerStoreTest, ATakenNameIsRefusedAndRemovedOnesAreGone) {
+  must(store_.create(state_));
+  EXPECT_EQ(store_.create(state_).error().error_number, EEXIST);
+  must(store_.remove("web.1"));
+  EXPECT_EQ(store_.read("web.1").error().error_number, ENOENT);
+  EXPECT_EQ(::access(store_.directory_of("web.1").c_str(), F_OK), -1);
+}
+
+TEST_F(ContainerStoreTest, NamesAreNeverPaths) {
+  for (const char* bad : {"", ".", "..", "a/b", "../x", "-a", ".a", "a b", "a\n"}) {
+    EXPECT_FALSE(is_container_name(bad)) << bad;
+    EXPECT_FALSE(store_.read(bad).ok()) << bad;
+    EXPECT_FALSE(store_.remove(bad).ok()) << bad;
+  }
+}
+
+TEST_F(ContainerStoreTest, BrokenStateIsOneLineThatNamesTheFile) {
+  must(store_.create(state_));
+  for (const char* bad : {"", "{", "[1]", R"({"name":"other"})", R"({"name":"web.1","status":"flying"})"}) {
+    write_file(store_.directory_of("web.1") + "/container.json", bad);
+    const auto read = store_.read("web.1");
+    ASSERT_FALSE(read.ok()) << bad;
+    EXPECT_THAT(read.error().message, HasSubstr("container.json"));
+    EXPECT_EQ(read.error().message.find('\n'), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace varve::image

@@ -1,0 +1,371 @@
+#include "imagetool/image/source/tar_source.h"
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <map>
+#include <thread>
+
+#include "fs/base/unique_fd.h"
+#include "tests/unit/image/scratch_directory.h"
+
+namespace varve::image {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// Archives made by hand: tar(1) would not write most of what is tried here.
+class TarBytes {
+ public:
+  struct Member {
+    std::string path;
+    char type = '0';
+    std::string content;
+    std::string link;
+    unsigned mode = 0644;
+    std::uint64_t device_major = 0;
+    std::uint64_t device_minor = 0;
+  };
+  TarBytes& add(const Member& member) {
+    std::string header(512, '\0');
+    const auto put = [&](std::size_t at, const std::string& text) { header.replace(at, text.size(), text); };
+    put(0, member.path.substr(0, 100));
+    put(100, octal(member.mode, 7));
+    put(108, octal(1000, 7));
+    put(116, octal(2000, 7));
+    put(124, octal(member.content.size(), 11));
+    put(136, octal(1234567890, 11));
+    put(148, std::string(8, ' '));
+    header[156] = member.type;
+    put(157, member.link);
+    put(257, std::string("ustar\00000", 8));
+    put(329, octal(member.device_major, 7));
+    put(337, octal(member.device_minor, 7));
+    unsigned sum = 0;
+    for (const char c : header) sum += static_cast<unsigned char>(c);
+    put(148, octal(sum, 6) + std::string("\0 ", 2));
+    bytes_ += header + member.content + std::string((512 - member.content.size() % 512) % 512, '\0');
+    return *this;
+  }
+  TarBytes& file(const std::string& path, const std::string& content) {
+    return add({.path = path, .content = content});
+  }
+  TarBytes& directory(const std::string& path, unsigned mode = 0755) {
+    return add({.path = path, .type = '5', .content = "", .link = "", .mode = mode});
+  }
+  // Records for the member that follows.
+  TarBytes& pax(const std::vector<std::pair<std::string, std::string>>& records) {
+    std::string content;
+    for (const auto& [key, value] : records) {
+      const std::size_t rest = key.size() + value.size() + 3;
+      std::size_t size = rest + 1;
+      while (std::to_string(size).size() + rest != size) ++size;
+      content += std::to_string(size) + " " + key + "=" + value + "\n";
+    }
+    return add({.path = "PaxHeaders/x", .type = 'x', .content = content});
+  }
+  std::string finished() const { return bytes_ + std::string(1024, '\0'); }
+  const std::string& unfinished() const { return bytes_; }
+
+ private:
+  static std::string octal(std::uint64_t value, int digits) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%0*llo", digits, static_cast<unsigned long long>(value));
+    return text.data();
+  }
+  std::string bytes_;
+};
+
+class TarSourceTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<TarSource> open(const std::string& bytes) {
+    write_file(scratch_ / "a.tar", bytes);
+    return must(
+        TarSource::open(scratch_ / "a.tar", {.filter = {}, .spool_directory = scratch_.path()}, monitor_));
+  }
+  Tree scan(const TarBytes& tar) { return must(open(tar.finished())->scan()); }
+  std::string refusal(const TarBytes& tar) {
+    const auto scanned = open(tar.finished())->scan();
+    EXPECT_FALSE(scanned.ok());
+    return scanned.ok() ? "" : scanned.error().message;
+  }
+  static std::vector<std::string> paths(const Tree& tree) {
+    std::vector<std::string> found;
+    must(tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
+      found.push_back(visit.path + (visit.node == kWhiteoutNode     ? " deleted"
+                                    : tree.is_directory(visit.node) ? "/"
+                                                                    : ""));
+      return {};
+    }));
+    return found;
+  }
+  static TreeIndex find(const Tree& tree, const std::string& path) {
+    TreeIndex found = kWhiteoutNode;
+    must(tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
+      if (visit.path == path) found = visit.node;
+      return {};
+    }));
+    EXPECT_NE(found, kWhiteoutNode) << path;
+    return found;
+  }
+  static std::map<std::string, std::string> contents(TarSource& source, const Tree& tree) {
+    std::map<TreeIndex, std::string> by_node;
+    must(source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {
+      std::string& bytes = by_node[node];
+      bytes.resize(tree.node(node).spec.attributes.size_bytes);
+      for (;;) {
+        VARVE_ASSIGN(const std::optional<Chunk> chunk, content.next());
+        if (!chunk) return {};
+        std::copy_n(reinterpret_cast<const char*>(chunk->bytes.data()), chunk->bytes.size(),
+                    bytes.begin() + static_cast<std::ptrdiff_t>(chunk->offset_bytes));
+      }
+    }));
+    std::map<std::string, std::string> by_path;
+    must(tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
+      if (by_node.contains(visit.node)) by_path[visit.path] = by_node[visit.node];
+      return {};
+    }));
+    return by_path;
+  }
+
+  ScratchDirectory scratch_;
+  RememberingMonitor monitor_;
+};
+
+TEST_F(TarSourceTest, DotSlashAndMissingParentsMakeATree) {
+  const Tree tree = scan(TarBytes().directory("./", 0700).file("./a/b/c", "x"));
+  EXPECT_THAT(paths(tree), ElementsAre("/", "a/", "a/b/", "a/b/c"));
+  EXPECT_EQ(tree.node(kTreeRoot).spec.attributes.mode & 07777, 0700U);
+  EXPECT_EQ(tree.node(find(tree, "a/b")).spec.attributes.mode & 07777, 0755U);
+  EXPECT_EQ(tree.node(find(tree, "a/b")).spec.attributes.uid, 0U);
+  EXPECT_EQ(tree.node(find(tree, "a/b/c")).spec.attributes.uid, 1000U);
+}
+
+TEST_F(TarSourceTest, LastOfSeveralMembersHolds) {
+  const auto source = open(TarBytes()
+                               .file("a", "first")
+                               .directory("d", 0700)
+                               .file("d/kept", "k")
+                               .file("a", "second!")
+                               .directory("d", 0711)
+                               .finished());
+  const Tree tree = must(source->scan());
+  EXPECT_THAT(paths(tree), ElementsAre("/", "a", "d/", "d/kept"));
+  EXPECT_EQ(contents(*source, tree)["a"], "second!");
+  EXPECT_EQ(tree.node(find(tree, "d")).spec.attributes.mode & 07777, 0711U);
+}
+
+TEST_F(TarSourceTest, AFileOverADirectoryReplacesAllOfIt) {
+  const Tree tree = scan(TarBytes().directory("d").file("d/in", "x").file("d", "now a file"));
+  EXPECT_THAT(paths(tree), ElementsAre("/", "d"));
+}
+
+TEST_F(TarSourceTest, HardLinkOfAReplacedFileKeepsTheOldContent) {
+  const auto source = open(TarBytes()
+                               .file("a", "old")
+                               .add({.path = "b", .type = '1', .content = "", .link = "./a"})
+                               .file("a", "new")
+                               .finished());
+  const Tree tree = must(source->scan());
+  auto found = contents(*source, tree);
+  EXPECT_EQ(found["a"], "new");
+  EXPECT_EQ(found["b"], "old");
+}
+
+TEST_F(TarSourceTest, HardLinksAreOneNode) {
+  const Tree tree =
+      scan(TarBytes().file("d/a", "x").add({.path = "b", .type = '1', .content = "", .link = "d/a"}));
+  EXPECT_EQ(find(tree, "b"), find(tree, "d/a"));
+}
+
+TEST_F(TarSourceTest, HostilePathsAreRefusedByName) {
+  EXPECT_THAT(refusal(TarBytes().file("a/../../etc/passwd", "x")), HasSubstr("a/../../etc/passwd"));
+  EXPECT_THAT(refusal(TarBytes().add({.path = "a", .type = '1', .content = "", .link = "../../etc/passwd"})),
+              HasSubstr(".."));
+  EXPECT_THAT(refusal(TarBytes().add({.path = "a", .type = '1', .content = "", .link = "missing"})),
+              HasSubstr("missing"));
+  EXPECT_THAT(refusal(TarBytes().directory("d").add({.path = "a", .type = '1', .content = "", .link = "d"})),
+              HasSubstr("directory"));
+  EXPECT_THAT(refusal(TarBytes().pax({{"path", std::string(256, 'n')}}).file("x", "")), HasSubstr("255"));
+  EXPECT_THAT(refusal(TarBytes().pax({{"path", std::string(40000, 'n')}}).file("x", "")),
+              HasSubstr("too long"));
+}
+
+TEST_F(TarSourceTest, NothingGoesThroughASymbolicLink) {
+  const TarBytes tar =
+      TarBytes().add({.path = "etc", .type = '2', .content = "", .link = "/etc"}).file("etc/passwd", "x");
+  EXPECT_THAT(refusal(tar), HasSubstr("\"etc\" in its path is a file or link"));
+}
+
+TEST_F(TarSourceTest, AFileUsedAsADirectoryIsRefused) {
+  EXPECT_THAT(refusal(TarBytes().file("a", "x").file("a/b", "y")), HasSubstr("not a directory"));
+}
+
+TEST_F(TarSourceTest, LeadingSlashesGoWithOneWarning) {
+  EXPECT_THAT(paths(scan(TarBytes().file("/a", "").file("//b", ""))), ElementsAre("/", "a", "b"));
+  EXPECT_THAT(monitor_.warnings, SizeIs(1));
+}
+
+TEST_F(TarSourceTest, WhiteoutsOfOciLayersBecomeWhiteouts) {
+  const Tree tree =
+      scan(TarBytes().file("d/.wh.gone", "").directory("o").file("o/.wh..wh..opq", "").file("o/new", ""));
+  EXPECT_THAT(paths(tree), ElementsAre("/", "d/", "d/gone deleted", "o/", "o/new"));
+  EXPECT_TRUE(tree.node(find(tree, "o")).spec.opaque);
+  EXPECT_FALSE(tree.node(find(tree, "d")).spec.opaque);
+}
+
+TEST_F(TarSourceTest, WhiteoutBesideTheSameNameMakesADirectoryOpaqueInAnyOrder) {
+  for (const bool first : {true, false}) {
+    TarBytes tar;
+    if (first) tar.file(".wh.d", "").file(".wh.f", "");
+    tar.directory("d").file("f", "x");
+    if (!first) tar.file(".wh.d", "").file(".wh.f", "");
+    const Tree tree = scan(tar);
+    EXPECT_THAT(paths(tree), ElementsAre("/", "d/", "f"));
+    EXPECT_TRUE(tree.node(find(tree, "d")).spec.opaque);
+  }
+}
+
+TEST_F(TarSourceTest, OpaqueMarkBeforeOrAfterTheDirectoryHolds) {
+  for (const bool first : {true, false}) {
+    TarBytes tar;
+    if (first) tar.file("o/.wh..wh..opq", "");
+    tar.directory("o", 0700);
+    if (!first) tar.file("o/.wh..wh..opq", "");
+    const Tree tree = scan(tar);
+    EXPECT_TRUE(tree.node(find(tree, "o")).spec.opaque);
+    EXPECT_EQ(tree.node(find(tree, "o")).spec.attributes.mode & 07777, 0700U);
+  }
+}
+
+TEST_F(TarSourceTest, OverlayWhiteoutsAndDevicesAreToldApart) {
+  const Tree tree = scan(TarBytes()
+                             .add({.path = "gone", .type = '3'})
+                             .add({.path = "null",
+                                   .type = '3',
+                                   .content = "",
+                                   .link = "",
+                                   .mode = 0666,
+                                   .device_major = 1,
+                                   .device_minor = 3}));
+  EXPECT_THAT(paths(tree), ElementsAre("/", "gone deleted", "null"));
+  EXPECT_EQ(tree.node(find(tree, "null")).spec.attributes.rdev, makedev(1, 3));
+}
+
+TEST_F(TarSourceTest, WhiteoutOfNothingIsRefusedAndAufsLeftoversAreNamed) {
+  EXPECT_THAT(refusal(TarBytes().file("d/.wh.", "")), HasSubstr("whiteout of nothing"));
+  EXPECT_THAT(paths(scan(TarBytes().file(".wh..wh.plnk", "").file("a", ""))), ElementsAre("/", "a"));
+  EXPECT_THAT(monitor_.warnings, ElementsAre(HasSubstr(".wh..wh.plnk")));
+}
+
+TEST_F(TarSourceTest, PaxRecordsGiveTimeXattrsAndAcl) {
+  const Tree tree =
+      scan(TarBytes()
+               .pax({{"mtime", "1700000000.123456789"},
+                     {"SCHILY.xattr.user.plain", std::string("v\0w", 3)},
+                     {"LIBARCHIVE.xattr.user.coded", "eA"},
+                     {"SCHILY.acl.access", "user::rw-,user:root:r--:0,group::r--,mask::r--,other::---"}})
+               .file("f", "x"));
+  const InodeSpec& spec = tree.node(find(tree, "f")).spec;
+  EXPECT_EQ(spec.attributes.mtime, (Timestamp{1700000000, 123456789}));
+  std::map<std::string, std::string> xattrs(spec.xattrs.begin(), spec.xattrs.end());
+  EXPECT_EQ(xattrs["user.plain"], std::string("v\0w", 3));
+  EXPECT_EQ(xattrs["user.coded"], "x");
+  EXPECT_EQ(xattrs["system.posix_acl_access"].size(), 4U + 5 * 8);
+  EXPECT_THAT(monitor_.warnings, IsEmpty());
+}
+
+TEST_F(TarSourceTest, SparseFilesKeepTheirHoles) {
+  const std::string map = "2\n0\n512\n1048576\n512\n";
+  const std::string padded = map + std::string(512 - map.size(), '\0');
+  const auto source =
+      open(TarBytes()
+               .pax({{"GNU.sparse.major", "1"},
+                     {"GNU.sparse.minor", "0"},
+                     {"GNU.sparse.name", "s"},
+                     {"GNU.sparse.realsize", "2097152"}})
+               .file("GNUSparseFile.0/s", padded + std::string(512, 'a') + std::string(512, 'b'))
+               .finished());
+  const Tree tree = must(source->scan());
+  EXPECT_EQ(tree.node(find(tree, "s")).spec.attributes.size_bytes, 2097152U);
+  std::vector<std::pair<std::uint64_t, std::size_t>> chunks;
+  must(source->for_each_content(tree, [&](TreeIndex, ContentSource& content) -> StatusOrFailure {
+    for (;;) {
+      VARVE_ASSIGN(const std::optional<Chunk> chunk, content.next());
+      if (!chunk) return {};
+      chunks.emplace_back(chunk->offset_bytes, chunk->bytes.size());
+    }
+  }));
+  EXPECT_THAT(chunks, ElementsAre(std::pair(0U, 512U), std::pair(1048576U, 512U)));
+}
+
+TEST_F(TarSourceTest, TruncatedArchivesAreRefused) {
+  const std::string whole = TarBytes().file("a", std::string(3000, 'x')).finished();
+  for (const std::size_t size : {513U, 1000U, 3400U}) {
+    const auto scanned = open(whole.substr(0, size))->scan();
+    EXPECT_FALSE(scanned.ok()) << size;
+  }
+}
+
+TEST_F(TarSourceTest, OtherFilesAreNoArchives) {
+  EXPECT_THAT(open("hello\n")->scan().error().message, HasSubstr("not a tar archive"));
+  EXPECT_THAT(open("")->scan().error().message, HasSubstr("not a tar archive"));
+  EXPECT_FALSE(TarSource::open(scratch_ / "missing", {}, monitor_).ok());
+  EXPECT_FALSE(TarSource::open(scratch_.path(), {}, monitor_).ok());
+}
+
+TEST_F(TarSourceTest, ExcludedMembersAreLeftOut) {
+  write_file(scratch_ / "a.tar",
+             TarBytes().file("keep/a", "1").file("drop/b", "2").file("x.o", "3").finished());
+  const auto source =
+      must(TarSource::open(scratch_ / "a.tar", {.filter = PathFilter({"/drop", "*.o"})}, monitor_));
+  const Tree tree = must(source->scan());
+  EXPECT_THAT(paths(tree), ElementsAre("/", "keep/", "keep/a"));
+  EXPECT_THAT(contents(*source, tree), SizeIs(1));
+}
+
+TEST_F(TarSourceTest, AnotherRootOrFileAsRootIsRefused) {
+  EXPECT_THAT(
+      refusal(TarBytes().file("./", "x").add({.path = "/", .type = '2', .content = "", .link = "/etc"})),
+      HasSubstr("root"));
+}
+
+TEST_F(TarSourceTest, APipeIsReadLikeAFile) {
+  // Standard input is replaced for the length of the test.
+  const std::string bytes =
+      TarBytes().file("a", std::string(300000, 'q')).file("b", "x").finished() + std::string(9000, '\0');
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const UniqueFd saved(::dup(STDIN_FILENO));
+  ASSERT_EQ(::dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+  ::close(ends[0]);
+  bool written = false;
+  std::thread writer([&] {
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t put = ::write(ends[1], bytes.data() + done, bytes.size() - done);
+      if (put <= 0) break;
+      done += static_cast<std::size_t>(put);
+    }
+    written = done == bytes.size();
+    ::close(ends[1]);
+  });
+  const auto source =
+      must(TarSource::open("-", {.filter = {}, .spool_directory = scratch_.path()}, monitor_));
+  const Tree tree = must(source->scan());
+  writer.join();
+  EXPECT_TRUE(written) << "the writer got no SIGPIPE";
+  EXPECT_EQ(contents(*source, tree)["a"], std::string(300000, 'q'));
+  if (saved.valid()) ::dup2(saved.get(), STDIN_FILENO);
+}
+
+}  // namespace
+}  // namespace varve::image
