@@ -1,7 +1,9 @@
 // Nodes and the upper objects behind them: how an upper object is reached, and what stat(2) tells of a node.
 
+#include <dirent.h>
 #include <sys/stat.h>
 
+#include <unordered_set>
 #include <utility>
 
 #include "fs/view/union_view.h"
@@ -56,25 +58,47 @@ Result<Attributes> UnionView::upper_attributes_locked(Node& node) {
   VARVE_ASSIGN(const Place place, place_locked(node));
   VARVE_ASSIGN(Attributes attributes, store_->attributes(place.ref()));
   if (node.is_directory()) {
-    // A merged directory's subdirectories are not counted: 1 tells programs that the number says nothing (as
-    // overlayfs and btrfs do). Deviation: docs/semantics.md 5.
-    if (node.lower_directory != nullptr) attributes.nlink = 1;
+    if (node.lower_directory != nullptr) {
+      VARVE_ASSIGN(attributes.nlink, merged_link_count(place, node.lower_directory));
+    }
     return attributes;
   }
   const std::int64_t nlink = static_cast<std::int64_t>(attributes.nlink) + node.marks.nlink_delta;
   attributes.nlink = nlink < 0 ? 0 : static_cast<std::uint32_t>(nlink);
-  if (node.marks.base && node.data != nullptr) {
-    if (const std::shared_ptr<upper::CowFile> file = node.data->view().upper) {
-      VARVE_ASSIGN(attributes.blocks_512, file->blocks_512());
+  if (node.marks.base) {
+    VARVE_ASSIGN(const OpenData::View open, node.data != nullptr ? Result<OpenData::View>(node.data->view())
+                                                                 : open_view_locked(node));
+    if (open.upper != nullptr) {
+      VARVE_ASSIGN(attributes.blocks_512, open.upper->blocks_512());
     }
   }
   return attributes;
 }
 
+// 2 and the visible subdirectories.
+Result<std::uint32_t> UnionView::merged_link_count(const Place& upper, const MergedDirectoryPtr& lower) const {
+  std::uint32_t count = 2;
+  std::unordered_set<std::string> hidden;
+  if (upper.directory != nullptr) {
+    VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed, store_->list(upper.ref()));
+    for (upper::UpperStore::ListedEntry& entry : listed) {
+      if (!entry.whiteout && entry.type == DT_DIR) ++count;
+      hidden.insert(std::move(entry.name));
+    }
+  }
+  VARVE_RETURN_IF_ERROR(stack_->for_each(lower, [&](std::string_view name, LowerRef, std::uint32_t type) {
+    if (type == S_IFDIR && !hidden.contains(std::string(name))) ++count;
+    return true;
+  }));
+  return count;
+}
+
 Result<Attributes> UnionView::lower_attributes_locked(Node& node) {
   VARVE_CHECK(node.lower.has_value());
   VARVE_ASSIGN(Attributes attributes, stack_->layer(node.lower->slot).attributes(node.lower->id));
-  if (node.is_directory() && node.lower_directory->sources().size() > 1) attributes.nlink = 1;
+  if (node.is_directory() && node.lower_directory->sources().size() > 1) {
+    VARVE_ASSIGN(attributes.nlink, merged_link_count(Place{}, node.lower_directory));
+  }
   // A lower-only file whose name was removed while somebody still refers to it.
   if (!node.is_directory() && node.aliases.empty()) attributes.nlink = 0;
   return attributes;

@@ -189,6 +189,7 @@ class UnionView {
   Result<Attributes> attributes_of(Node& node);
   Result<Attributes> upper_attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> lower_attributes_locked(Node& node) REQUIRES(node.mutex);
+  Result<std::uint32_t> merged_link_count(const Place& upper, const MergedDirectoryPtr& lower) const;
   Result<EntryReply> reply_for(const NodePtr& node);
   // `reply_for` and one reference of the kernel.
   Result<EntryReply> referenced_reply(const NodePtr& node);

@@ -227,6 +227,16 @@ TEST_F(UnionViewTest, HardLinksOfALayerStayOneFile) {
   EXPECT_EQ(inode("/a"), inode("/d/b"));
 }
 
+TEST_F(UnionViewTest, HardLinkWithoutANameInTheUpperKeepsItsContentOverARemount) {
+  bottom_->add_hard_link("/d/b", bottom_->add_file("/a", "shared content"));
+  mount();
+  write("/a", 0, "SHARED");
+  ASSERT_EQ(unlink("/a"), 0);
+  remount();
+  EXPECT_EQ(read("/d/b"), "SHARED content");
+  EXPECT_EQ(attributes("/d/b").nlink, 1u);
+}
+
 TEST_F(UnionViewTest, LinkCountFollowsRemovedNamesOfALayer) {
   const std::uint64_t number = bottom_->add_file("/a", "x");
   bottom_->add_hard_link("/b", number);
