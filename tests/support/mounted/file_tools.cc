@@ -73,8 +73,7 @@ std::string describe(const std::string& path) {
   return line + describe_xattrs(path);
 }
 
-void snapshot_into(const std::string& root, const std::string& below,
-                   std::map<std::string, std::string>& into) {
+void snapshot_into(const std::string& root, const std::string& below, Snapshot& into) {
   into[below.empty() ? "/" : below] = describe(root + below);
   if (!S_ISDIR(stat_of(root + below).st_mode)) return;
   for (const std::string& name : names_in(root + below)) snapshot_into(root, below + "/" + name, into);
@@ -224,10 +223,23 @@ std::string noise(std::size_t size_bytes, std::uint32_t seed) {
   return bytes;
 }
 
-std::map<std::string, std::string> snapshot(const std::string& directory) {
-  std::map<std::string, std::string> lines;
+Snapshot snapshot(const std::string& directory) {
+  Snapshot lines;
   snapshot_into(directory, "", lines);
   return lines;
+}
+
+std::string differences(const Snapshot& before, const Snapshot& after) {
+  std::string found;
+  auto add_missing = [&found](const char* sign, const Snapshot& from, const Snapshot& in) {
+    for (const auto& [path, line] : from) {
+      auto other = in.find(path);
+      if (other == in.end() || other->second != line) found += fmt::format("{} {}: {}\n", sign, path, line);
+    }
+  };
+  add_missing("-", before, after);
+  add_missing("+", after, before);
+  return found;
 }
 
 int run_as(uid_t uid, gid_t gid, const std::function<int()>& body) {

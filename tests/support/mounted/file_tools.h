@@ -62,7 +62,10 @@ std::string noise(std::size_t size_bytes, std::uint32_t seed);
 
 // One line per object below `directory`: what stat and the contents tell of it, times and numbers of links
 // included, inode numbers and times of access not. Equal maps, equal trees.
-std::map<std::string, std::string> snapshot(const std::string& directory);
+using Snapshot = std::map<std::string, std::string>;
+Snapshot snapshot(const std::string& directory);
+// The lines that only one of two snapshots has, "-" and "+" before them; empty when they are equal.
+std::string differences(const Snapshot& before, const Snapshot& after);
 
 // Runs `body` in a child process under another user and group, without supplementary groups, umask 022.
 // Returns: what body returned (an errno fits; 0..254), 255 when the identity could not be taken.
