@@ -1,5 +1,7 @@
 #include "fs/daemon/build_view.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -13,6 +15,18 @@ namespace {
 Failure with_context(const std::string& what, Failure failure) {
   failure.message = what + ": " + failure.message;
   return failure;
+}
+
+// umount(8) returns before the daemon that served the mount has marked its upper clean and let go of it. Whoever mounts the
+// same upper again at once should not have to know that.
+ResultOrFailure<std::unique_ptr<upper::UpperStore>> open_upper(const upper::UpperStore::Options& options) {
+  constexpr int kAttempts = 40;
+  constexpr auto kPause = std::chrono::milliseconds(50);
+  for (int attempt = 1;; ++attempt) {
+    auto opened = upper::UpperStore::open(options);
+    if (opened.ok() || opened.error().error_number != EBUSY || attempt == kAttempts) return opened;
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 }  // namespace
@@ -29,7 +43,7 @@ ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options
   auto stack = std::make_unique<view::LowerStack>(std::move(layers));
   std::unique_ptr<upper::UpperStore> store;
   if (!options.upper_path.empty()) {
-    auto opened = upper::UpperStore::open(upper::UpperStore::Options{.upper_path = options.upper_path,
+    auto opened = open_upper(upper::UpperStore::Options{.upper_path = options.upper_path,
                                                                      .work_path = options.work_path,
                                                                      .base_stack = stack->describe(),
                                                                      .volatile_upper = options.volatile_upper});
