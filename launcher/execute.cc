@@ -35,7 +35,8 @@ constexpr int kDaemonFailureTimeoutMs = 1'000;
 
 struct Container {
   pid_t pid = 0;
-  UniqueFd process;  // pidfd
+  UniqueFd process;         // pidfd
+  UniqueFd user_namespace;  // for the daemon, when it joins it
 };
 
 // One fork: clone3(2) makes the namespaces and the process in them at once. The child runs on a copy of this memory.
@@ -56,7 +57,7 @@ ResultOrFailure<Container> clone_container(const Plan& plan, std::pair<ControlCh
                    "is the number of namespaces limited? see /proc/sys/user; --share keeps some in common with the host");
   }
   channel.second.close();
-  return Container{static_cast<pid_t>(pid), UniqueFd(process_fd)};
+  return Container{static_cast<pid_t>(pid), UniqueFd(process_fd), {}};
 }
 
 // Serves one container from its go to its end.
@@ -96,7 +97,9 @@ void Supervisor::fail(int exit_status, Failure failure) {
 }
 
 void Supervisor::start_daemon(UniqueFd device) {
-  ResultOrFailure<Daemon> daemon = Daemon::start(plan_.daemon_path, plan_.root, std::move(device), lock_fd_);
+  ResultOrFailure<Daemon> daemon = Daemon::start(
+      plan_.daemon_path, plan_.root,
+      {.device = std::move(device), .lock_fd = lock_fd_, .user_namespace = std::move(container_.user_namespace)});
   if (!daemon.ok()) return fail(kLauncherFailed, daemon.error());
   daemon_.emplace(std::move(daemon).value());
 }
@@ -148,7 +151,7 @@ void Supervisor::poll_once() {
   std::vector<struct pollfd> polled = {{container_.process.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
   if (!started()) polled.push_back({channel_.fd(), POLLIN, 0});
   if (daemon_ && daemon_->output_fd() >= 0) polled.push_back({daemon_->output_fd(), POLLIN, 0});
-  if (daemon_ && !daemon_->wait(0)) polled.push_back({daemon_->process_fd(), POLLIN, 0});
+  if (daemon_ && !daemon_->has_ended()) polled.push_back({daemon_->process_fd(), POLLIN, 0});
   if (terminal_) terminal_->add_to(polled);
   if (::poll(polled.data(), polled.size(), -1) < 0) return;
 
@@ -193,6 +196,20 @@ Outcome Supervisor::serve(int lock_fd) {
   return Outcome{exit_status, {}};
 }
 
+// What must be done to a container that waits for its go. Returns: a Failure; the container waits still.
+StatusOrFailure prepare_container(const Plan& plan, Container& container) {
+  if (!plan.own_namespaces.contains(Namespace::kUser)) return {};
+  VARVE_RETURN_IF_ERROR(write_id_map(container.pid, plan.id_map));
+  if (!plan.daemon_in_user_namespace) return {};
+  // Before the go: afterwards the container does not let itself be looked into, not by an ordinary user either.
+  const std::string path = fmt::format("/proc/{}/ns/user", container.pid);
+  container.user_namespace.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!container.user_namespace.valid()) {
+    return explain(Errno::last(), "opening the container's user namespace", path);
+  }
+  return {};
+}
+
 // Standard input of the command: the launcher's own only when it was asked for.
 StatusOrFailure choose_standard_input(const ProcessPlan& process) {
   if (process.interactive) return {};
@@ -201,6 +218,13 @@ StatusOrFailure choose_standard_input(const ProcessPlan& process) {
     return explain(Errno::last(), "opening the command's standard input", "/dev/null");
   }
   return {};
+}
+
+// The command has them now; our own hold would keep the other ends from seeing them closed.
+void let_go_of_input_and_output() {
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  // Without a /dev/null they stay open, which is untidy and nothing worse.
+  if (!null.valid() || ::dup2(null.get(), STDIN_FILENO) < 0 || ::dup2(null.get(), STDOUT_FILENO) < 0) return;
 }
 
 ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record, ArgumentArea area) {
@@ -214,8 +238,8 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   if (!channel.ok()) return explain(channel.error(), "making a line to the container", "socketpair");
   VARVE_ASSIGN(Container container, clone_container(plan, *channel, area));
 
-  StatusOrFailure begun;
-  if (plan.own_namespaces.contains(Namespace::kUser)) begun = write_id_map(container.pid, plan.id_map);
+  if (!plan.process.terminal) let_go_of_input_and_output();
+  StatusOrFailure begun = prepare_container(plan, container);
   if (begun.ok() && record) begun = record->set_running(container.pid);
   ControlMessage go;
   go.kind = ControlMessage::Kind::kGo;

@@ -198,6 +198,8 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   }
   if (plan.root.kind == RootPlan::Kind::kStack) {
     VARVE_ASSIGN(plan.daemon_path, find_daemon(host));
+    // Root's map is the identity, and a daemon outside can do more than one inside: trusted attributes, file handles.
+    plan.daemon_in_user_namespace = plan.id_map.deny_setgroups;
   }
   // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store.
   const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();

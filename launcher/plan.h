@@ -47,6 +47,7 @@ struct Plan {
   bool recorded = true;        // a record lies in the store's containers
   bool remove_afterwards = false;
   std::string daemon_path;     // varvefs; empty when the root is a directory
+  bool daemon_in_user_namespace = false;  // see DaemonDescriptors::user_namespace
 };
 
 // What of the host a plan depends on; a parameter so that tests need not change it.

@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
-#include <csignal>
+#include <cstring>
 
 #include "launcher/explain.h"
 #include "launcher/inside/pid_init.h"
@@ -22,63 +22,38 @@ constexpr int kDeviceFd = 3;
 constexpr int kLockFd = 4;
 constexpr int kAboveThose = 10;
 
-// posix_spawn's file actions and attributes, destroyed with their owner.
-struct SpawnSettings {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  SpawnSettings() {
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawnattr_init(&attributes);
-  }
-  ~SpawnSettings() {
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::posix_spawnattr_destroy(&attributes);
-  }
-  SpawnSettings(const SpawnSettings&) = delete;
-  SpawnSettings& operator=(const SpawnSettings&) = delete;
-};
-
 // Above the numbers that the daemon's own descriptors get, so that none is overwritten on the way.
+// Invalid for -1.
 UniqueFd lifted(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, kAboveThose)); }
-
-// Its own session: a Ctrl-C at the launcher's terminal is the container's affair. All signals at their defaults.
-int set_attributes(posix_spawnattr_t& attributes) {
-  sigset_t none;
-  sigset_t all;
-  ::sigemptyset(&none);
-  ::sigfillset(&all);
-  const int failed = ::posix_spawnattr_setsigmask(&attributes, &none) | ::posix_spawnattr_setsigdefault(&attributes, &all);
-  constexpr int kFlags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID;
-  return failed | ::posix_spawnattr_setflags(&attributes, static_cast<short>(kFlags));
-}
 
 struct DaemonFds {
   UniqueFd device;
   UniqueFd output;
-  UniqueFd lock;  // may be invalid
+  UniqueFd lock;            // may be invalid
+  UniqueFd user_namespace;  // may be invalid
 };
 
-int set_actions(posix_spawn_file_actions_t& actions, const DaemonFds& fds) {
-  int failed = ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0) |
-               ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0) |
-               ::posix_spawn_file_actions_adddup2(&actions, fds.output.get(), STDERR_FILENO) |
-               ::posix_spawn_file_actions_adddup2(&actions, fds.device.get(), kDeviceFd);
-  if (fds.lock.valid()) failed |= ::posix_spawn_file_actions_adddup2(&actions, fds.lock.get(), kLockFd);
-  return failed;
+// In the new process. Its own session: a Ctrl-C at the launcher's terminal is the container's affair.
+bool prepare_daemon(const DaemonFds& fds) {
+  if (fds.user_namespace.valid() && ::setns(fds.user_namespace.get(), CLONE_NEWUSER) != 0) return false;
+  ::setsid();
+  restore_default_signals();
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  return ::dup2(null.get(), STDIN_FILENO) >= 0 && ::dup2(null.get(), STDOUT_FILENO) >= 0 &&
+         ::dup2(fds.output.get(), STDERR_FILENO) >= 0 && ::dup2(fds.device.get(), kDeviceFd) >= 0 &&
+         (!fds.lock.valid() || ::dup2(fds.lock.get(), kLockFd) >= 0);
 }
 
-Result<pid_t> spawn(const std::vector<std::string>& words, const DaemonFds& fds) {
-  std::vector<std::string> kept = words;
+[[noreturn]] void become_daemon(std::vector<std::string> words, const DaemonFds& fds) {
+  constexpr int kCannotStart = 127;
   std::vector<char*> arguments;
-  for (std::string& word : kept) arguments.push_back(word.data());
+  for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
-  SpawnSettings settings;
-  if (set_attributes(settings.attributes) != 0 || set_actions(settings.actions, fds) != 0) return Errno{ENOMEM};
-  pid_t pid = 0;
-  const int error =
-      ::posix_spawn(&pid, words[0].c_str(), &settings.actions, &settings.attributes, arguments.data(), ::environ);
-  if (error != 0) return Errno{error};
-  return pid;
+  if (prepare_daemon(fds)) ::execv(arguments[0], arguments.data());
+  const std::string why = std::string("cannot be started: ") + std::strerror(errno) + "\n";
+  // The launcher's end is there as long as the launcher is.
+  [[maybe_unused]] const ssize_t written = ::write(fds.output.get(), why.data(), why.size());
+  ::_exit(kCannotStart);
 }
 
 }  // namespace
@@ -102,21 +77,23 @@ std::string daemon_options(const RootPlan& root) {
   return options + ",upperdir=" + escape_mount_path(root.upper) + ",workdir=" + escape_mount_path(root.work);
 }
 
-ResultOrFailure<Daemon> Daemon::start(const std::string& program, const RootPlan& root, UniqueFd device, int lock_fd) {
+ResultOrFailure<Daemon> Daemon::start(const std::string& program, const RootPlan& root, DaemonDescriptors descriptors) {
   constexpr const char* kStarting = "starting the file system daemon";
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return explain(Errno::last(), kStarting, program);
   UniqueFd output(ends[0]);
   const UniqueFd daemon_end(ends[1]);
   ::fcntl(output.get(), F_SETFL, O_NONBLOCK);
-  const DaemonFds fds{lifted(device.get()), lifted(daemon_end.get()), lock_fd < 0 ? UniqueFd() : lifted(lock_fd)};
+  const DaemonFds fds{lifted(descriptors.device.get()), lifted(daemon_end.get()), lifted(descriptors.lock_fd),
+                      std::move(descriptors.user_namespace)};
   if (!fds.device.valid() || !fds.output.valid()) return explain(Errno::last(), kStarting, program);
   const std::string mount_point = "/dev/fd/" + std::to_string(kDeviceFd);
-  const Result<pid_t> pid = spawn({program, "-f", "-o", daemon_options(root), mount_point}, fds);
-  if (!pid.ok()) return explain(pid.error(), kStarting, program);
-  Result<UniqueFd> process = open_process(*pid);
+  const pid_t pid = ::fork();
+  if (pid == 0) become_daemon({program, "-f", "-o", daemon_options(root), mount_point}, fds);
+  if (pid < 0) return explain(Errno::last(), kStarting, program);
+  Result<UniqueFd> process = open_process(pid);
   if (!process.ok()) return explain(process.error(), kStarting, program);
-  return Daemon(*pid, std::move(process).value(), std::move(output));
+  return Daemon(pid, std::move(process).value(), std::move(output));
 }
 
 void Daemon::read_output() {

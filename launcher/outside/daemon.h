@@ -1,6 +1,6 @@
 #pragma once
 
-// Daemon: the varvefs process that serves a container's root. It runs outside all of the container's namespaces and holds
+// Daemon: the varvefs process that serves a container's root. It runs outside the container's namespaces and holds
 // the only descriptor of the FUSE connection, so that it ends by itself when the container's mount namespace is gone.
 // Thread rule: one thread. Owned by the launcher's execute(); the process is not killed when a Daemon is destroyed,
 // because it still has to write out what the container wrote.
@@ -23,10 +23,18 @@ std::string escape_mount_path(const std::string& path);
 // "lowerdir=A:B[,upperdir=U,workdir=W | ,ro]"
 std::string daemon_options(const RootPlan& root);
 
+struct DaemonDescriptors {
+  UniqueFd device;   // /dev/fuse, mounted
+  int lock_fd = -1;  // borrowed; stays open in the daemon as long as it lives
+  // The daemon joins this user namespace, when it is one, and no other of the container. For an ordinary user's container:
+  // there the daemon must count ids as the container does, and may give its files to every id that is mapped.
+  UniqueFd user_namespace = {};
+};
+
 class Daemon {
  public:
-  // Starts `program -f -o OPTIONS /dev/fd/3`. `lock_fd`, when it is one, stays open in the daemon as long as it lives.
-  static ResultOrFailure<Daemon> start(const std::string& program, const RootPlan& root, UniqueFd device, int lock_fd);
+  // Starts `program -f -o OPTIONS /dev/fd/3`. When it cannot be executed it ends with 127 and has said why.
+  static ResultOrFailure<Daemon> start(const std::string& program, const RootPlan& root, DaemonDescriptors descriptors);
 
   // Readable once the process has ended.
   int process_fd() const { return process_.get(); }
@@ -40,6 +48,8 @@ class Daemon {
 
   // Waits up to `timeout_ms` for its end. Returns: its exit status (128 + n for signal n), empty when it still runs.
   std::optional<int> wait(int timeout_ms);
+  // Whether wait() has seen its end.
+  bool has_ended() const { return exit_status_.has_value(); }
 
  private:
   Daemon(pid_t pid, UniqueFd process, UniqueFd output)

@@ -15,7 +15,7 @@ UniqueFd some_device() { return UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)
 ResultOrFailure<Daemon> start_script(const ScratchDirectory& scratch, const std::string& script, int lock_fd = -1) {
   const std::string program = scratch.write_file("daemon", "#!/bin/sh\n" + script);
   ::chmod(program.c_str(), 0755);
-  return Daemon::start(program, {.lowers = {"/a"}}, some_device(), lock_fd);
+  return Daemon::start(program, {.lowers = {"/a"}}, {.device = some_device(), .lock_fd = lock_fd});
 }
 
 TEST(DaemonOptions, SeparatorsInPathsAreEscaped) { EXPECT_EQ(escape_mount_path("/a:b,c\\d"), "/a\\:b\\,c\\\\d"); }
@@ -63,10 +63,11 @@ TEST(Daemon, WaitGivesUpInTime) {
   EXPECT_EQ(daemon->wait(10'000), 0);
 }
 
-TEST(Daemon, MissingProgramIsNamed) {
-  auto daemon = Daemon::start("/nonexistent/varvefs", {.lowers = {"/a"}}, some_device(), -1);
-  ASSERT_FALSE(daemon.ok());
-  EXPECT_NE(daemon.error().message.find("/nonexistent/varvefs"), std::string::npos);
+TEST(Daemon, MissingProgramIsTold) {
+  auto daemon = Daemon::start("/nonexistent/varvefs", {.lowers = {"/a"}}, {.device = some_device()});
+  ASSERT_TRUE(daemon.ok()) << daemon.error().message;
+  EXPECT_EQ(daemon->wait(10'000), 127);
+  EXPECT_EQ(daemon->take_output(), "cannot be started: No such file or directory\n");
 }
 
 }  // namespace
