@@ -108,8 +108,8 @@ struct Rename {
   ObjectRef to;
   bool exchange = false;         // both exist in the upper
   bool whiteout_source = false;  // a lower name shows at `from` once the object is gone
-  bool to_is_directory =
-      false;  // `to` is a directory that is empty in the union (it may hold whiteouts): replaced
+  // `to` is a directory that is empty in the union (it may hold whiteouts): replaced.
+  bool to_is_directory = false;
 };
 
 class UpperStore {
@@ -181,8 +181,7 @@ class UpperStore {
   // Times with UTIME_NOW and UTIME_OMIT, atime then mtime, as utimensat(2).
   virtual Status change_times(ObjectRef object, const struct timespec (&times)[2]) = 0;
 
-  // --- xattrs, as callers of the mount know them: our own marks are hidden, look-alikes of users are escaped
-  // ---
+  // --- xattrs, as callers of the mount know them: our marks are hidden, look-alikes of users escaped ---
   virtual Result<std::vector<std::string>> xattr_names(ObjectRef object) const = 0;
   virtual Result<std::string> xattr(ObjectRef object, std::string_view name) const = 0;
   virtual Status set_xattr(ObjectRef object, std::string_view name, std::string_view value, int flags) = 0;
