@@ -20,7 +20,9 @@ Hash128 canonical(XXH128_hash_t hash) {
 
 }  // namespace
 
-std::uint64_t xxh3_64(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+std::uint64_t xxh3_64(std::span<const std::byte> bytes) {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
 
 Hash128 xxh3_128(std::span<const std::byte> bytes) {
   return canonical(XXH3_128bits(bytes.data(), bytes.size()));
@@ -69,6 +71,8 @@ void ContentHasher::update_zeros(std::uint64_t count_bytes) {
   }
 }
 
-Hash128 ContentHasher::digest() const { return canonical(XXH3_128bits_digest(state_->xxh3)); }
+Hash128 ContentHasher::digest() const {
+  return canonical(XXH3_128bits_digest(state_->xxh3));
+}
 
 }  // namespace varve::format

@@ -43,7 +43,8 @@ bool all_zero(const Container& bytes) {
 }
 
 template <class T>
-std::optional<std::span<const T>> part_of(std::span<const T> table, std::uint64_t first, std::uint64_t count) {
+std::optional<std::span<const T>> part_of(std::span<const T> table, std::uint64_t first,
+                                          std::uint64_t count) {
   if (!range_within<std::uint64_t>(first, count, table.size())) return std::nullopt;
   return table.subspan(first, count);
 }
@@ -69,7 +70,8 @@ std::string feature_names(std::uint64_t bits) {
 
 FormatStatus check_version(std::uint16_t major, std::uint64_t incompat) {
   if (major != kMajorVersion) {
-    return unsupported(fmt::format("layer format version {}, and this program reads version {}", major, kMajorVersion));
+    return unsupported(
+        fmt::format("layer format version {}, and this program reads version {}", major, kMajorVersion));
   }
   if ((incompat & ~kKnownIncompat) != 0) {
     return unsupported(fmt::format("it needs: {}", feature_names(incompat & ~kKnownIncompat)));
@@ -80,18 +82,28 @@ FormatStatus check_version(std::uint16_t major, std::uint64_t incompat) {
 // Bytes of one record, 0 for a type that this build does not know.
 std::size_t record_bytes(std::uint16_t type) {
   switch (static_cast<SectionType>(type)) {
-    case SectionType::kInode: return sizeof(Inode);
-    case SectionType::kDirent: return sizeof(Dirent);
-    case SectionType::kExtent: return sizeof(Extent);
-    case SectionType::kFrame: return sizeof(Frame);
-    case SectionType::kDigest: return sizeof(Digest);
-    case SectionType::kXattrSet: return sizeof(XattrSet);
-    case SectionType::kXattrEntry: return sizeof(XattrEntry);
-    case SectionType::kParent: return sizeof(Parent);
-    case SectionType::kOrigin: return sizeof(Origin);
+    case SectionType::kInode:
+      return sizeof(Inode);
+    case SectionType::kDirent:
+      return sizeof(Dirent);
+    case SectionType::kExtent:
+      return sizeof(Extent);
+    case SectionType::kFrame:
+      return sizeof(Frame);
+    case SectionType::kDigest:
+      return sizeof(Digest);
+    case SectionType::kXattrSet:
+      return sizeof(XattrSet);
+    case SectionType::kXattrEntry:
+      return sizeof(XattrEntry);
+    case SectionType::kParent:
+      return sizeof(Parent);
+    case SectionType::kOrigin:
+      return sizeof(Origin);
     case SectionType::kNames:
     case SectionType::kXattrValue:
-    case SectionType::kMeta: return 1;
+    case SectionType::kMeta:
+      return 1;
   }
   return 0;
 }
@@ -141,7 +153,9 @@ class SectionReader {
     return {};
   }
 
-  std::span<const std::byte> section(SectionType type) const { return sections_[static_cast<std::size_t>(type)]; }
+  std::span<const std::byte> section(SectionType type) const {
+    return sections_[static_cast<std::size_t>(type)];
+  }
   template <class T>
   std::span<const T> table(SectionType type) const {
     return overlay<T>(section(type));
@@ -171,7 +185,8 @@ FormatStatus check_counts(const LayerTables& tables, const LayerFooter& footer) 
 }  // namespace
 
 bool has_layer_magic(std::span<const std::byte> start) {
-  return start.size() >= kLayerMagic.size() && std::memcmp(start.data(), kLayerMagic.data(), kLayerMagic.size()) == 0;
+  return start.size() >= kLayerMagic.size() &&
+         std::memcmp(start.data(), kLayerMagic.data(), kLayerMagic.size()) == 0;
 }
 
 FormatResult<Geometry> decode_header(std::span<const std::byte> start) {
@@ -182,13 +197,15 @@ FormatResult<Geometry> decode_header(std::span<const std::byte> start) {
   VARVE_RETURN_IF_ERROR(check_version(header.major_version, 0));
   const std::uint64_t found = xxh3_64(start.first(offsetof(LayerHeader, xxh3)));
   if (found != header.xxh3) {
-    return corrupted(fmt::format("header: checksum mismatch (expected {:016x}, found {:016x})", header.xxh3.get(), found));
+    return corrupted(
+        fmt::format("header: checksum mismatch (expected {:016x}, found {:016x})", header.xxh3.get(), found));
   }
   VARVE_RETURN_IF_ERROR(check_version(header.major_version, header.incompat));
   if (header.header_bytes != sizeof(LayerHeader) || header.block_log2 != kBlockLog2) {
     return unsupported("header size or block size differ from those of version 1");
   }
-  if (header.frame_log2 < kBlockLog2 || (1ULL << std::min<unsigned>(header.frame_log2, 63)) > kMaxFrameBytes) {
+  if (header.frame_log2 < kBlockLog2 ||
+      (1ULL << std::min<unsigned>(header.frame_log2, 63)) > kMaxFrameBytes) {
     return corrupted(fmt::format("header: frame size 2^{} is not possible", header.frame_log2));
   }
   if (header.reserved0 != 0 || header.reserved1 != 0 || !all_zero(header.reserved2) ||
@@ -205,7 +222,8 @@ FormatResult<LayerFooter> decode_footer(std::span<const std::byte> end, std::uin
   VARVE_RETURN_IF_ERROR(check_version(footer.major_version, 0));
   const std::uint64_t found = xxh3_64(end.first(offsetof(LayerFooter, xxh3)));
   if (found != footer.xxh3) {
-    return corrupted(fmt::format("footer: checksum mismatch (expected {:016x}, found {:016x})", footer.xxh3.get(), found));
+    return corrupted(
+        fmt::format("footer: checksum mismatch (expected {:016x}, found {:016x})", footer.xxh3.get(), found));
   }
   VARVE_RETURN_IF_ERROR(check_version(footer.major_version, footer.incompat));
   if (footer.file_size != file_bytes) {
@@ -218,7 +236,8 @@ FormatResult<LayerFooter> decode_footer(std::span<const std::byte> end, std::uin
       !range_within<std::uint64_t>(footer.section_table_offset, footer.section_table_size, table_end)) {
     return out_of_bounds("footer: data or section table lie outside of the file");
   }
-  if (footer.section_count > kMaxSections || footer.section_table_size != footer.section_count * sizeof(SectionEntry) ||
+  if (footer.section_count > kMaxSections ||
+      footer.section_table_size != footer.section_count * sizeof(SectionEntry) ||
       footer.section_table_offset + footer.section_table_size != table_end) {
     return corrupted("footer: the section table has an impossible size");
   }
@@ -240,7 +259,8 @@ FormatResult<LayerTables> decode_tables(std::span<const std::byte> metadata, con
   const auto table_bytes = metadata.subspan(footer.section_table_offset - base, footer.section_table_size);
   if (xxh3_128(table_bytes) != footer.root_hash) return corrupted("section table: checksum mismatch");
   SectionReader reader(metadata, base, footer.section_table_offset);
-  for (const SectionEntry& entry : overlay<SectionEntry>(table_bytes)) VARVE_RETURN_IF_ERROR(reader.read(entry));
+  for (const SectionEntry& entry : overlay<SectionEntry>(table_bytes))
+    VARVE_RETURN_IF_ERROR(reader.read(entry));
   VARVE_RETURN_IF_ERROR(reader.skip_padding(footer.section_table_offset));
 
   LayerTables tables;
@@ -314,11 +334,13 @@ std::optional<std::string_view> LayerTables::xattr_value(const XattrEntry& entry
 }
 
 const Origin* LayerTables::origin(const Inode& inode_record) const {
-  return inode_record.origin == 0 || inode_record.origin >= origins.size() ? nullptr : &origins[inode_record.origin];
+  return inode_record.origin == 0 || inode_record.origin >= origins.size() ? nullptr
+                                                                           : &origins[inode_record.origin];
 }
 
 const Digest* LayerTables::digest(const Inode& inode_record) const {
-  return inode_record.digest == 0 || inode_record.digest >= digests.size() ? nullptr : &digests[inode_record.digest];
+  return inode_record.digest == 0 || inode_record.digest >= digests.size() ? nullptr
+                                                                           : &digests[inode_record.digest];
 }
 
 std::optional<std::string_view> LayerTables::origin_path(const Origin& record) const {

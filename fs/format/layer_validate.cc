@@ -25,14 +25,17 @@ bool is_zero(const Inode& inode) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
 }
 
-bool is_device(std::uint32_t mode) { return S_ISCHR(mode) || S_ISBLK(mode); }
-
-bool is_known_type(std::uint32_t mode) {
-  return S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || is_device(mode) || S_ISFIFO(mode) || S_ISSOCK(mode);
+bool is_device(std::uint32_t mode) {
+  return S_ISCHR(mode) || S_ISBLK(mode);
 }
 
-// Extents, directory entries and xattr sets are taken by their owners one after the other, without gaps or sharing:
-// this keeps validation linear, and every record in use.
+bool is_known_type(std::uint32_t mode) {
+  return S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || is_device(mode) || S_ISFIFO(mode) ||
+         S_ISSOCK(mode);
+}
+
+// Extents, directory entries and xattr sets are taken by their owners one after the other, without gaps or
+// sharing: this keeps validation linear, and every record in use.
 bool take(std::uint64_t first, std::uint64_t count, std::uint64_t limit, std::uint64_t& next) {
   if (first != next || !range_within(first, count, limit)) return false;
   next = first + count;
@@ -83,7 +86,8 @@ FormatStatus Validator::check_frames() {
     const Frame& frame = t_.frames[i];
     const std::uint64_t offset = frame_offset(frame);
     const bool stored = (frame_flags(frame) & kFrameStored) != 0;
-    if ((frame_flags(frame) & ~kFrameStored) != 0) return unsupported(fmt::format("frame {}: unknown flags", i));
+    if ((frame_flags(frame) & ~kFrameStored) != 0)
+      return unsupported(fmt::format("frame {}: unknown flags", i));
     if (frame.content_size == 0 || frame.content_size > kMaxFrameBytes || frame.stored_size == 0 ||
         frame.stored_size > frame.content_size + kMaxFrameOverhead ||
         (stored && frame.stored_size != frame.content_size + kStoredFrameHeaderBytes)) {
@@ -110,7 +114,8 @@ FormatStatus Validator::check_xattr_set(std::uint32_t index) {
   for (const XattrEntry& entry : t_.xattr_entries.subspan(set.first_entry, set.entry_count)) {
     const auto name = t_.xattr_name(entry);
     const auto value = t_.xattr_value(entry);
-    if (!name || !value) return out_of_bounds(fmt::format("xattr set {}: name or value outside of its section", index));
+    if (!name || !value)
+      return out_of_bounds(fmt::format("xattr set {}: name or value outside of its section", index));
     if (name->empty() || name->size() > Name::kMaxSize || name->find('\0') != std::string_view::npos) {
       return corrupted(fmt::format("xattr set {}: illegal name", index));
     }
@@ -128,7 +133,8 @@ FormatStatus Validator::check_xattr_sets() {
   std::uint64_t next = 0;
   for (std::size_t i = 0; i < t_.xattr_sets.size(); ++i) {
     const XattrSet& set = t_.xattr_sets[i];
-    if (!take(set.first_entry, set.entry_count, t_.xattr_entries.size(), next) || (i == 0) != (set.entry_count == 0)) {
+    if (!take(set.first_entry, set.entry_count, t_.xattr_entries.size(), next) ||
+        (i == 0) != (set.entry_count == 0)) {
       return out_of_bounds(fmt::format("xattr set {}: wrong range of entries", i));
     }
     VARVE_RETURN_IF_ERROR(check_xattr_set(static_cast<std::uint32_t>(i)));
@@ -164,26 +170,31 @@ FormatStatus Validator::check_inodes() {
   if (t_.inodes.size() <= kRootInode) return corrupted("it has no root directory");
   if (!is_zero(t_.inodes[0])) return corrupted("inode 0 is not empty");
   const Inode& root = t_.inodes[kRootInode];
-  if (!S_ISDIR(root.mode) || root.payload_c != kRootInode) return corrupted("inode 1 is not a root directory");
+  if (!S_ISDIR(root.mode) || root.payload_c != kRootInode)
+    return corrupted("inode 1 is not a root directory");
   names_.resize(t_.inodes.size());
   subdirectories_.resize(t_.inodes.size());
   for (std::uint32_t i = kRootInode; i < t_.inodes.size(); ++i) VARVE_RETURN_IF_ERROR(check_inode(i));
   if (next_dirent_ != t_.dirents.size()) return corrupted("directory entries that belong to no directory");
   if (next_extent_ != t_.extents.size()) return corrupted("extents that belong to no file");
-  if (content_bytes_ != t_.content_bytes) return corrupted("the sizes of the files do not sum up to the footer's number");
+  if (content_bytes_ != t_.content_bytes)
+    return corrupted("the sizes of the files do not sum up to the footer's number");
   return {};
 }
 
 FormatStatus Validator::check_inode(std::uint32_t index) {
   const Inode& inode = t_.inodes[index];
   const std::uint16_t directory_flags = kInodeOpaque | kInodeRedirect;
-  if (!is_known_type(inode.mode)) return corrupted(fmt::format("inode {}: unknown type in mode {:o}", index, inode.mode.get()));
+  if (!is_known_type(inode.mode))
+    return corrupted(fmt::format("inode {}: unknown type in mode {:o}", index, inode.mode.get()));
   const std::uint16_t allowed = S_ISREG(inode.mode)   ? std::uint16_t{kInodeInlineExtent}
                                 : S_ISDIR(inode.mode) ? directory_flags
                                                       : std::uint16_t{0};
-  if ((inode.flags & kInodeDelta) != 0) return unsupported(fmt::format("inode {}: it needs: delta files", index));
+  if ((inode.flags & kInodeDelta) != 0)
+    return unsupported(fmt::format("inode {}: it needs: delta files", index));
   if ((inode.flags & ~allowed) != 0) return corrupted(fmt::format("inode {}: unknown flags", index));
-  if (inode.mtime_nanoseconds >= 1'000'000'000) return corrupted(fmt::format("inode {}: impossible time", index));
+  if (inode.mtime_nanoseconds >= 1'000'000'000)
+    return corrupted(fmt::format("inode {}: impossible time", index));
   if (inode.xattr_set != 0 && inode.xattr_set >= t_.xattr_sets.size()) {
     return out_of_bounds(fmt::format("inode {}: no such xattr set", index));
   }
@@ -191,7 +202,8 @@ FormatStatus Validator::check_inode(std::uint32_t index) {
     return out_of_bounds(fmt::format("inode {}: no such digest", index));
   }
   const bool redirected = (inode.flags & kInodeRedirect) != 0;
-  if (redirected != (inode.origin != 0)) return corrupted(fmt::format("inode {}: origin without a redirect", index));
+  if (redirected != (inode.origin != 0))
+    return corrupted(fmt::format("inode {}: origin without a redirect", index));
   if (redirected) {
     const Origin* origin = t_.origin(inode);
     if (origin == nullptr) return out_of_bounds(fmt::format("inode {}: no such origin", index));
@@ -209,8 +221,8 @@ FormatStatus Validator::check_payload(std::uint32_t index) {
   if (S_ISLNK(inode.mode)) {
     const auto target = t_.symlink_target(inode);
     if (!target) return out_of_bounds(fmt::format("inode {}: link target outside of its section", index));
-    if (target->empty() || target->size() > kMaxSymlinkBytes || target->find('\0') != std::string_view::npos ||
-        inode.size != target->size()) {
+    if (target->empty() || target->size() > kMaxSymlinkBytes ||
+        target->find('\0') != std::string_view::npos || inode.size != target->size()) {
       return corrupted(fmt::format("inode {}: illegal link target", index));
     }
     return {};
@@ -263,18 +275,20 @@ FormatStatus Validator::check_source(std::uint32_t index, const Extent& extent) 
   }
   switch (extent_kind(extent.source_word)) {
     case ExtentKind::kHole:
-      if (frame != 0 || extent.in_frame_offset != 0) return corrupted(fmt::format("inode {}: a hole in a frame", index));
+      if (frame != 0 || extent.in_frame_offset != 0)
+        return corrupted(fmt::format("inode {}: a hole in a frame", index));
       return {};
     case ExtentKind::kData:
-      if (frame >= t_.frames.size() ||
-          !range_within<std::uint64_t>(extent.in_frame_offset, extent.length, t_.frames[frame].content_size)) {
+      if (frame >= t_.frames.size() || !range_within<std::uint64_t>(extent.in_frame_offset, extent.length,
+                                                                    t_.frames[frame].content_size)) {
         return out_of_bounds(fmt::format("inode {}: an extent leaves its frame", index));
       }
       return {};
     case ExtentKind::kDataRun: {
       const std::uint64_t before_last = (extent.length - 1) / t_.run_frame_bytes;
       const std::uint64_t rest = extent.length - before_last * t_.run_frame_bytes;
-      if (extent.in_frame_offset != 0 || !range_within<std::uint64_t>(frame, before_last + 1, t_.frames.size()) ||
+      if (extent.in_frame_offset != 0 ||
+          !range_within<std::uint64_t>(frame, before_last + 1, t_.frames.size()) ||
           full_until_[frame] < frame + before_last || t_.frames[frame + before_last].content_size < rest) {
         return out_of_bounds(fmt::format("inode {}: a run of frames does not hold its extent", index));
       }
@@ -286,7 +300,8 @@ FormatStatus Validator::check_source(std::uint32_t index, const Extent& extent) 
 
 FormatStatus Validator::check_directory(std::uint32_t index) {
   const Inode& inode = t_.inodes[index];
-  if (inode.size != inode.payload_b || !take(inode.payload_a, inode.payload_b, t_.dirents.size(), next_dirent_)) {
+  if (inode.size != inode.payload_b ||
+      !take(inode.payload_a, inode.payload_b, t_.dirents.size(), next_dirent_)) {
     return out_of_bounds(fmt::format("directory {}: wrong range of entries", index));
   }
   std::uint32_t last_hash = 0;
@@ -307,19 +322,24 @@ FormatStatus Validator::check_entry(std::uint32_t directory, const Dirent& entry
   const auto name = t_.name(entry);
   if (!name) return out_of_bounds(fmt::format("directory {}: a name outside of its section", directory));
   if (!Name::parse(*name).ok()) return corrupted(fmt::format("directory {}: an illegal name", directory));
-  if (entry.hash != name_hash(*name)) return corrupted(fmt::format("directory {}: a name with a wrong hash", directory));
-  if ((entry.flags & ~kDirentWhiteout) != 0) return corrupted(fmt::format("directory {}: unknown flags", directory));
+  if (entry.hash != name_hash(*name))
+    return corrupted(fmt::format("directory {}: a name with a wrong hash", directory));
+  if ((entry.flags & ~kDirentWhiteout) != 0)
+    return corrupted(fmt::format("directory {}: unknown flags", directory));
   if (is_whiteout(entry)) {
-    if (entry.inode != 0 || entry.type != 0) return corrupted(fmt::format("directory {}: a whiteout of an inode", directory));
+    if (entry.inode != 0 || entry.type != 0)
+      return corrupted(fmt::format("directory {}: a whiteout of an inode", directory));
     return {};
   }
   const Inode* inode = t_.inode(entry.inode);
   if (inode == nullptr) return out_of_bounds(fmt::format("directory {}: an entry without inode", directory));
-  if (entry.type != IFTODT(inode->mode)) return corrupted(fmt::format("directory {}: an entry of wrong type", directory));
+  if (entry.type != IFTODT(inode->mode))
+    return corrupted(fmt::format("directory {}: an entry of wrong type", directory));
   ++names_[entry.inode];
   if (S_ISDIR(inode->mode)) {
     ++subdirectories_[directory];
-    if (inode->payload_c != directory) return corrupted(fmt::format("directory {}: is not its child's parent", directory));
+    if (inode->payload_c != directory)
+      return corrupted(fmt::format("directory {}: is not its child's parent", directory));
   }
   return {};
 }
@@ -352,7 +372,8 @@ FormatStatus Validator::check_tree() {
     }
   }
   const auto is_directory = [](const Inode& inode) { return S_ISDIR(inode.mode); };
-  if (reached != static_cast<std::uint64_t>(std::count_if(t_.inodes.begin(), t_.inodes.end(), is_directory))) {
+  if (reached !=
+      static_cast<std::uint64_t>(std::count_if(t_.inodes.begin(), t_.inodes.end(), is_directory))) {
     return corrupted("directories that cannot be reached from the root");
   }
   return {};
@@ -360,6 +381,8 @@ FormatStatus Validator::check_tree() {
 
 }  // namespace
 
-FormatStatus validate(const LayerTables& tables) { return Validator(tables).run(); }
+FormatStatus validate(const LayerTables& tables) {
+  return Validator(tables).run();
+}
 
 }  // namespace varve::format

@@ -1,9 +1,9 @@
 #pragma once
 
-// validate(): one linear pass over the metadata of a layer whose checksums are good. A checksum only says that the bytes
-// are those that were written; this says that they describe a tree, so that the rest of the program may walk them without
-// fear of loops, of names that mean something else, or of reads outside of a frame.
-// Pure; time O(records), memory about 5 bytes an inode and 4 a frame.
+// validate(): one linear pass over the metadata of a layer whose checksums are good. A checksum only says
+// that the bytes are those that were written; this says that they describe a tree, so that the rest of the
+// program may walk them without fear of loops, of names that mean something else, or of reads outside of a
+// frame. Pure; time O(records), memory about 5 bytes an inode and 4 a frame.
 
 #include "fs/format/format_error.h"
 #include "fs/format/layer_decode.h"

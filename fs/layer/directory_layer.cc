@@ -30,7 +30,7 @@ constexpr std::array<const char*, 2> kWhiteoutXattrs = {"trusted.overlay.whiteou
 
 // fstatat of one name; empty when there is none.
 Result<std::optional<struct stat>> stat_name(int directory_fd, const std::string& name) {
-  struct stat status{};
+  struct stat status {};
   if (::fstatat(directory_fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) return std::optional(status);
   if (errno == ENOENT || errno == ENAMETOOLONG) return std::optional<struct stat>();
   return Errno::last();
@@ -52,7 +52,7 @@ struct CloseDirectory {
 };
 
 Identity identity_of(int fd) {
-  struct statx status{};
+  struct statx status {};
   // Without a time of birth (tmpfs before 5.19, some network file systems) the inode number stands alone.
   if (::statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &status) != 0) return {};
   const bool has_birth = (status.stx_mask & STATX_BTIME) != 0;
@@ -63,12 +63,16 @@ Identity identity_of(int fd) {
 
 Failure cannot_open(const std::string& path, Errno error) {
   switch (error.value) {
-    case ENOENT: return Failure{ENOENT, path + ": no such layer (check the path)"};
-    case ENOTDIR: return Failure{ENOTDIR, path + ": not a directory (check the path)"};
+    case ENOENT:
+      return Failure{ENOENT, path + ": no such layer (check the path)"};
+    case ENOTDIR:
+      return Failure{ENOTDIR, path + ": not a directory (check the path)"};
     case EACCES:
     case EPERM:
-      return Failure{error.value, path + ": permission denied (make the directory readable and searchable to this user)"};
-    default: return Failure{error.value, fmt::format("{}: cannot be opened: {}", path, std::strerror(error.value))};
+      return Failure{error.value,
+                     path + ": permission denied (make the directory readable and searchable to this user)"};
+    default:
+      return Failure{error.value, fmt::format("{}: cannot be opened: {}", path, std::strerror(error.value))};
   }
 }
 
@@ -78,13 +82,15 @@ std::size_t DirectoryLayer::ObjectKeyHash::operator()(const ObjectKey& key) cons
   return static_cast<std::size_t>(key.inode * 0x9E3779B97F4A7C15ULL ^ key.device);
 }
 
-DirectoryLayer::DirectoryLayer(UniqueFd root, std::string path) : root_(std::move(root)), name_(std::move(path)) {}
+DirectoryLayer::DirectoryLayer(UniqueFd root, std::string path)
+    : root_(std::move(root)), name_(std::move(path)) {}
 
 ResultOrFailure<std::unique_ptr<DirectoryLayer>> DirectoryLayer::open(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return cannot_open(path, Errno::last());
-  struct stat status{};
-  // By the name ".", because walking through the directory needs the right to search it, and opening it does not.
+  struct stat status {};
+  // By the name ".", because walking through the directory needs the right to search it, and opening it does
+  // not.
   if (::fstatat(fd.get(), ".", &status, AT_SYMLINK_NOFOLLOW) != 0) return cannot_open(path, Errno::last());
   std::unique_ptr<DirectoryLayer> layer(new DirectoryLayer(std::move(fd), path));
   layer->root_device_ = status.st_dev;
@@ -119,7 +125,7 @@ Result<UniqueFd> DirectoryLayer::open_object(LowerId id, int flags) const {
   VARVE_ASSIGN(const Node* wanted, node(id));
   VARVE_ASSIGN(const std::string path, relative_path(id));
   VARVE_ASSIGN(UniqueFd fd, open_beneath(root_.get(), path, flags));
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return Errno::last();
   if (wanted->key != ObjectKey{status.st_dev, status.st_ino}) return Errno{ESTALE};
   return fd;
@@ -137,8 +143,9 @@ LowerId DirectoryLayer::intern(LowerId directory, std::string_view name, const s
   return LowerId{place->second};
 }
 
-// Another file system below the root, or an inode number of more than 39 bits, gets a hash. Should two hashes meet
-// (about 1 in 10^6 for a thousand such objects) the one seen second moves on, so that only then the order of look-ups shows.
+// Another file system below the root, or an inode number of more than 39 bits, gets a hash. Should two hashes
+// meet (about 1 in 10^6 for a thousand such objects) the one seen second moves on, so that only then the
+// order of look-ups shows.
 std::uint64_t DirectoryLayer::choose_number_locked(const ObjectKey& key) const {
   if (key.device == root_device_ && key.inode < kFirstHashedNumber) return key.inode;
   const std::array<std::uint64_t, 2> words = {key.device, key.inode};
@@ -203,8 +210,8 @@ Result<DirectoryMark> DirectoryLayer::directory_mark(LowerId directory) const {
   if (!redirect->starts_with('/')) {
     // A name within the same parent. Without it the view would show another directory's content, or none.
     VARVE_ASSIGN(const std::string path, relative_path(directory));
-    log_error("layer {}: directory /{}: a redirect that is not an absolute path ({}) is not supported", name_, path,
-              *redirect);
+    log_error("layer {}: directory /{}: a redirect that is not an absolute path ({}) is not supported", name_,
+              path, *redirect);
     return Errno{EIO};
   }
   mark.redirect = *redirect;
@@ -245,7 +252,7 @@ Status DirectoryLayer::for_each_entry(LowerId directory, const EntryVisitor& vis
 
 Result<Attributes> DirectoryLayer::attributes(LowerId id) const {
   VARVE_ASSIGN(const UniqueFd fd, open_object(id, O_PATH));
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return Errno::last();
   return attributes_from_stat(status);
 }
@@ -287,17 +294,19 @@ Result<std::string> DirectoryLayer::xattr(LowerId id, std::string_view wanted) c
 Result<std::unique_ptr<LowerFile>> DirectoryLayer::open_file(LowerId id) const {
   // O_NONBLOCK: were it a FIFO by now, opening must not wait; ESTALE follows.
   VARVE_ASSIGN(UniqueFd fd, open_object(id, O_RDONLY | O_NOATIME | O_NONBLOCK));
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return Errno::last();
   if (!S_ISREG(status.st_mode)) return Errno{S_ISDIR(status.st_mode) ? EISDIR : EINVAL};
   VARVE_ASSIGN(const auto metacopy, first_xattr(fd.get(), kMetacopyXattrs));
   if (metacopy) {
     // The content lies in another directory, and here are zeros of the same length.
     VARVE_ASSIGN(const std::string path, relative_path(id));
-    log_error("layer {}: file /{}: overlayfs left only its metadata here (metacopy), which is not supported", name_, path);
+    log_error("layer {}: file /{}: overlayfs left only its metadata here (metacopy), which is not supported",
+              name_, path);
     return Errno{EIO};
   }
-  return std::unique_ptr<LowerFile>(std::make_unique<PlainFile>(std::move(fd), static_cast<std::uint64_t>(status.st_size)));
+  return std::unique_ptr<LowerFile>(
+      std::make_unique<PlainFile>(std::move(fd), static_cast<std::uint64_t>(status.st_size)));
 }
 
 }  // namespace varve::layer

@@ -11,7 +11,9 @@ namespace {
 using format::Extent;
 using format::ExtentKind;
 
-std::uint64_t end_of(const Extent& extent) { return extent.file_offset + extent.length; }
+std::uint64_t end_of(const Extent& extent) {
+  return extent.file_offset + extent.length;
+}
 
 }  // namespace
 
@@ -42,7 +44,8 @@ Result<std::size_t> ExtentFile::read(std::uint64_t offset_bytes, std::span<std::
     const std::uint64_t end = extent == extents_.end() ? size_bytes_
                               : in_extent              ? end_of(*extent)
                                                        : extent->file_offset.get();
-    const auto piece = out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), end - offset_bytes)));
+    const auto piece =
+        out.first(static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), end - offset_bytes)));
     if (in_extent && format::extent_kind(extent->source_word) != ExtentKind::kHole) {
       VARVE_RETURN_IF_ERROR(read_extent(*extent, offset_bytes - extent->file_offset, piece));
     } else {
@@ -55,13 +58,15 @@ Result<std::size_t> ExtentFile::read(std::uint64_t offset_bytes, std::span<std::
   return total;
 }
 
-Status ExtentFile::read_extent(const Extent& extent, std::uint64_t offset_bytes, std::span<std::byte> out) const {
+Status ExtentFile::read_extent(const Extent& extent, std::uint64_t offset_bytes,
+                               std::span<std::byte> out) const {
   const bool is_run = format::extent_kind(extent.source_word) == ExtentKind::kDataRun;
   const std::uint64_t run_frame_bytes = layer_.tables().run_frame_bytes;
   while (!out.empty()) {
     const std::uint64_t first = format::extent_frame(extent.source_word);
     const std::uint64_t frame = is_run ? first + offset_bytes / run_frame_bytes : first;
-    const std::uint64_t start = is_run ? offset_bytes % run_frame_bytes : extent.in_frame_offset + offset_bytes;
+    const std::uint64_t start =
+        is_run ? offset_bytes % run_frame_bytes : extent.in_frame_offset + offset_bytes;
     VARVE_ASSIGN(const BlockPtr block, layer_.frame(frame, id_));
     const auto content = block->bytes();
     // Validation at open ruled this out; metadata that is mapped, not copied, may have changed since.

@@ -26,7 +26,8 @@ class ExtentFile final : public LowerFile {
   // The first extent that ends after `offset_bytes`.
   std::span<const format::Extent>::iterator first_extent(std::uint64_t offset_bytes) const;
   // Fills `out`, which lies within `extent`, from `offset_bytes` of the extent on.
-  Status read_extent(const format::Extent& extent, std::uint64_t offset_bytes, std::span<std::byte> out) const;
+  Status read_extent(const format::Extent& extent, std::uint64_t offset_bytes,
+                     std::span<std::byte> out) const;
 
   const LayerFile& layer_;
   LowerId id_;

@@ -20,8 +20,9 @@ struct FreeContext {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
 
-// Decoding in one call writes straight into the output, so a context holds tables only (about 150 KiB), never a window
-// of a size that the file chose. One for each thread that reads: making one costs as much as decoding a small frame.
+// Decoding in one call writes straight into the output, so a context holds tables only (about 150 KiB), never
+// a window of a size that the file chose. One for each thread that reads: making one costs as much as
+// decoding a small frame.
 ZSTD_DCtx* thread_context() {
   thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context = [] {
     std::unique_ptr<ZSTD_DCtx, FreeContext> made(ZSTD_createDCtx());
@@ -35,7 +36,8 @@ ZSTD_DCtx* thread_context() {
 std::string decode_stored(std::span<const std::byte> stored, std::span<std::byte> content) {
   std::uint32_t words[2];
   std::memcpy(words, stored.data(), sizeof words);
-  if (words[0] != format::kStoredFrameMagic || words[1] != content.size()) return "the header of a stored frame is wrong";
+  if (words[0] != format::kStoredFrameMagic || words[1] != content.size())
+    return "the header of a stored frame is wrong";
   std::memcpy(content.data(), stored.data() + sizeof words, content.size());
   return {};
 }
@@ -46,7 +48,8 @@ std::string decode_zstd(std::span<const std::byte> stored, std::span<std::byte> 
   const std::size_t produced =
       ZSTD_decompressDCtx(context, content.data(), content.size(), stored.data(), stored.size());
   if (ZSTD_isError(produced)) return fmt::format("zstd: {}", ZSTD_getErrorName(produced));
-  if (produced != content.size()) return fmt::format("decodes to {} bytes instead of {}", produced, content.size());
+  if (produced != content.size())
+    return fmt::format("decodes to {} bytes instead of {}", produced, content.size());
   return {};
 }
 
@@ -63,10 +66,12 @@ Result<BlockPtr, FrameDamage> FrameReader::read(std::uint64_t frame) const {
   };
   Block stored(record.stored_size);
   if (const Status status = read_fully(fd_, offset, stored.writable()); !status.ok()) {
-    return damage(status.error() == Errno{ENODATA} ? "the file ends before it" : std::strerror(status.error().value));
+    return damage(status.error() == Errno{ENODATA} ? "the file ends before it"
+                                                   : std::strerror(status.error().value));
   }
   if (const std::uint64_t found = format::xxh3_64(stored.bytes()); found != record.xxh3) {
-    return damage(fmt::format("checksum mismatch (expected {:016x}, found {:016x})", record.xxh3.get(), found));
+    return damage(
+        fmt::format("checksum mismatch (expected {:016x}, found {:016x})", record.xxh3.get(), found));
   }
   auto content = std::make_shared<Block>(record.content_size);
   const bool is_stored = (format::frame_flags(record) & format::kFrameStored) != 0;

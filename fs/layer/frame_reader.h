@@ -1,8 +1,8 @@
 #pragma once
 
-// FrameReader: fetches, verifies and decodes the frames of one layer file. The stored bytes are compared with their
-// checksum before the decoder sees them, every time.
-// Thread rule: every method may be called from any thread. Ownership: borrows the descriptor and the tables.
+// FrameReader: fetches, verifies and decodes the frames of one layer file. The stored bytes are compared with
+// their checksum before the decoder sees them, every time. Thread rule: every method may be called from any
+// thread. Ownership: borrows the descriptor and the tables.
 
 #include <cstdint>
 #include <string>

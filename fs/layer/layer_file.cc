@@ -21,7 +21,8 @@ constexpr Errno kDamaged{EIO};
 
 Entry entry_from(const Dirent& entry) {
   if (format::is_whiteout(entry)) return Entry{.kind = Entry::Kind::kWhiteout, .id = {}, .type = 0};
-  return Entry{.kind = Entry::Kind::kObject, .id = LowerId{entry.inode}, .type = DTTOIF(entry.type)};
+  const std::uint32_t type = DTTOIF(std::uint32_t{entry.type});
+  return Entry{.kind = Entry::Kind::kObject, .id = LowerId{entry.inode}, .type = type};
 }
 
 // Bytes that are not holes, as st_blocks counts them.
@@ -134,10 +135,11 @@ Result<std::string> LayerFile::path_of(LowerId id) const {
     // Validation shows that every chain reaches the root; the bound holds when a mapping changed since.
     if (!name || names.size() > tables_.inodes.size()) return kDamaged;
     names.push_back(*name);
-    const auto owner = std::partition_point(directories_.begin(), directories_.end(), [&](std::uint32_t directory) {
-      const Inode& record = tables_.inodes[directory];
-      return record.payload_a + record.payload_b <= index;
-    });
+    const auto owner =
+        std::partition_point(directories_.begin(), directories_.end(), [&](std::uint32_t directory) {
+          const Inode& record = tables_.inodes[directory];
+          return record.payload_a + record.payload_b <= index;
+        });
     if (owner == directories_.end()) return kDamaged;
     current = *owner;
   }
@@ -177,9 +179,10 @@ Result<std::string> LayerFile::xattr(LowerId id, std::string_view wanted) const 
   const auto xattrs = record == nullptr ? std::nullopt : tables_.xattrs(*record);
   if (!xattrs) return kDamaged;
   if (is_hidden_xattr(wanted)) return Errno{ENODATA};
-  const auto found = std::partition_point(xattrs->begin(), xattrs->end(), [&](const format::XattrEntry& entry) {
-    return tables_.xattr_name(entry).value_or(std::string_view()) < wanted;
-  });
+  const auto found =
+      std::partition_point(xattrs->begin(), xattrs->end(), [&](const format::XattrEntry& entry) {
+        return tables_.xattr_name(entry).value_or(std::string_view()) < wanted;
+      });
   if (found == xattrs->end() || tables_.xattr_name(*found) != wanted) return Errno{ENODATA};
   const auto value = tables_.xattr_value(*found);
   if (!value) return kDamaged;

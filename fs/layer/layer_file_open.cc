@@ -18,25 +18,32 @@ constexpr std::uint64_t kLeastFileBytes = format::kDataOffset + sizeof(format::L
 
 Failure cannot_open(const std::string& path, Errno error) {
   switch (error.value) {
-    case ENOENT: return Failure{ENOENT, path + ": no such layer (check the path)"};
+    case ENOENT:
+      return Failure{ENOENT, path + ": no such layer (check the path)"};
     case EACCES:
-    case EPERM: return Failure{error.value, path + ": permission denied (make it readable to this user)"};
-    default: return Failure{error.value, fmt::format("{}: cannot be opened: {}", path, std::strerror(error.value))};
+    case EPERM:
+      return Failure{error.value, path + ": permission denied (make it readable to this user)"};
+    default:
+      return Failure{error.value, fmt::format("{}: cannot be opened: {}", path, std::strerror(error.value))};
   }
 }
 
 Failure cannot_read(const std::string& path, Errno error) {
   if (error == Errno{ENODATA}) {
-    return Failure{EUCLEAN, path + ": truncated while it was opened (let the copying end, or fetch it again)"};
+    return Failure{EUCLEAN,
+                   path + ": truncated while it was opened (let the copying end, or fetch it again)"};
   }
-  return Failure{EIO, fmt::format("{}: cannot be read: {} (check the disk)", path, std::strerror(error.value))};
+  return Failure{EIO,
+                 fmt::format("{}: cannot be read: {} (check the disk)", path, std::strerror(error.value))};
 }
 
 Failure bad_format(const std::string& path, const format::FormatError& error) {
   if (error.kind == format::FormatError::Kind::kUnsupported) {
-    return Failure{ENOTSUP, fmt::format("{}: unsupported layer: {} (use a newer varve)", path, error.message)};
+    return Failure{ENOTSUP,
+                   fmt::format("{}: unsupported layer: {} (use a newer varve)", path, error.message)};
   }
-  return Failure{EUCLEAN, fmt::format("{}: corrupted layer: {} (fetch or build it again)", path, error.message)};
+  return Failure{EUCLEAN,
+                 fmt::format("{}: corrupted layer: {} (fetch or build it again)", path, error.message)};
 }
 
 }  // namespace
@@ -48,15 +55,17 @@ LayerFile::LayerFile(UniqueFd fd, std::string path, std::shared_ptr<BlockCache> 
       cache_id_(cache_->add_layer()),
       frames_(fd_.get(), tables_) {}
 
-ResultOrFailure<std::unique_ptr<LayerFile>> LayerFile::open(const std::string& path, const LayerContext& context) {
+ResultOrFailure<std::unique_ptr<LayerFile>> LayerFile::open(const std::string& path,
+                                                            const LayerContext& context) {
   VARVE_CHECK(context.cache != nullptr);
   // O_NONBLOCK: a FIFO must be refused, not waited for.
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd.valid()) return cannot_open(path, Errno::last());
-  struct stat status{};
+  struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return cannot_open(path, Errno::last());
   if (!S_ISREG(status.st_mode)) {
-    return Failure{EINVAL, path + ": not a layer file (give a directory or a file made by 'imagetool layer build')"};
+    return Failure{EINVAL,
+                   path + ": not a layer file (give a directory or a file made by 'imagetool layer build')"};
   }
   std::unique_ptr<LayerFile> layer(new LayerFile(std::move(fd), path, context.cache));
   VARVE_RETURN_IF_ERROR(layer->load(static_cast<std::uint64_t>(status.st_size)));
@@ -70,7 +79,8 @@ StatusOrFailure LayerFile::load(std::uint64_t file_bytes) {
     return cannot_read(name_, status.error());
   }
   if (!format::has_layer_magic(std::span(start).first(start_bytes))) {
-    return Failure{EINVAL, name_ + ": not a layer file (give a directory or a file made by 'imagetool layer build')"};
+    return Failure{EINVAL,
+                   name_ + ": not a layer file (give a directory or a file made by 'imagetool layer build')"};
   }
   if (file_bytes < kLeastFileBytes) {
     return Failure{EUCLEAN, name_ + ": truncated layer: its end is missing (fetch or build it again)"};
@@ -96,7 +106,8 @@ StatusOrFailure LayerFile::load_metadata(const format::Geometry& geometry) {
   auto tables = format::decode_tables(metadata_.bytes(), geometry, footer_);
   if (!tables.ok()) return bad_format(name_, tables.error());
   tables_ = *tables;
-  // In full at every open for now: 10 ns a record. When layers carry millions of inodes the result can be kept by root hash.
+  // In full at every open for now: 10 ns a record. When layers carry millions of inodes the result can be
+  // kept by root hash.
   if (const auto valid = format::validate(tables_); !valid.ok()) return bad_format(name_, valid.error());
   identity_ = Identity{Identity::Kind::kLayerFile, format::to_hex(footer_.root_hash)};
   return {};

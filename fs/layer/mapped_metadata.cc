@@ -14,8 +14,9 @@ MappedMetadata::~MappedMetadata() {
 Result<MappedMetadata> MappedMetadata::load(int fd, std::uint64_t offset_bytes, std::uint64_t size_bytes) {
   const bool copied = size_bytes <= kCopyLimitBytes;
   const int protection = copied ? PROT_READ | PROT_WRITE : PROT_READ;
-  void* const address = ::mmap(nullptr, size_bytes, protection, copied ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE,
-                               copied ? -1 : fd, copied ? 0 : static_cast<off_t>(offset_bytes));
+  void* const address =
+      ::mmap(nullptr, size_bytes, protection, copied ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE,
+             copied ? -1 : fd, copied ? 0 : static_cast<off_t>(offset_bytes));
   if (address == MAP_FAILED) return Errno::last();
   MappedMetadata metadata;
   metadata.bytes_ = {static_cast<std::byte*>(address), size_bytes};

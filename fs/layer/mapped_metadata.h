@@ -1,11 +1,11 @@
 #pragma once
 
 // MappedMetadata: the metadata of a layer file as bytes in memory.
-// A mapping of a file turns into SIGBUS when the file is truncated or its disk fails, and what was verified may change
-// afterwards. Therefore metadata up to kCopyLimitBytes is read into anonymous memory, once, before it is verified; after
-// that the file cannot hurt. Larger metadata is mapped privately, to be paged in on demand: a layer of more than two
-// million inodes, of which the owner must not truncate the file.
-// Thread rule: immutable. Owns its memory.
+// A mapping of a file turns into SIGBUS when the file is truncated or its disk fails, and what was verified
+// may change afterwards. Therefore metadata up to kCopyLimitBytes is read into anonymous memory, once, before
+// it is verified; after that the file cannot hurt. Larger metadata is mapped privately, to be paged in on
+// demand: a layer of more than two million inodes, of which the owner must not truncate the file. Thread
+// rule: immutable. Owns its memory.
 
 #include <cstddef>
 #include <cstdint>

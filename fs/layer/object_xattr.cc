@@ -8,9 +8,12 @@
 namespace varve::layer {
 namespace {
 
-std::string proc_path(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
+std::string proc_path(int fd) {
+  return fmt::format("/proc/self/fd/{}", fd);
+}
 
-// Calls `get(buffer, size)` with growing buffers: the answer may grow between asking for its size and fetching it.
+// Calls `get(buffer, size)` with growing buffers: the answer may grow between asking for its size and
+// fetching it.
 template <class Get>
 Result<std::string> fetch(const Get& get) {
   std::string buffer(256, '\0');
@@ -31,7 +34,8 @@ Result<std::string> fetch(const Get& get) {
 
 Result<std::string> object_xattr(int fd, const std::string& name) {
   const std::string path = proc_path(fd);
-  auto value = fetch([&](char* out, std::size_t size) { return ::getxattr(path.c_str(), name.c_str(), out, size); });
+  auto value =
+      fetch([&](char* out, std::size_t size) { return ::getxattr(path.c_str(), name.c_str(), out, size); });
   if (!value.ok() && value.error() == Errno{EOPNOTSUPP}) return Errno{ENODATA};
   return value;
 }

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kMaxPieceBytes = 4000;
 
 int open_piece_once(int directory, const char* path, int flags) {
-  struct open_how how{};
+  struct open_how how {};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
   for (;;) {

@@ -8,7 +8,7 @@
 namespace varve::layer {
 
 ResultOrFailure<std::shared_ptr<Layer>> open_layer(const std::string& path, const LayerContext& context) {
-  struct stat status{};
+  struct stat status {};
   // When stat fails, opening says why.
   if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
     VARVE_ASSIGN(std::unique_ptr<DirectoryLayer> layer, DirectoryLayer::open(path));

@@ -35,7 +35,8 @@ Result<std::optional<Range>> PlainFile::next_data(std::uint64_t offset_bytes) co
   if (first >= size_bytes_) return std::optional<Range>();
   const off_t end = ::lseek(fd_.get(), start, SEEK_HOLE);
   if (end < 0) return Errno::last();
-  return std::optional<Range>(Range{first, std::min<std::uint64_t>(static_cast<std::uint64_t>(end), size_bytes_) - first});
+  return std::optional<Range>(
+      Range{first, std::min<std::uint64_t>(static_cast<std::uint64_t>(end), size_bytes_) - first});
 }
 
 }  // namespace varve::layer

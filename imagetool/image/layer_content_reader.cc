@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::uint64_t kBlockBytes = 1ULL << format::kBlockLog2;
 
-std::uint64_t block_start(std::uint64_t offset) { return offset & ~(kBlockBytes - 1); }
+std::uint64_t block_start(std::uint64_t offset) {
+  return offset & ~(kBlockBytes - 1);
+}
 
 class ContentReader {
  public:
@@ -34,9 +36,11 @@ class ContentReader {
  private:
   StatusOrFailure add(const Chunk& chunk) {
     if (chunk.bytes.empty()) return {};
-    if (chunk.offset_bytes < position_ || !range_within<std::uint64_t>(chunk.offset_bytes, chunk.bytes.size(), size_bytes_)) {
-      return Failure{EINVAL, fmt::format("its content has a piece at {}+{} that overlaps or leaves the file of {} bytes",
-                                         chunk.offset_bytes, chunk.bytes.size(), size_bytes_)};
+    if (chunk.offset_bytes < position_ ||
+        !range_within<std::uint64_t>(chunk.offset_bytes, chunk.bytes.size(), size_bytes_)) {
+      return Failure{
+          EINVAL, fmt::format("its content has a piece at {}+{} that overlaps or leaves the file of {} bytes",
+                              chunk.offset_bytes, chunk.bytes.size(), size_bytes_)};
     }
     VARVE_RETURN_IF_ERROR(move_to(chunk.offset_bytes));
     hasher_.update(chunk.bytes);
@@ -57,7 +61,8 @@ class ContentReader {
   }
 
   std::uint64_t range_end_rounded() const {
-    return std::min(checked_round_up<std::uint64_t>(position_, kBlockBytes).value_or(size_bytes_), size_bytes_);
+    return std::min(checked_round_up<std::uint64_t>(position_, kBlockBytes).value_or(size_bytes_),
+                    size_bytes_);
   }
 
   void hash_hole(std::uint64_t count) {
@@ -113,9 +118,9 @@ class ContentReader {
   void note(std::uint64_t length, const StoredPlace& place) {
     if (!content_.extents.empty()) {
       StoredExtent& last = content_.extents.back();
-      const bool continues = !last.place.packed && !place.packed && place.number == last.place.number + last.frames &&
-                             last.length == last.frames * frame_bytes_ &&
-                             last.file_offset + last.length == piece_offset_;
+      const bool continues =
+          !last.place.packed && !place.packed && place.number == last.place.number + last.frames &&
+          last.length == last.frames * frame_bytes_ && last.file_offset + last.length == piece_offset_;
       if (continues) {
         last.length += length;
         ++last.frames;
@@ -130,18 +135,18 @@ class ContentReader {
   LayerContentStore& store_;
   StoredContent content_;
   format::ContentHasher hasher_;
-  std::uint64_t position_ = 0;    // end of the last chunk
+  std::uint64_t position_ = 0;  // end of the last chunk
   std::uint64_t hole_bytes_ = 0;
-  bool in_range_ = false;         // between two holes
-  bool range_is_large_ = false;   // the range had a full frame
-  Bytes piece_;                   // of the range, not yet stored
+  bool in_range_ = false;           // between two holes
+  bool range_is_large_ = false;     // the range had a full frame
+  Bytes piece_;                     // of the range, not yet stored
   std::uint64_t piece_offset_ = 0;  // of piece_ in the file
 };
 
 }  // namespace
 
-ResultOrFailure<StoredContent> read_content(ContentSource& source, std::uint64_t size_bytes, std::uint32_t frame_bytes,
-                                            LayerContentStore& store) {
+ResultOrFailure<StoredContent> read_content(ContentSource& source, std::uint64_t size_bytes,
+                                            std::uint32_t frame_bytes, LayerContentStore& store) {
   return ContentReader(size_bytes, frame_bytes, store).read(source);
 }
 

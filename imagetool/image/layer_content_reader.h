@@ -1,7 +1,7 @@
 #pragma once
 
-// read_content: takes one regular file from its source, cuts it into pieces, has them stored and tells where they lie.
-// Thread rule: one thread. Owns nothing.
+// read_content: takes one regular file from its source, cuts it into pieces, has them stored and tells where
+// they lie. Thread rule: one thread. Owns nothing.
 
 #include <optional>
 #include <vector>
@@ -16,7 +16,7 @@ namespace varve::image {
 struct StoredExtent {
   std::uint64_t file_offset = 0;
   std::uint64_t length = 0;
-  StoredPlace place;        // of its first byte
+  StoredPlace place;         // of its first byte
   std::uint64_t frames = 1;  // of a run
 };
 
@@ -26,12 +26,13 @@ struct StoredContent {
   std::uint64_t data_bytes = 0;           // without holes
 };
 
-// Of a file with more bytes of holes than this no digest is made: a source of a few bytes may claim exabytes of zeros.
+// Of a file with more bytes of holes than this no digest is made: a source of a few bytes may claim exabytes
+// of zeros.
 inline constexpr std::uint64_t kMaxHashedHoleBytes = std::uint64_t{1} << 30;
 
 // Reads `source`, which gives a file of `size_bytes`, to its end. `frame_bytes`: of the store.
 // Returns: EINVAL for pieces out of order or out of range; what the source or the store say.
-ResultOrFailure<StoredContent> read_content(ContentSource& source, std::uint64_t size_bytes, std::uint32_t frame_bytes,
-                                            LayerContentStore& store);
+ResultOrFailure<StoredContent> read_content(ContentSource& source, std::uint64_t size_bytes,
+                                            std::uint32_t frame_bytes, LayerContentStore& store);
 
 }  // namespace varve::image

@@ -22,17 +22,20 @@ LayerContentStore::Key LayerContentStore::key_of(std::span<const std::byte> cont
 }
 
 ResultOrFailure<std::span<const std::byte>> LayerContentStore::frame_content(std::uint64_t frame) {
-  const auto found = std::find_if(recent_.begin(), recent_.end(), [&](const auto& item) { return item.first == frame; });
+  const auto found =
+      std::find_if(recent_.begin(), recent_.end(), [&](const auto& item) { return item.first == frame; });
   if (found == recent_.end()) {
     VARVE_ASSIGN(Bytes content, compressor_.read_back(frame));
     if (recent_.size() >= kRecentFrames) recent_.pop_back();
     recent_.emplace_front(frame, std::move(content));
   }
-  const auto held = std::find_if(recent_.begin(), recent_.end(), [&](const auto& item) { return item.first == frame; });
+  const auto held =
+      std::find_if(recent_.begin(), recent_.end(), [&](const auto& item) { return item.first == frame; });
   return std::span<const std::byte>(held->second);
 }
 
-ResultOrFailure<std::optional<StoredPlace>> LayerContentStore::find(const Key& key, std::span<const std::byte> content) {
+ResultOrFailure<std::optional<StoredPlace>> LayerContentStore::find(const Key& key,
+                                                                    std::span<const std::byte> content) {
   const auto found = places_.find(key);
   if (found == places_.end()) return std::optional<StoredPlace>();
   const StoredPlace& place = found->second;
@@ -40,7 +43,8 @@ ResultOrFailure<std::optional<StoredPlace>> LayerContentStore::find(const Key& k
   if (!place.packed || place.number < packed_frames_.size()) {
     VARVE_ASSIGN(held, frame_content(frame_of(place)));
   }
-  if (!std::ranges::equal(held.subspan(place.offset, content.size()), content)) return std::optional<StoredPlace>();
+  if (!std::ranges::equal(held.subspan(place.offset, content.size()), content))
+    return std::optional<StoredPlace>();
   duplicate_bytes_ += content.size();
   return std::optional<StoredPlace>(place);
 }
@@ -62,9 +66,8 @@ ResultOrFailure<StoredPlace> LayerContentStore::add_packed(std::span<const std::
   VARVE_ASSIGN(const std::optional<StoredPlace> before, find(key, content));
   if (before) return *before;
   if (packed_.size() + content.size() > options_.packed_frame_bytes) VARVE_RETURN_IF_ERROR(flush_packed());
-  const StoredPlace place{.number = packed_frames_.size(),
-                          .offset = static_cast<std::uint32_t>(packed_.size()),
-                          .packed = true};
+  const StoredPlace place{
+      .number = packed_frames_.size(), .offset = static_cast<std::uint32_t>(packed_.size()), .packed = true};
   packed_.insert(packed_.end(), content.begin(), content.end());
   places_.try_emplace(key, place);
   return place;
@@ -77,7 +80,9 @@ StatusOrFailure LayerContentStore::flush_packed() {
   return {};
 }
 
-StatusOrFailure LayerContentStore::finish() { return flush_packed(); }
+StatusOrFailure LayerContentStore::finish() {
+  return flush_packed();
+}
 
 std::uint64_t LayerContentStore::frame_of(const StoredPlace& place) const {
   if (!place.packed) return place.number;

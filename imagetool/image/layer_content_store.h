@@ -1,10 +1,10 @@
 #pragma once
 
-// LayerContentStore: puts the data of regular files into frames. Full frames of large files go out as they come; pieces
-// shorter than a frame share packed frames, none straddling two. A piece that was stored before is stored once: found by
-// XXH3-128 and length, and then compared byte by byte, because XXH3 is not collision resistant and an image may come from
-// somebody who knows that.
-// Thread rule: one thread. Ownership: borrows the compressor.
+// LayerContentStore: puts the data of regular files into frames. Full frames of large files go out as they
+// come; pieces shorter than a frame share packed frames, none straddling two. A piece that was stored before
+// is stored once: found by XXH3-128 and length, and then compared byte by byte, because XXH3 is not collision
+// resistant and an image may come from somebody who knows that. Thread rule: one thread. Ownership: borrows
+// the compressor.
 
 #include <cstdint>
 #include <deque>
@@ -34,7 +34,8 @@ class LayerContentStore {
     std::uint32_t packed_frame_bytes = 131072;
   };
 
-  LayerContentStore(LayerFrameCompressor& compressor, Options options) : compressor_(compressor), options_(options) {}
+  LayerContentStore(LayerFrameCompressor& compressor, Options options)
+      : compressor_(compressor), options_(options) {}
 
   // A frame of its own. Requires: 1..frame_bytes bytes.
   ResultOrFailure<StoredPlace> add_frame(Bytes content);

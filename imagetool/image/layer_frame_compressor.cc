@@ -45,7 +45,8 @@ void store(const Bytes& content, Bytes& out) {
 bool compress(ZSTD_CCtx* context, const Bytes& content, Bytes& out) {
   out.resize(ZSTD_compressBound(content.size()));
   const std::size_t size = ZSTD_compress2(context, out.data(), out.size(), content.data(), content.size());
-  VARVE_CHECK(!ZSTD_isError(size));  // the output is large enough and the parameters are good: nothing else can fail
+  VARVE_CHECK(
+      !ZSTD_isError(size));  // the output is large enough and the parameters are good: nothing else can fail
   if (size * 100 > content.size() * (100 - kLeastGainPercent)) {
     store(content, out);
     return true;
@@ -61,7 +62,8 @@ ResultOrFailure<Bytes> decode(const Bytes& stored, const format::Frame& record) 
     return content;
   }
   const std::size_t size = ZSTD_decompress(content.data(), content.size(), stored.data(), stored.size());
-  if (size != content.size()) return Failure{EIO, "a frame just written does not decode (check memory and disk)"};
+  if (size != content.size())
+    return Failure{EIO, "a frame just written does not decode (check memory and disk)"};
   return content;
 }
 
@@ -85,7 +87,8 @@ LayerFrameCompressor::~LayerFrameCompressor() {
 ResultOrFailure<std::uint64_t> LayerFrameCompressor::submit(Bytes content) {
   VARVE_CHECK(!content.empty() && content.size() <= format::kMaxFrameBytes);
   MutexLock lock(mutex_);
-  while (!failure_ && submitted_ - frames_.size() >= kFramesPerJob * options_.jobs) frame_written_.wait(mutex_);
+  while (!failure_ && submitted_ - frames_.size() >= kFramesPerJob * options_.jobs)
+    frame_written_.wait(mutex_);
   if (failure_) return *failure_;
   const std::uint64_t frame = submitted_++;
   jobs_.push_back(Job{frame, std::move(content)});
@@ -103,7 +106,8 @@ ResultOrFailure<Bytes> LayerFrameCompressor::read_back(std::uint64_t frame) {
     record = frames_[frame];
   }
   Bytes stored(record.stored_size);
-  if (const Status status = layer::read_fully(output_.fd(), format::frame_offset(record), stored); !status.ok()) {
+  if (const Status status = layer::read_fully(output_.fd(), format::frame_offset(record), stored);
+      !status.ok()) {
     return failure_from(status.error(), "reading back " + output_.path());
   }
   return decode(stored, record);

@@ -1,9 +1,9 @@
 #pragma once
 
-// LayerFrameCompressor: turns contents into frames on several threads and appends them to the output in the order in which
-// they were submitted, so that the output does not depend on the number of threads. At most kFramesPerJob frames a thread
-// are in memory.
-// Thread rule: one thread calls it. Ownership: borrows the output, owns its threads, which end in the destructor.
+// LayerFrameCompressor: turns contents into frames on several threads and appends them to the output in the
+// order in which they were submitted, so that the output does not depend on the number of threads. At most
+// kFramesPerJob frames a thread are in memory. Thread rule: one thread calls it. Ownership: borrows the
+// output, owns its threads, which end in the destructor.
 
 #include <condition_variable>
 #include <cstdint>
@@ -35,8 +35,8 @@ class LayerFrameCompressor {
   LayerFrameCompressor& operator=(const LayerFrameCompressor&) = delete;
   ~LayerFrameCompressor();
 
-  // Waits while too many frames are under way. Returns: the number of the frame; the first failure of any frame.
-  // Requires: 1..format::kMaxFrameBytes bytes.
+  // Waits while too many frames are under way. Returns: the number of the frame; the first failure of any
+  // frame. Requires: 1..format::kMaxFrameBytes bytes.
   ResultOrFailure<std::uint64_t> submit(Bytes content);
   // The content of a frame submitted before; waits until it is written.
   ResultOrFailure<Bytes> read_back(std::uint64_t frame);

@@ -20,9 +20,13 @@ namespace {
 using format::Dirent;
 using format::Inode;
 
-bool is_device(std::uint32_t mode) { return S_ISCHR(mode) || S_ISBLK(mode); }
+bool is_device(std::uint32_t mode) {
+  return S_ISCHR(mode) || S_ISBLK(mode);
+}
 
-Failure invalid(std::string why) { return Failure{EINVAL, std::move(why)}; }
+Failure invalid(std::string why) {
+  return Failure{EINVAL, std::move(why)};
+}
 
 }  // namespace
 
@@ -31,20 +35,24 @@ LayerMetadata::LayerMetadata() : inodes_(1), has_content_(1), is_named_(1), xatt
 StatusOrFailure LayerMetadata::check_spec(const InodeSpec& spec) const {
   const Attributes& attributes = spec.attributes;
   const std::uint32_t mode = attributes.mode;
-  if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !is_device(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode)) {
+  if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !is_device(mode) && !S_ISFIFO(mode) &&
+      !S_ISSOCK(mode)) {
     return invalid(fmt::format("its mode {:o} is of no known type", mode));
   }
   if (inodes_.size() == format::kRootInode && !S_ISDIR(mode)) return invalid("the root must be a directory");
   if (inodes_.size() >= UINT32_MAX - 1) return Failure{EOVERFLOW, "a layer holds at most 2^32 - 2 objects"};
-  if (attributes.mtime.nanoseconds >= 1'000'000'000) return invalid("its modification time has too many nanoseconds");
+  if (attributes.mtime.nanoseconds >= 1'000'000'000)
+    return invalid("its modification time has too many nanoseconds");
   if (attributes.size_bytes > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
     return invalid("its size is larger than 2^63 - 1");
   }
   const std::string& target = spec.symlink_target;
-  if (S_ISLNK(mode) && (target.empty() || target.size() > format::kMaxSymlinkBytes || target.find('\0') != target.npos)) {
+  if (S_ISLNK(mode) &&
+      (target.empty() || target.size() > format::kMaxSymlinkBytes || target.find('\0') != target.npos)) {
     return invalid(fmt::format("a link target must have 1 to {} bytes and no NUL", format::kMaxSymlinkBytes));
   }
-  if (!S_ISDIR(mode) && (spec.opaque || spec.redirect)) return invalid("only directories are opaque or redirected");
+  if (!S_ISDIR(mode) && (spec.opaque || spec.redirect))
+    return invalid("only directories are opaque or redirected");
   if (spec.redirect && (spec.redirect->size() < 2 || spec.redirect->front() != '/')) {
     return invalid("a redirect must be an absolute path");
   }
@@ -114,7 +122,8 @@ ResultOrFailure<std::uint32_t> LayerMetadata::intern_xattrs(const InodeSpec& spe
       return invalid("an xattr name must have 1 to 255 bytes and no NUL");
     }
     if (i > 0 && name == xattrs[i - 1].first) return invalid("the xattr " + name + " is given twice");
-    if (value.size() > format::kMaxXattrValueBytes) return Failure{E2BIG, "the xattr " + name + " is larger than 64 KiB"};
+    if (value.size() > format::kMaxXattrValueBytes)
+      return Failure{E2BIG, "the xattr " + name + " is larger than 64 KiB"};
     bytes += name.size() + value.size();
     serialised += fmt::format("{}:{}:", name.size(), value.size());
     serialised += name;
@@ -218,10 +227,11 @@ StatusOrFailure LayerMetadata::complete(Data data) {
   VARVE_RETURN_IF_ERROR(sort_entries());
   place_extents(data.store);
   meta_ = fmt::format(R"({{"features":[{}],"level":{},"writer":"varve {}","zstd":"{}"}})",
-                      (incompat_ & format::kIncompatRedirect) != 0 ? R"("redirect")" : "", data.level, VARVE_VERSION,
-                      ZSTD_versionString());
+                      (incompat_ & format::kIncompatRedirect) != 0 ? R"("redirect")" : "", data.level,
+                      VARVE_VERSION, ZSTD_versionString());
   // As every reader will: what we write must open.
-  if (const auto valid = format::validate(tables()); !valid.ok()) return invalid("not a tree: " + valid.error().message);
+  if (const auto valid = format::validate(tables()); !valid.ok())
+    return invalid("not a tree: " + valid.error().message);
   return {};
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 
-// LayerMetadata: the tables of a layer while it is being written: inodes, names, xattrs, extents. At the end it brings them
-// into the order of the format, checks them as a reader would, and writes the sections.
-// Thread rule: one thread. About 150 bytes an object.
+// LayerMetadata: the tables of a layer while it is being written: inodes, names, xattrs, extents. At the end
+// it brings them into the order of the format, checks them as a reader would, and writes the sections. Thread
+// rule: one thread. About 150 bytes an object.
 
 #include <cstdint>
 #include <functional>
@@ -42,7 +42,8 @@ class LayerMetadata {
     int level = 0;
   };
   // Sorts, counts links, validates. Call once; nothing is added afterwards.
-  // Returns: EEXIST for a name given twice; EINVAL for an object without a name, or a directory outside of the tree.
+  // Returns: EEXIST for a name given twice; EINVAL for an object without a name, or a directory outside of
+  // the tree.
   StatusOrFailure complete(Data data);
 
   std::uint64_t content_bytes() const { return content_bytes_; }

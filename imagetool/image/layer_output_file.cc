@@ -13,7 +13,9 @@ namespace {
 constexpr mode_t kMode = 0666;  // less the umask
 constexpr int kMostAttempts = 1000;
 
-std::string temporary_name(int attempt) { return fmt::format(".varve-layer-{}-{}", ::getpid(), attempt); }
+std::string temporary_name(int attempt) {
+  return fmt::format(".varve-layer-{}-{}", ::getpid(), attempt);
+}
 
 }  // namespace
 
@@ -29,9 +31,12 @@ ResultOrFailure<std::unique_ptr<LayerOutputFile>> LayerOutputFile::create(const 
   std::unique_ptr<LayerOutputFile> file(new LayerOutputFile(path, std::move(directory)));
   file->base_name_ = slash == std::string::npos ? path : path.substr(slash + 1);
   if (file->base_name_.empty()) return file->failure("writing", Errno{EISDIR});
-  struct stat status{};
-  if (::fstatat(file->directory_.get(), file->base_name_.c_str(), &status, 0) == 0 && !S_ISREG(status.st_mode)) {
-    return Failure{EEXIST, fmt::format("writing {}: it is there already and is no regular file (choose another name)", path)};
+  struct stat status {};
+  if (::fstatat(file->directory_.get(), file->base_name_.c_str(), &status, 0) == 0 &&
+      !S_ISREG(status.st_mode)) {
+    return Failure{
+        EEXIST,
+        fmt::format("writing {}: it is there already and is no regular file (choose another name)", path)};
   }
   VARVE_RETURN_IF_ERROR(file->open_unnamed());
   return file;
@@ -45,7 +50,8 @@ StatusOrFailure LayerOutputFile::open_unnamed() {
   fd_.reset(::openat(directory_.get(), ".", O_RDWR | O_TMPFILE | O_CLOEXEC, kMode));
   if (fd_.valid()) return {};
   // What open(2) says of file systems and kernels without O_TMPFILE.
-  if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL) return failure("writing", Errno::last());
+  if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
+    return failure("writing", Errno::last());
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
     const std::string name = temporary_name(attempt);
     fd_.reset(::openat(directory_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kMode));
@@ -91,7 +97,8 @@ StatusOrFailure LayerOutputFile::publish() {
   }
   temporary_name_.clear();
   const UniqueFd directory(::openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid() || ::fsync(directory.get()) != 0) return failure("syncing the directory of", Errno::last());
+  if (!directory.valid() || ::fsync(directory.get()) != 0)
+    return failure("syncing the directory of", Errno::last());
   return {};
 }
 

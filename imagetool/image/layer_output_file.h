@@ -1,8 +1,8 @@
 #pragma once
 
-// LayerOutputFile: a file that has no name until it is complete. Where the file system allows (O_TMPFILE) not even a
-// killed process leaves anything behind; elsewhere a hidden temporary name is removed by the destructor.
-// Thread rule: write_at may be called from any thread; the rest from one. Owns its descriptor.
+// LayerOutputFile: a file that has no name until it is complete. Where the file system allows (O_TMPFILE) not
+// even a killed process leaves anything behind; elsewhere a hidden temporary name is removed by the
+// destructor. Thread rule: write_at may be called from any thread; the rest from one. Owns its descriptor.
 
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +30,8 @@ class LayerOutputFile {
   StatusOrFailure publish();
 
  private:
-  LayerOutputFile(std::string path, UniqueFd directory) : path_(std::move(path)), directory_(std::move(directory)) {}
+  LayerOutputFile(std::string path, UniqueFd directory)
+      : path_(std::move(path)), directory_(std::move(directory)) {}
   StatusOrFailure open_unnamed();
   StatusOrFailure give_temporary_name();
   Failure failure(const char* doing, Errno error) const;

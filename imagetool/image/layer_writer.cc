@@ -26,11 +26,13 @@ StatusOrFailure check_options(const LayerWriter::Options& options) {
   }
   if (!std::has_single_bit(options.frame_bytes) || options.frame_bytes < (1U << format::kBlockLog2) ||
       options.frame_bytes > format::kMaxFrameBytes) {
-    return Failure{EINVAL, fmt::format("frame size {} is not a power of two from 4096 to 1048576", options.frame_bytes)};
+    return Failure{
+        EINVAL, fmt::format("frame size {} is not a power of two from 4096 to 1048576", options.frame_bytes)};
   }
-  if (options.packed_frame_bytes < options.frame_bytes || options.packed_frame_bytes > format::kMaxFrameBytes) {
-    return Failure{EINVAL, fmt::format("packed frame size {} is not between {} and 1048576", options.packed_frame_bytes,
-                                       options.frame_bytes)};
+  if (options.packed_frame_bytes < options.frame_bytes ||
+      options.packed_frame_bytes > format::kMaxFrameBytes) {
+    return Failure{EINVAL, fmt::format("packed frame size {} is not between {} and 1048576",
+                                       options.packed_frame_bytes, options.frame_bytes)};
   }
   return {};
 }
@@ -41,9 +43,12 @@ class StreamingLayerWriter final : public LayerWriter {
       : options_(options),
         output_(std::move(output)),
         compressor_(*output_, {.level = options.level, .jobs = options.jobs}),
-        store_(compressor_, {.frame_bytes = options.frame_bytes, .packed_frame_bytes = options.packed_frame_bytes}) {}
+        store_(compressor_,
+               {.frame_bytes = options.frame_bytes, .packed_frame_bytes = options.packed_frame_bytes}) {}
 
-  ResultOrFailure<std::uint32_t> add_inode(const InodeSpec& spec) override { return metadata_.add_inode(spec); }
+  ResultOrFailure<std::uint32_t> add_inode(const InodeSpec& spec) override {
+    return metadata_.add_inode(spec);
+  }
 
   StatusOrFailure add_name(std::uint32_t directory, std::string_view name, std::uint32_t inode) override {
     return metadata_.add_name(directory, name, inode);

@@ -7,9 +7,12 @@
 namespace varve::format {
 namespace {
 
-std::span<const std::byte> bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
-// The values that the xxHash library publishes for empty input: were they to change, no layer written before could be read.
+// The values that the xxHash library publishes for empty input: were they to change, no layer written before
+// could be read.
 TEST(Hash, IsXxh3WithSeedZero) {
   EXPECT_EQ(xxh3_64({}), 0x2d06800538d394c2ULL);
   EXPECT_EQ(to_hex(xxh3_128({})), "99aa06d3014798d86001c324468d497f");

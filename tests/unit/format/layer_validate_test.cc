@@ -1,5 +1,5 @@
-// validate(): tables whose checksums are good and that still must not be believed. Each test breaks one thing in tables that
-// are good, and asks for the sentence that names it.
+// validate(): tables whose checksums are good and that still must not be believed. Each test breaks one thing
+// in tables that are good, and asks for the sentence that names it.
 
 #include "fs/format/layer_validate.h"
 
@@ -156,9 +156,13 @@ class ValidateTest : public testing::Test {
   std::uint64_t incompat = 0;
 };
 
-TEST_F(ValidateTest, AcceptsAGoodTree) { EXPECT_EQ(verdict(), "good"); }
+TEST_F(ValidateTest, AcceptsAGoodTree) {
+  EXPECT_EQ(verdict(), "good");
+}
 
-TEST_F(ValidateTest, RefusesEmptyTables) { EXPECT_FALSE(validate(LayerTables()).ok()); }
+TEST_F(ValidateTest, RefusesEmptyTables) {
+  EXPECT_FALSE(validate(LayerTables()).ok());
+}
 
 TEST_F(ValidateTest, RefusesAnEntryWithoutInode) {
   entry_named("file").inode = 7;
@@ -181,8 +185,8 @@ TEST_F(ValidateTest, RefusesANameTwice) {
 }
 
 TEST_F(ValidateTest, RefusesIllegalNames) {
-  for (const std::string& bad : {std::string(), std::string("."), std::string(".."), std::string("a/b"),
-                                 std::string("a\0b", 3)}) {
+  for (const std::string& bad :
+       {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("a\0b", 3)}) {
     Dirent& entry = dirents[6];  // the last of its directory, so that its hash does not matter for the order
     entry.name_offset_low = static_cast<std::uint32_t>(names.size());
     entry.name_size = static_cast<std::uint8_t>(bad.size());

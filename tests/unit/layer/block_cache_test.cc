@@ -31,7 +31,8 @@ TEST(BlockCache, LoadsOnceForAllWhoAskAtOnce) {
     threads.emplace_back([&] {
       const auto block = cache.get({1, 1}, [&] {
         ++loads;
-        // Let go only when the seven others wait for this load: then each of them asked while it was under way.
+        // Let go only when the seven others wait for this load: then each of them asked while it was under
+        // way.
         while (cache.statistics().waits < kThreads - 1) std::this_thread::sleep_for(1ms);
         return block_of(1000);
       });
@@ -121,7 +122,8 @@ TEST(BlockCache, ServesReadersOfOneFileInParallel) {
   builder.file("file", text);
   builder.finish();
   LayerContext context;
-  context.cache = std::make_shared<BlockCache>(300'000);  // less than the file: loads and evictions go on all the time
+  context.cache =
+      std::make_shared<BlockCache>(300'000);  // less than the file: loads and evictions go on all the time
   const auto layer = test::must(LayerFile::open(builder.path(), context));
   const auto file = test::must(layer->open_file(test::find(*layer, "file").id));
   std::atomic<int> wrong{0};

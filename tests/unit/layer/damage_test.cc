@@ -1,4 +1,5 @@
-// What a damaged, cut or foreign file does: an error with a sentence, or the right content; never anything else.
+// What a damaged, cut or foreign file does: an error with a sentence, or the right content; never anything
+// else.
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -23,7 +24,8 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-// Everything that a layer says, as text: names, attributes, contents, xattrs, marks. What cannot be read is "EIO".
+// Everything that a layer says, as text: names, attributes, contents, xattrs, marks. What cannot be read is
+// "EIO".
 void describe(const Layer& layer, LowerId id, const std::string& path, std::vector<std::string>& out) {
   const Result<Attributes> attributes = layer.attributes(id);
   if (!attributes.ok()) {
@@ -32,8 +34,9 @@ void describe(const Layer& layer, LowerId id, const std::string& path, std::vect
   }
   const Attributes& a = *attributes;
   std::string line = path;
-  for (const std::uint64_t value : {std::uint64_t{a.mode}, std::uint64_t{a.nlink}, std::uint64_t{a.uid}, a.size_bytes, a.rdev,
-                                    static_cast<std::uint64_t>(a.mtime.seconds), std::uint64_t{a.mtime.nanoseconds}}) {
+  for (const std::uint64_t value :
+       {std::uint64_t{a.mode}, std::uint64_t{a.nlink}, std::uint64_t{a.uid}, a.size_bytes, a.rdev,
+        static_cast<std::uint64_t>(a.mtime.seconds), std::uint64_t{a.mtime.nanoseconds}}) {
     line += " " + std::to_string(value);
   }
   const auto names = layer.xattr_names(id);
@@ -165,7 +168,9 @@ TEST_F(DamageTest, IsLoggedOnceWithLayerFileAndFrame) {
   EXPECT_EQ(test::content(*layer, "directory/packed").error(), Errno{EIO});
   EXPECT_EQ(test::content(*layer, "directory/stored").error(), Errno{EIO});
   const std::string log = testing::internal::GetCapturedStderr();
-  EXPECT_THAT(log, HasSubstr("layer " + path_ + ": file /directory/packed: frame 0 at offset 4096: checksum mismatch (expected "));
+  EXPECT_THAT(log,
+              HasSubstr("layer " + path_ +
+                        ": file /directory/packed: frame 0 at offset 4096: checksum mismatch (expected "));
   EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
 }
 
@@ -199,7 +204,8 @@ class OpenLayer : public DamageTest {
 };
 
 TEST_F(OpenLayer, NamesAMissingLayer) {
-  EXPECT_THAT(message(directory_.file("none")), AllOf(StartsWith(directory_.file("none") + ": no such layer"), HasSubstr("(")));
+  EXPECT_THAT(message(directory_.file("none")),
+              AllOf(StartsWith(directory_.file("none") + ": no such layer"), HasSubstr("(")));
 }
 
 TEST_F(OpenLayer, NamesAFileThatIsNoLayer) {
@@ -225,7 +231,8 @@ TEST_F(OpenLayer, NamesACorruptedLayer) {
 TEST_F(OpenLayer, NamesAnUnsupportedVersion) {
   bytes_[8] = 2;
   test::write_file(path_, bytes_);
-  EXPECT_THAT(message(path_), HasSubstr(": unsupported layer: layer format version 2, and this program reads version 1"));
+  EXPECT_THAT(message(path_),
+              HasSubstr(": unsupported layer: layer format version 2, and this program reads version 1"));
   EXPECT_EQ(open_layer(path_, {}).error().error_number, ENOTSUP);
 }
 
@@ -244,7 +251,8 @@ TEST_F(OpenLayer, NamesAMissingPermission) {
   ASSERT_EQ(::chmod(directory_.file("closed").c_str(), 0700), 0);
   ASSERT_EQ(::chmod(directory_.path().c_str(), 0755), 0);
   ASSERT_EQ(::chmod(path_.c_str(), 0600), 0);
-  // The effective user of this thread alone decides over permission; it is taken back before anything is asserted.
+  // The effective user of this thread alone decides over permission; it is taken back before anything is
+  // asserted.
   ASSERT_EQ(::seteuid(65534), 0);
   const std::string file = message(path_);
   const std::string folder = message(directory_.file("closed"));

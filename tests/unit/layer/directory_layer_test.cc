@@ -70,7 +70,7 @@ TEST_F(DirectoryLayerTest, GivesHardLinksOneId) {
 
 TEST_F(DirectoryLayerTest, GivesInodeNumbersOfTheFileSystem) {
   make_file("one");
-  struct stat status{};
+  struct stat status {};
   ASSERT_EQ(::stat(at("one").c_str(), &status), 0);
   const auto layer = open();
   if (status.st_ino >= 1ULL << 39) GTEST_SKIP() << "this file system's inode numbers have more than 39 bits";
@@ -78,8 +78,8 @@ TEST_F(DirectoryLayerTest, GivesInodeNumbersOfTheFileSystem) {
 }
 
 TEST_F(DirectoryLayerTest, GivesHashedNumbersBeyondItsFileSystem) {
-  struct stat proc{};
-  struct stat root{};
+  struct stat proc {};
+  struct stat root {};
   ASSERT_EQ(::stat("/proc", &proc), 0);
   ASSERT_EQ(::stat("/", &root), 0);
   if (proc.st_dev == root.st_dev) GTEST_SKIP() << "/proc is not mounted";
@@ -92,12 +92,14 @@ TEST_F(DirectoryLayerTest, GivesHashedNumbersBeyondItsFileSystem) {
 }
 
 TEST_F(DirectoryLayerTest, TakesDevicesOfNumberZeroForWhiteouts) {
-  if (::mknod(at("gone").c_str(), S_IFCHR | 0600, makedev(0, 0)) != 0) GTEST_SKIP() << "needs root for device nodes";
+  if (::mknod(at("gone").c_str(), S_IFCHR | 0600, makedev(0, 0)) != 0)
+    GTEST_SKIP() << "needs root for device nodes";
   ASSERT_EQ(::mknod(at("null").c_str(), S_IFCHR | 0600, makedev(1, 3)), 0);
   const auto layer = open();
   EXPECT_EQ(test::find(*layer, "gone").kind, Kind::kWhiteout);
   EXPECT_EQ(test::find(*layer, "null").kind, Kind::kObject);
-  EXPECT_EQ(list(*layer, layer->root()), (std::map<std::string, Kind>{{"gone", Kind::kWhiteout}, {"null", Kind::kObject}}));
+  EXPECT_EQ(list(*layer, layer->root()),
+            (std::map<std::string, Kind>{{"gone", Kind::kWhiteout}, {"null", Kind::kObject}}));
 }
 
 TEST_F(DirectoryLayerTest, TakesWhFilesForWhiteouts) {
@@ -109,14 +111,16 @@ TEST_F(DirectoryLayerTest, TakesWhFilesForWhiteouts) {
   EXPECT_EQ(test::find(*layer, "gone").kind, Kind::kWhiteout);
   EXPECT_EQ(test::find(*layer, "both").kind, Kind::kObject);
   EXPECT_EQ(test::find(*layer, ".wh.gone").kind, Kind::kAbsent);
-  EXPECT_EQ(list(*layer, layer->root()), (std::map<std::string, Kind>{{"gone", Kind::kWhiteout}, {"both", Kind::kObject}}));
+  EXPECT_EQ(list(*layer, layer->root()),
+            (std::map<std::string, Kind>{{"gone", Kind::kWhiteout}, {"both", Kind::kObject}}));
 }
 
 TEST_F(DirectoryLayerTest, TakesEmptyFilesWithTheXattrForWhiteouts) {
   make_file("gone");
   make_file("full", "not empty");
   make_file("empty");
-  const bool set = set_xattr("gone", "user.overlay.whiteout", "y") && set_xattr("full", "user.overlay.whiteout", "y");
+  const bool set =
+      set_xattr("gone", "user.overlay.whiteout", "y") && set_xattr("full", "user.overlay.whiteout", "y");
   if (!set) GTEST_SKIP() << "no user xattrs under /tmp";
   const auto layer = open();
   EXPECT_EQ(test::find(*layer, "gone").kind, Kind::kWhiteout);
@@ -128,10 +132,13 @@ TEST_F(DirectoryLayerTest, TellsOpaqueDirectories) {
   for (const char* name : {"plain", "file", "fuse", "user", "xwhiteouts", "sibling"}) make_directory(name);
   make_file("file/.wh..wh..opq");
   make_file(".wh.sibling");
-  const bool set = set_xattr("fuse", "user.fuseoverlayfs.opaque", "y") && set_xattr("user", "user.overlay.opaque", "y") &&
+  const bool set = set_xattr("fuse", "user.fuseoverlayfs.opaque", "y") &&
+                   set_xattr("user", "user.overlay.opaque", "y") &&
                    set_xattr("xwhiteouts", "user.overlay.opaque", "x");
   const auto layer = open();
-  const auto is_opaque = [&](const char* name) { return must(layer->directory_mark(test::find(*layer, name).id)).opaque; };
+  const auto is_opaque = [&](const char* name) {
+    return must(layer->directory_mark(test::find(*layer, name).id)).opaque;
+  };
   EXPECT_FALSE(is_opaque("plain"));
   EXPECT_TRUE(is_opaque("file"));
   EXPECT_TRUE(is_opaque("sibling"));
@@ -145,7 +152,8 @@ TEST_F(DirectoryLayerTest, TellsOpaqueDirectories) {
 TEST_F(DirectoryLayerTest, ReadsTrustedMarks) {
   make_directory("opaque");
   make_directory("moved");
-  if (!set_xattr("opaque", "trusted.overlay.opaque", "y") || !set_xattr("moved", "trusted.overlay.redirect", "/was/here")) {
+  if (!set_xattr("opaque", "trusted.overlay.opaque", "y") ||
+      !set_xattr("moved", "trusted.overlay.redirect", "/was/here")) {
     GTEST_SKIP() << "needs root for trusted xattrs";
   }
   const auto layer = open();
@@ -169,7 +177,8 @@ TEST_F(DirectoryLayerTest, RefusesFilesWhoseContentIsElsewhere) {
   const auto layer = open();
   testing::internal::CaptureStderr();
   EXPECT_EQ(layer->open_file(test::find(*layer, "file").id).error(), Errno{EIO});
-  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("file /file: overlayfs left only its metadata"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("file /file: overlayfs left only its metadata"));
 }
 
 TEST_F(DirectoryLayerTest, ShowsXattrsButNoMarks) {
@@ -180,7 +189,8 @@ TEST_F(DirectoryLayerTest, ShowsXattrsButNoMarks) {
   const auto layer = open();
   const LowerId id = test::find(*layer, "file").id;
   EXPECT_THAT(must(layer->xattr_names(id)), testing::Contains("user.kept"));
-  EXPECT_THAT(must(layer->xattr_names(id)), testing::Not(testing::Contains(testing::AnyOf("user.overlay.origin", "user.varve.mark"))));
+  EXPECT_THAT(must(layer->xattr_names(id)),
+              testing::Not(testing::Contains(testing::AnyOf("user.overlay.origin", "user.varve.mark"))));
   EXPECT_EQ(must(layer->xattr(id, "user.kept")), std::string(3000, 'v'));
   EXPECT_EQ(layer->xattr(id, "user.varve.mark").error(), Errno{ENODATA});
   EXPECT_EQ(layer->xattr(id, "user.none").error(), Errno{ENODATA});

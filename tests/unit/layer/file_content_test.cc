@@ -23,7 +23,8 @@ class FileContentTest : public testing::Test {
     summary_ = builder_.finish();
     return must(LayerFile::open(builder_.path(), context_));
   }
-  static std::vector<std::pair<std::uint64_t, std::uint64_t>> data_ranges(const Layer& layer, std::string_view path) {
+  static std::vector<std::pair<std::uint64_t, std::uint64_t>> data_ranges(const Layer& layer,
+                                                                          std::string_view path) {
     const auto file = must(layer.open_file(test::find(layer, path).id));
     std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
     for (std::uint64_t offset = 0;;) {
@@ -40,7 +41,7 @@ class FileContentTest : public testing::Test {
 };
 
 TEST_F(FileContentTest, ComesBackAtEverySize) {
-  const std::size_t sizes[] = {0,     1,     4095,  4096,   4097,   65535,  65536,
+  const std::size_t sizes[] = {0,     1,      4095,   4096,   4097,    65535,         65536,
                                65537, 131072, 131073, 196608, 1000000, (3 << 20) + 17};
   std::uint32_t seed = 0;
   for (const std::size_t size : sizes) builder_.file("f" + std::to_string(size), sample_text(size, ++seed));
@@ -125,7 +126,8 @@ TEST_F(FileContentTest, KeepsZerosThatAreNoHole) {
   builder_.file("zeros", zeros);
   const auto layer = open();
   EXPECT_EQ(must(test::content(*layer, "zeros")), zeros);
-  EXPECT_EQ(data_ranges(*layer, "zeros"), (std::vector<std::pair<std::uint64_t, std::uint64_t>>{{0, 300'000}}));
+  EXPECT_EQ(data_ranges(*layer, "zeros"),
+            (std::vector<std::pair<std::uint64_t, std::uint64_t>>{{0, 300'000}}));
   EXPECT_LT(summary_.stored_bytes, 1000U);
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// LayerBuilder: makes layer files for tests in a few lines. The assertions stay in the tests; what must not fail while a
-// test is set up aborts with its message. One thread.
+// LayerBuilder: makes layer files for tests in a few lines. The assertions stay in the tests; what must not
+// fail while a test is set up aborts with its message. One thread.
 
 #include <cstdio>
 #include <cstdlib>
@@ -35,7 +35,9 @@ T must(Result<T> result) {
   std::abort();
 }
 
-inline std::span<const std::byte> as_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
+inline std::span<const std::byte> as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 // Pieces of text at their offsets.
 class TextSource final : public image::ContentSource {
@@ -62,7 +64,8 @@ inline image::InodeSpec spec(std::uint32_t mode, std::uint64_t size_bytes = 0) {
 
 class LayerBuilder {
  public:
-  explicit LayerBuilder(std::string path) : LayerBuilder(image::LayerWriter::Options{.output_path = std::move(path)}) {}
+  explicit LayerBuilder(std::string path)
+      : LayerBuilder(image::LayerWriter::Options{.output_path = std::move(path)}) {}
   explicit LayerBuilder(image::LayerWriter::Options options)
       : path_(options.output_path), writer_(must(image::LayerWriter::create(options))) {
     must(writer_->add_inode(spec(S_IFDIR | 0755)));
@@ -98,7 +101,8 @@ class LayerBuilder {
 
 // Text that zstd can shrink, but not to nothing; the same for the same seed.
 inline std::string sample_text(std::size_t size_bytes, std::uint32_t seed = 1) {
-  static constexpr std::string_view kWords[] = {"clay ", "silt ", "sand ", "lake ", "melt ", "year ", "thin ", "dark "};
+  static constexpr std::string_view kWords[] = {"clay ", "silt ", "sand ", "lake ",
+                                                "melt ", "year ", "thin ", "dark "};
   std::string text;
   text.reserve(size_bytes + 8);
   std::uint32_t state = seed;

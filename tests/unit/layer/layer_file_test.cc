@@ -57,8 +57,9 @@ TEST_F(LayerFileTest, KeepsEveryKindOfObject) {
   });
   ASSERT_TRUE(listed.ok());
   const std::map<std::string, std::uint32_t> wanted = {
-      {"file", S_IFREG | 0644},     {"directory", S_IFDIR | 0755}, {"link", S_IFLNK | 0777}, {"block", S_IFBLK | 0660},
-      {"character", S_IFCHR | 0666}, {"fifo", S_IFIFO | 0600},      {"socket", S_IFSOCK | 04755}};
+      {"file", S_IFREG | 0644},    {"directory", S_IFDIR | 0755}, {"link", S_IFLNK | 0777},
+      {"block", S_IFBLK | 0660},   {"character", S_IFCHR | 0666}, {"fifo", S_IFIFO | 0600},
+      {"socket", S_IFSOCK | 04755}};
   EXPECT_EQ(modes, wanted);
   for (const auto& [name, mode] : wanted) EXPECT_EQ(types[name], mode & S_IFMT) << name;
   EXPECT_EQ(must(layer->read_link(test::find(*layer, "link").id)), "../else/where");
@@ -95,7 +96,8 @@ TEST_F(LayerFileTest, KeepsXattrsByteForByte) {
   const auto layer = open(builder_);
   for (const char* name : {"with", "same"}) {
     const LowerId id = test::find(*layer, name).id;
-    EXPECT_THAT(must(layer->xattr_names(id)), ElementsAre("system.posix_acl_access", "user.a", "user.b", "user.large"));
+    EXPECT_THAT(must(layer->xattr_names(id)),
+                ElementsAre("system.posix_acl_access", "user.a", "user.b", "user.large"));
     EXPECT_EQ(must(layer->xattr(id, "system.posix_acl_access")), acl);
     EXPECT_EQ(must(layer->xattr(id, "user.a")), "");
     EXPECT_EQ(must(layer->xattr(id, "user.large")), large);
@@ -179,7 +181,9 @@ TEST_F(LayerFileTest, ListsNothingInAnEmptyDirectory) {
   builder_.directory("empty");
   const auto layer = open(builder_);
   int entries = 0;
-  EXPECT_TRUE(layer->for_each_entry(test::find(*layer, "empty").id, [&](auto, const auto&) { return ++entries > 0; }).ok());
+  EXPECT_TRUE(
+      layer->for_each_entry(test::find(*layer, "empty").id, [&](auto, const auto&) { return ++entries > 0; })
+          .ok());
   EXPECT_EQ(entries, 0);
 }
 

@@ -80,7 +80,8 @@ TEST(LayerWriter, RefusesBadOptions) {
   EXPECT_EQ(LayerWriter::create({.output_path = path, .level = 20}).error().error_number, EINVAL);
   EXPECT_EQ(LayerWriter::create({.output_path = path, .frame_bytes = 65537}).error().error_number, EINVAL);
   EXPECT_EQ(LayerWriter::create({.output_path = path, .frame_bytes = 2 << 20}).error().error_number, EINVAL);
-  EXPECT_EQ(LayerWriter::create({.output_path = path, .packed_frame_bytes = 4096}).error().error_number, EINVAL);
+  EXPECT_EQ(LayerWriter::create({.output_path = path, .packed_frame_bytes = 4096}).error().error_number,
+            EINVAL);
 }
 
 TEST(LayerWriter, RefusesANameGivenTwice) {
@@ -133,11 +134,12 @@ TEST(LayerWriter, RefusesContentOutOfOrder) {
 
 TEST(LayerWriter, TellsAFullDisk) {
   const test::TemporaryDirectory directory;
-  // A limit on the size of files answers EFBIG once SIGXFSZ is ignored: a disk that fills up while frames are written.
+  // A limit on the size of files answers EFBIG once SIGXFSZ is ignored: a disk that fills up while frames are
+  // written.
   struct rlimit before {};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto old_handler = ::signal(SIGXFSZ, SIG_IGN);
-  const struct rlimit small{.rlim_cur = 100'000, .rlim_max = before.rlim_max};
+  const struct rlimit small { .rlim_cur = 100'000, .rlim_max = before.rlim_max };
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
   StatusOrFailure added;
   bool finished = false;
