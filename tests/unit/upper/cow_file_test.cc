@@ -14,12 +14,8 @@ using upper::testing::MemoryLowerFile;
 using Bytes = std::vector<std::byte>;
 constexpr std::uint64_t kBlock = 4096;
 
-class CowFileOnDisk : public upper::testing::UpperFixture {
+class CowFileOnDisk : public upper::testing::OpenUpperFixture {
  protected:
-  void SetUp() override {
-    UpperFixture::SetUp();
-    if (!IsSkipped()) open_store();
-  }
   std::unique_ptr<CowFile> partly_copied(std::size_t size) {
     EXPECT_TRUE(store_->copy_up(root("f"), lower_file(size)).ok());
     return open_cow("f");

@@ -122,4 +122,19 @@ class UpperFixture : public ::testing::Test {
   std::unique_ptr<UpperStore> store_;
 };
 
+// With the store open; each test leaves the stage empty.
+class OpenUpperFixture : public UpperFixture {
+ protected:
+  void SetUp() override {
+    UpperFixture::SetUp();
+    if (!IsSkipped()) open_store();
+  }
+  void TearDown() override {
+    if (store_ != nullptr) {
+      EXPECT_EQ(staged(), 0u);
+    }
+    UpperFixture::TearDown();
+  }
+};
+
 }  // namespace varve::upper::testing
