@@ -52,7 +52,9 @@ void do_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, str
   answer(request, [&] {
     view::UnionView& view = view_of(request);
     if (const std::optional<int> fd = view.plain_descriptor(handle_of(info))) {
-      struct fuse_bufvec buffers = FUSE_BUFVEC_INIT(size);
+      struct fuse_bufvec buffers {};
+      buffers.count = 1;
+      buffers.buf[0].size = size;
       buffers.buf[0].flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
       buffers.buf[0].fd = *fd;
       buffers.buf[0].pos = offset;
