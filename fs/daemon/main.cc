@@ -26,6 +26,11 @@ StatusOrFailure add_image_layers(CommandLine& line) {
   return {};
 }
 
+StatusOrFailure mount_and_serve(view::UnionView& view, fuse::Session::Options options) {
+  VARVE_ASSIGN(const std::unique_ptr<fuse::Session> session, fuse::Session::mount(view, std::move(options)));
+  return session->serve();
+}
+
 StatusOrFailure run(CommandLine line) {
   VARVE_RETURN_IF_ERROR(add_image_layers(line));
   VARVE_RETURN_IF_ERROR(fuse::check_mount_options(line.options));
@@ -45,8 +50,8 @@ StatusOrFailure run(CommandLine line) {
                                  .threads = line.options.threads,
                                  .on_ready = {}};
   if (background) options.on_ready = [&] { background->ready(line.options.log_file); };
-  VARVE_ASSIGN(const std::unique_ptr<fuse::Session> session, fuse::Session::mount(*view, std::move(options)));
-  const StatusOrFailure served = session->serve();
+  const StatusOrFailure served = mount_and_serve(*view, std::move(options));
+  // Also when the mount failed: the upper was opened, and is as clean as before.
   const Status closed = view->close();
   if (!closed.ok()) return failure_from(closed.error(), "unmounting: writing the upper's state");
   return served;

@@ -47,8 +47,16 @@ Status UnionView::copy_up_one(Node& node, Content content) {
 }
 
 Status UnionView::publish_copy_up_locked(Node& node, const Place& where, Content content) {
-  VARVE_ASSIGN(const upper::CopyUp source, describe_copy_up_locked(node, content));
-  VARVE_ASSIGN(const upper::UpperEntry entry, store_->copy_up(where.ref(), source));
+  VARVE_ASSIGN(upper::CopyUp source, describe_copy_up_locked(node, content));
+  Result<upper::UpperEntry> made = store_->copy_up(where.ref(), source);
+  std::unique_ptr<layer::LowerFile> whole;
+  if (!made.ok() && made.error().value == ENOSPC && source.base) {
+    // Perhaps only the mark that names the base found no room (ext4 holds 4 KiB of xattrs): then all data is copied.
+    VARVE_ASSIGN(whole, stack_->layer(node.lower->slot).open_file(node.lower->id));
+    source.content = whole.get();
+    made = store_->copy_up(where.ref(), source);
+  }
+  VARVE_ASSIGN(const upper::UpperEntry entry, std::move(made));
   node.marks = entry.marks;
   node.upper_inode = entry.inode_number;
   if (node.data == nullptr) return {};
