@@ -18,12 +18,16 @@ fail() {
   exit 1
 }
 
-# show COMMAND...: prints the command as one could type it, then runs it.
-show() {
-  printf '   $'
-  printf ' %q' "$@"
-  printf '\n'
-  "$@"
+# print_command WORD...: prints the command as one would type it.
+print_command() {
+  local word line='  '
+  line+=' $'
+  for word in "$@"; do
+    # Quotes only where a shell needs them; %q would put a backslash before every blank.
+    [[ $word =~ ^[A-Za-z0-9_./:=@%+,-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+    line+=" $word"
+  done
+  printf '%s\n' "$line"
 }
 
 # as_root COMMAND...: runs it as root, through sudo where that is needed.
