@@ -19,6 +19,19 @@ struct Arguments {
   std::string tar;
 };
 
+// A device or fifo is written to, never replaced.
+bool is_special(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
+}
+
+ResultOrFailure<image::ExtractSummary> write_tar_to_special(const layer::Layer& layer, const std::string& path,
+                                                            image::Monitor& monitor) {
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!file.valid()) return failure_from(Errno::last(), path);
+  return image::extract_to_tar(layer, file.get(), path, monitor);
+}
+
 // Under a temporary name beside `path` that is renamed once whole.
 ResultOrFailure<image::ExtractSummary> write_tar_file(const layer::Layer& layer, const std::string& path,
                                                       image::Monitor& monitor) {
@@ -50,6 +63,7 @@ StatusOrFailure extract(const Arguments& arguments, const Context& context) {
       return image::extract_to_directory(*layer, arguments.directory, *monitor);
     if (arguments.tar == "-")
       return image::extract_to_tar(*layer, STDOUT_FILENO, "standard output", *monitor);
+    if (is_special(arguments.tar)) return write_tar_to_special(*layer, arguments.tar, *monitor);
     return write_tar_file(*layer, arguments.tar, *monitor);
   };
   VARVE_ASSIGN(const image::ExtractSummary summary, run());

@@ -144,7 +144,10 @@ StatusOrFailure TarExtraction::write_object(LowerId id, const std::string& path)
     return {};
   }
   archive_entry_clear(entry_.get());
-  spec_to_entry(spec, entry_.get());
+  std::vector<std::string> losses;
+  spec_to_entry(spec, entry_.get(), losses);
+  for (const std::string& loss : losses) monitor_.warn(layer_.name() + ": /" + path + ": " + loss);
+  summary_.losses += losses.size();
   if (attributes.nlink > 1 && !attributes.is_directory()) {
     const Result<std::uint64_t> number = layer_.inode_number(id);
     if (!number.ok()) return failure_from(number.error(), layer_.name() + ": /" + path);

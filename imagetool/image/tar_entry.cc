@@ -32,6 +32,8 @@ struct AclKind {
 constexpr std::array<AclKind, 2> kAclKinds = {
     {{ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAccessAclXattr}, {ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, kDefaultAclXattr}}};
 
+constexpr long kNanosecondsPerSecond = 1000000000;
+
 bool has_xattr(const InodeSpec& spec, std::string_view name) {
   return std::any_of(spec.xattrs.begin(), spec.xattrs.end(),
                      [&](const auto& xattr) { return xattr.first == name; });
@@ -75,6 +77,36 @@ void read_xattrs_of(archive_entry* entry, InodeSpec& spec) {
   }
 }
 
+// The mode that the kernel derives from an access list: its group bits are those of the mask (fs/posix_acl.c,
+// posix_acl_equiv_mode). libarchive puts those of the owning group there.
+void apply_mask_to_mode(InodeSpec& spec) {
+  for (const auto& [name, value] : spec.xattrs) {
+    if (name != kAccessAclXattr) continue;
+    const auto acl = decode_acl(value);
+    if (!acl) return;
+    for (const AclEntry& one : *acl) {
+      if (one.tag == AclEntry::kMask) {
+        spec.attributes.mode = (spec.attributes.mode & ~070U) | static_cast<std::uint32_t>(one.permissions & 7) << 3;
+      }
+    }
+  }
+}
+
+// libarchive takes and gives a time before 1970 as the digits that stand in the archive: -2.5 is (-2, 500000000) there
+// and (-3, 500000000) everywhere else. "-0.5" it can neither read nor write.
+Timestamp time_of_digits(std::int64_t seconds, long nanoseconds) {
+  if (seconds >= 0 || nanoseconds == 0) return {seconds, static_cast<std::uint32_t>(nanoseconds)};
+  return {seconds - 1, static_cast<std::uint32_t>(kNanosecondsPerSecond - nanoseconds)};
+}
+
+void set_mtime_digits(const Timestamp& time, archive_entry* entry) {
+  if (time.seconds >= 0 || time.nanoseconds == 0) {
+    archive_entry_set_mtime(entry, time.seconds, time.nanoseconds);
+  } else {
+    archive_entry_set_mtime(entry, time.seconds + 1, kNanosecondsPerSecond - time.nanoseconds);
+  }
+}
+
 void write_acl(const AclKind& kind, const std::vector<AclEntry>& acl, archive_entry* entry) {
   for (const AclEntry& one : acl) {
     const auto known =
@@ -103,8 +135,7 @@ InodeSpec spec_from_entry(archive_entry* entry, std::vector<std::string>& losses
   attributes.mode = archive_entry_filetype(entry) | archive_entry_perm(entry);
   attributes.uid = static_cast<std::uint32_t>(archive_entry_uid(entry));
   attributes.gid = static_cast<std::uint32_t>(archive_entry_gid(entry));
-  attributes.mtime = {archive_entry_mtime(entry),
-                      static_cast<std::uint32_t>(archive_entry_mtime_nsec(entry))};
+  attributes.mtime = time_of_digits(archive_entry_mtime(entry), archive_entry_mtime_nsec(entry));
   if (attributes.is_regular()) attributes.size_bytes = static_cast<std::uint64_t>(archive_entry_size(entry));
   if (S_ISCHR(attributes.mode) || S_ISBLK(attributes.mode)) attributes.rdev = archive_entry_rdev(entry);
   if (attributes.is_symlink()) {
@@ -113,6 +144,7 @@ InodeSpec spec_from_entry(archive_entry* entry, std::vector<std::string>& losses
   }
   read_xattrs_of(entry, spec);
   for (const AclKind& kind : kAclKinds) read_acl(entry, kind, spec, losses);
+  apply_mask_to_mode(spec);
   if ((archive_entry_acl_types(entry) & ARCHIVE_ENTRY_ACL_TYPE_NFS4) != 0)
     losses.push_back("its NFSv4 ACL is not kept");
   if (const char* flags = archive_entry_fflags_text(entry); flags && *flags) {
@@ -121,18 +153,21 @@ InodeSpec spec_from_entry(archive_entry* entry, std::vector<std::string>& losses
   return spec;
 }
 
-void spec_to_entry(const InodeSpec& spec, archive_entry* entry) {
+void spec_to_entry(const InodeSpec& spec, archive_entry* entry, std::vector<std::string>& losses) {
+  if (spec.attributes.mtime.seconds == -1 && spec.attributes.mtime.nanoseconds > 0) {
+    losses.push_back("its time, in the last second of 1969, cannot be written; it becomes 1970");
+  }
   const Attributes& attributes = spec.attributes;
   archive_entry_set_mode(entry, attributes.mode);
   archive_entry_set_uid(entry, attributes.uid);
   archive_entry_set_gid(entry, attributes.gid);
-  archive_entry_set_mtime(entry, attributes.mtime.seconds, attributes.mtime.nanoseconds);
+  set_mtime_digits(attributes.mtime, entry);
   archive_entry_set_size(entry, attributes.is_regular() ? static_cast<la_int64_t>(attributes.size_bytes) : 0);
   if (attributes.is_symlink()) archive_entry_copy_symlink(entry, spec.symlink_target.c_str());
   if (S_ISCHR(attributes.mode) || S_ISBLK(attributes.mode)) archive_entry_set_rdev(entry, attributes.rdev);
   for (const auto& [name, value] : spec.xattrs) {
     const auto kind =
-        std::find_if(kAclKinds.begin(), kAclKinds.end(), [&](const AclKind& k) { return k.xattr == name; });
+        std::find_if(kAclKinds.begin(), kAclKinds.end(), [&wanted = name](const AclKind& k) { return k.xattr == wanted; });
     const auto acl = kind == kAclKinds.end() ? std::nullopt : decode_acl(value);
     // libarchive counts ids in int; a list with greater ones goes out in the kernel's own form.
     const bool fits = acl && std::all_of(acl->begin(), acl->end(), [](const AclEntry& one) {

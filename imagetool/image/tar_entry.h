@@ -32,7 +32,7 @@ class Utf8Locale {
 // caller's.
 InodeSpec spec_from_entry(archive_entry* entry, std::vector<std::string>& losses);
 
-// Sets all but path, hard link and sparse map. `entry` is clear before.
-void spec_to_entry(const InodeSpec& spec, archive_entry* entry);
+// Sets all but path, hard link and sparse map. `entry` is clear before. `losses`: as above.
+void spec_to_entry(const InodeSpec& spec, archive_entry* entry, std::vector<std::string>& losses);
 
 }  // namespace varve::image
