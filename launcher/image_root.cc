@@ -59,8 +59,10 @@ ResultOrFailure<ImageRoot> root_of_image(const std::string& reference, const std
 ResultOrFailure<ImageRoot> find_by_word(const std::string& word, const std::string& store_directory) {
   if (word[0] == '/' || word[0] == '.') return root_of_directory(word);
   ResultOrFailure<ImageRoot> image = root_of_image(word, store_directory);
+  // EINVAL: "rootfs/" is no name of an image.
+  const bool is_no_image = !image.ok() && (image.error().error_number == ENOENT || image.error().error_number == EINVAL);
   struct stat about = {};
-  if (image.ok() || image.error().error_number != ENOENT || ::stat(word.c_str(), &about) != 0) return image;
+  if (!is_no_image || ::stat(word.c_str(), &about) != 0) return image;
   return root_of_directory(word);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include <ctime>
 
@@ -33,9 +34,12 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   ContainerRecord record(image::ContainerStore(plan.store_directory), std::move(state));
   VARVE_RETURN_IF_ERROR(record.store_.create(record.state_));
   VARVE_ASSIGN(record.lock_, open_lock(record.store_, plan.name));
-  if (::flock(record.lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-    return explain(Errno::last(), "locking the container", plan.name, "another program removes it just now");
+  // Waits for a `varve ps` that looks whether we run, or a `varve rm` that has seen us before we had the lock.
+  struct stat about = {};
+  if (::flock(record.lock_.get(), LOCK_EX) != 0 || ::fstat(record.lock_.get(), &about) != 0) {
+    return explain(Errno::last(), "locking the container", plan.name);
   }
+  if (about.st_nlink == 0) return refuse("locking the container", plan.name, "it was removed at once");
   return record;
 }
 
