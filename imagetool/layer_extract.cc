@@ -25,7 +25,8 @@ bool is_special(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
 }
 
-ResultOrFailure<image::ExtractSummary> write_tar_to_special(const layer::Layer& layer, const std::string& path,
+ResultOrFailure<image::ExtractSummary> write_tar_to_special(const layer::Layer& layer,
+                                                            const std::string& path,
                                                             image::Monitor& monitor) {
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file.valid()) return failure_from(Errno::last(), path);

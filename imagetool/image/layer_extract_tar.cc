@@ -20,6 +20,7 @@ namespace varve::image {
 namespace {
 
 constexpr std::size_t kPieceBytes = 1 << 20;
+constexpr int kTarRecordBytes = 10240;  // tar(1)'s default: the archive is padded to a multiple of it
 
 struct FreeEntry {
   void operator()(archive_entry* entry) const { archive_entry_free(entry); }
@@ -63,15 +64,19 @@ class TarExtraction {
 };
 
 Failure TarExtraction::writer_failure() const {
+  const int error = archive_errno(writer_.get());  // an errno, or negative
+  if (error > 0) return failure_from(Errno{error}, name_);
   const char* why = archive_error_string(writer_.get());
-  const int error = archive_errno(writer_.get());
-  return Failure{error > 0 ? error : EIO, name_ + ": " + (why ? why : "cannot be written")};
+  return Failure{EIO, name_ + ": " + (why ? why : "cannot be written")};
 }
 
 StatusOrFailure TarExtraction::run(int fd) {
   const Utf8Locale locale;
   archive_write_set_format_pax(writer_.get());
   archive_write_add_filter_none(writer_.get());
+  // Else it would depend on whether `fd` is a file.
+  archive_write_set_bytes_per_block(writer_.get(), kTarRecordBytes);
+  archive_write_set_bytes_in_last_block(writer_.get(), kTarRecordBytes);
   if (archive_write_open_fd(writer_.get(), fd) != ARCHIVE_OK) return writer_failure();
   const StatusOrFailure walked = walk_layer(layer_, [&](const LayerVisit& at) -> ResultOrFailure<bool> {
     if (monitor_.cancelled()) return cancelled_failure();

@@ -86,14 +86,15 @@ void apply_mask_to_mode(InodeSpec& spec) {
     if (!acl) return;
     for (const AclEntry& one : *acl) {
       if (one.tag == AclEntry::kMask) {
-        spec.attributes.mode = (spec.attributes.mode & ~070U) | static_cast<std::uint32_t>(one.permissions & 7) << 3;
+        spec.attributes.mode =
+            (spec.attributes.mode & ~070U) | static_cast<std::uint32_t>(one.permissions & 7) << 3;
       }
     }
   }
 }
 
-// libarchive takes and gives a time before 1970 as the digits that stand in the archive: -2.5 is (-2, 500000000) there
-// and (-3, 500000000) everywhere else. "-0.5" it can neither read nor write.
+// libarchive takes and gives a time before 1970 as the digits that stand in the archive: -2.5 is (-2,
+// 500000000) there and (-3, 500000000) everywhere else. "-0.5" it can neither read nor write.
 Timestamp time_of_digits(std::int64_t seconds, long nanoseconds) {
   if (seconds >= 0 || nanoseconds == 0) return {seconds, static_cast<std::uint32_t>(nanoseconds)};
   return {seconds - 1, static_cast<std::uint32_t>(kNanosecondsPerSecond - nanoseconds)};
@@ -166,8 +167,8 @@ void spec_to_entry(const InodeSpec& spec, archive_entry* entry, std::vector<std:
   if (attributes.is_symlink()) archive_entry_copy_symlink(entry, spec.symlink_target.c_str());
   if (S_ISCHR(attributes.mode) || S_ISBLK(attributes.mode)) archive_entry_set_rdev(entry, attributes.rdev);
   for (const auto& [name, value] : spec.xattrs) {
-    const auto kind =
-        std::find_if(kAclKinds.begin(), kAclKinds.end(), [&wanted = name](const AclKind& k) { return k.xattr == wanted; });
+    const auto kind = std::find_if(kAclKinds.begin(), kAclKinds.end(),
+                                   [&wanted = name](const AclKind& k) { return k.xattr == wanted; });
     const auto acl = kind == kAclKinds.end() ? std::nullopt : decode_acl(value);
     // libarchive counts ids in int; a list with greater ones goes out in the kernel's own form.
     const bool fits = acl && std::all_of(acl->begin(), acl->end(), [](const AclEntry& one) {

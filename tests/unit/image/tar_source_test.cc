@@ -284,14 +284,17 @@ TEST_F(TarSourceTest, PaxRecordsGiveTimeXattrsAndAcl) {
 }
 
 TEST_F(TarSourceTest, TimesBefore1970AreReadAsTarWritesThem) {
-  const Tree tree = scan(TarBytes().pax({{"mtime", "-2.25"}}).file("f", "x").pax({{"mtime", "-2"}}).file("g", "x"));
+  const Tree tree =
+      scan(TarBytes().pax({{"mtime", "-2.25"}}).file("f", "x").pax({{"mtime", "-2"}}).file("g", "x"));
   EXPECT_EQ(tree.node(find(tree, "f")).spec.attributes.mtime, (Timestamp{-3, 750000000}));
   EXPECT_EQ(tree.node(find(tree, "g")).spec.attributes.mtime, (Timestamp{-2, 0}));
 }
 
 TEST_F(TarSourceTest, TheMaskOfAnAclIsTheGroupsModeBits) {
   const Tree tree =
-      scan(TarBytes().pax({{"SCHILY.acl.access", "user::rw-,user:7:rw-:7,group::r--,mask::rwx,other::---"}}).file("f", "x"));
+      scan(TarBytes()
+               .pax({{"SCHILY.acl.access", "user::rw-,user:7:rw-:7,group::r--,mask::rwx,other::---"}})
+               .file("f", "x"));
   EXPECT_EQ(tree.node(find(tree, "f")).spec.attributes.mode & 0777, 0670U);
 }
 

@@ -1,0 +1,214 @@
+#!/usr/bin/env bash
+# imagetool as a person runs it: what it prints, what it answers with, what it leaves behind.
+# Environment: VARVE_BIN, the directory of imagetool and varvefs. Exit status 77: cannot run here, and says why.
+set -euo pipefail
+bin=${VARVE_BIN:?the directory with imagetool and varvefs}
+imagetool=$bin/imagetool
+
+[ "$(id -u)" -eq 0 ] || { echo "skipped: owners, devices and mounts need root"; exit 77; }
+for program in setfacl setcap python3; do
+  command -v "$program" >/dev/null || { echo "skipped: there is no $program"; exit 77; }
+done
+
+scratch=$(mktemp -d /tmp/varve-imagetool.XXXXXX)
+cleanup() {
+  while mountpoint --quiet "$scratch/mnt" && umount --lazy "$scratch/mnt"; do :; done
+  rm -rf --one-file-system "$scratch"
+}
+trap cleanup EXIT
+cd "$scratch"
+export VARVE_STORE=$scratch/store
+unset SOURCE_DATE_EPOCH
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+step() { echo "== $*"; }
+# expect STATUS TEXT COMMAND...: the exit status, and one line on standard error that holds TEXT.
+expect() {
+  local status=$1 text=$2 got=0
+  shift 2
+  "$@" >out 2>err || got=$?
+  [ "$got" -eq "$status" ] || fail "$*: exit status $got, not $status: $(cat err)"
+  grep --quiet --fixed-strings -- "$text" err || fail "$*: standard error lacks \"$text\": $(cat err)"
+  [ "$(wc -l <err)" -eq 1 ] || fail "$*: not one line on standard error: $(cat err)"
+}
+
+step "a tree with one of everything, made by the tools people use"
+mkdir -p tree/bin tree/etc tree/dev tree/spool
+cp /bin/true tree/bin/ping
+setcap cap_net_raw+ep tree/bin/ping
+printf 'hello\n' >tree/etc/greeting
+ln tree/etc/greeting tree/etc/greeting.link
+ln -s greeting tree/etc/symlink
+setfacl -m u:1234:rw,g:99:r tree/etc/greeting
+setfacl -d -m u:7:rwx tree/spool
+chmod 1777 tree/spool
+mknod tree/dev/null c 1 3
+mkfifo tree/dev/fifo
+truncate --size 8M tree/sparse
+printf data | dd of=tree/sparse bs=1 seek=4M conv=notrunc status=none
+touch --date '1999-12-31 23:59:59.123456789 UTC' tree/etc/symlink --no-dereference
+touch --date '1960-01-01 00:00:00.5 UTC' tree/spool
+
+# Everything tar(1) knows of a tree, but times of access, and the blocks that a sparse file takes (with --sparse tar would
+# put its process id in).
+listing() {
+  tar --create --file - --directory "$1" --sort=name --acls --xattrs --format=pax \
+    --pax-option=delete=atime,delete=ctime,exthdr.name=x . | sha256sum
+  stat --format '%b' "$1/sparse"
+}
+
+step "directory -> layer -> directory"
+"$imagetool" layer build tree -o a.layer --jobs 2 >out
+grep --quiet '^a.layer: ' out || fail "no summary: $(cat out)"
+"$imagetool" layer build tree -o b.layer --jobs 1 >/dev/null
+cmp a.layer b.layer
+"$imagetool" layer extract a.layer -o back
+[ "$(listing tree)" = "$(listing back)" ] || fail "the tree changed: $(diff -r --no-dereference tree back)"
+[ "$(getcap back/bin/ping)" = "back/bin/ping cap_net_raw=ep" ] || fail "capabilities: $(getcap back/bin/ping)"
+(cd tree && getfacl -R .) >facl.tree
+(cd back && getfacl -R .) >facl.back
+cmp facl.tree facl.back
+
+step "tar, as GNU tar writes it and compressed, -> layer -> tar"
+tar --create --file a.tar --directory tree --sparse --acls --xattrs --xattrs-include='*' --format=pax .
+"$imagetool" layer build a.tar -o tar.layer >/dev/null
+for how in cat gzip bzip2 xz zstd; do
+  command -v "$how" >/dev/null || continue
+  "$how" <a.tar | "$imagetool" layer build - -o packed.layer >/dev/null
+  cmp tar.layer packed.layer || fail "$how gives another layer"
+done
+"$imagetool" layer extract tar.layer -o from-tar
+[ "$(listing tree)" = "$(listing from-tar)" ] || fail "the tar changed: $(diff -r --no-dereference tree from-tar)"
+"$imagetool" layer extract a.layer --tar - >out.tar
+"$imagetool" layer extract a.layer --tar out2.tar
+cmp out.tar out2.tar
+mkdir untarred
+tar --extract --file out.tar --directory untarred --acls --xattrs --xattrs-include='*' --same-owner 2>err
+grep --invert-match --extended-regexp 'LIBARCHIVE|implausibly old' err && fail "GNU tar complains"
+[ "$(listing tree)" = "$(listing untarred)" ] || fail "what GNU tar made of our archive differs"
+
+step "looking into a layer"
+[ "$("$imagetool" layer cat a.layer etc/greeting)" = hello ]
+"$imagetool" layer ls -l a.layer /etc >out
+grep --quiet -- '/etc/symlink -> greeting' out || fail "ls -l: $(cat out)"
+"$imagetool" layer ls --json a.layer | python3 -c 'import json,sys; assert len(json.load(sys.stdin)) == 12'
+"$imagetool" layer inspect --json a.layer |
+  python3 -c 'import json,sys; assert json.load(sys.stdin)[0]["regular_files"] == 3'
+"$imagetool" layer tree a.layer >out
+grep --quiet greeting.link out || fail "tree: $(cat out)"
+"$imagetool" layer verify a.layer >out
+grep --quiet good out || fail "verify: $(cat out)"
+
+step "errors: one line, the right status, nothing left"
+expect 1 'missing: No such file' "$imagetool" layer build missing -o x.layer
+expect 1 'not a tar archive' "$imagetool" layer build /etc/passwd -o x.layer
+expect 1 '/etc/passwd' "$imagetool" layer ls /etc/passwd
+expect 1 'no "nothing" in this layer' "$imagetool" layer cat a.layer nothing
+expect 1 'not a regular file' "$imagetool" layer cat a.layer etc
+expect 1 'is not empty' "$imagetool" layer extract a.layer -o tree
+expect 1 'No space left' "$imagetool" layer extract a.layer --tar /dev/full
+[ -c /dev/full ] || fail "/dev/full was replaced"
+expect 2 'command line' "$imagetool" layer build
+expect 2 'command line' "$imagetool" layer build tree -o x.layer --level 99
+expect 2 'command line' "$imagetool" layer build tree -o x.layer --parent a.layer
+expect 2 'command line' "$imagetool" frobnicate
+expect 1 'no such image' "$imagetool" inspect nothing
+expect 1 'neither a container' "$imagetool" commit nothing x
+[ ! -e x.layer ] || fail "a failed build left its output"
+head --bytes 5000 a.layer >cut.layer
+expect 1 'cut.layer' "$imagetool" layer ls cut.layer
+"$imagetool" --version | grep --quiet '^imagetool [0-9]'
+for command in 'layer build' 'layer inspect' 'layer ls' 'layer tree' 'layer cat' 'layer extract' 'layer verify' import \
+  commit images inspect history tag rm verify gc; do
+  # shellcheck disable=SC2086
+  "$imagetool" $command --help >out
+  grep --quiet Example out || fail "$command --help has no example"
+done
+
+step "a flipped byte is found, and the file named"
+cp a.layer flipped.layer
+printf '\377' | dd of=flipped.layer bs=1 seek=5000 conv=notrunc status=none
+got=0
+"$imagetool" layer verify flipped.layer >out 2>err || got=$?
+[ "$got" -eq 1 ] || fail "verify of a damaged layer: $got"
+grep --quiet 'damaged file /' out || fail "no file is named: $(cat out)"
+
+step "Ctrl-C leaves nothing half-written"
+mkdir interrupted
+mkfifo pipe
+"$imagetool" layer build - -o interrupted/x.layer <pipe 2>err &
+builder=$!
+exec 9>pipe
+head --bytes 512 a.tar >&9
+sleep 0.5
+kill -INT "$builder"
+got=0
+wait "$builder" || got=$?
+exec 9>&-
+[ "$got" -eq 1 ] || fail "an interrupted build ends with $got"
+grep --quiet interrupted err || fail "$(cat err)"
+[ -z "$(ls -A interrupted)" ] || fail "left behind: $(ls -A interrupted)"
+
+step "images: import, tag, history, verify, rm, gc"
+"$imagetool" import tree base:1 --cmd sh --cmd=-c --env A=b --label who=me -m first >out
+"$imagetool" import a.tar from-tar >/dev/null
+"$imagetool" images >out
+grep --quiet '^base:1 ' out || fail "images: $(cat out)"
+"$imagetool" tag base:1 other
+"$imagetool" inspect other | python3 -c 'import json,sys; i=json.load(sys.stdin)[0]
+c=i["config"]["config"]; assert c["Cmd"] == ["sh","-c"] and c["Env"] == ["A=b"] and c["Labels"] == {"who":"me"}, c'
+"$imagetool" history base:1 >out
+grep --quiet 'imagetool import tree  # first' out || fail "history: $(cat out)"
+"$imagetool" verify base:1 from-tar >/dev/null
+"$imagetool" rm from-tar
+"$imagetool" gc >out
+grep --quiet '^deleted 3 blobs' out || fail "gc: $(cat out)"
+"$imagetool" verify base:1 other >/dev/null
+expect 1 'not supported yet' "$imagetool" import store an-oci-layout
+python3 - <<'PYTHON'
+import hashlib, json, os
+store = os.environ["VARVE_STORE"]
+for entry in json.load(open(store + "/index.json"))["manifests"]:
+    path = store + "/blobs/sha256/" + entry["digest"].split(":")[1]
+    manifest = json.load(open(path))
+    assert manifest["layers"][0]["mediaType"] == "application/vnd.varve.layer.v1"
+    for blob in [manifest["config"]] + manifest["layers"]:
+        data = open(store + "/blobs/sha256/" + blob["digest"].split(":")[1], "rb").read()
+        assert len(data) == blob["size"] and "sha256:" + hashlib.sha256(data).hexdigest() == blob["digest"]
+PYTHON
+
+step "commit: the upper of a mount becomes a layer over its image"
+if [ ! -w /dev/fuse ]; then
+  echo "passed over: there is no usable /dev/fuse"
+  exit 0
+fi
+layers() {
+  "$imagetool" inspect "$1" | python3 -c 'import json,sys
+print(":".join(l["path"] for l in reversed(json.load(sys.stdin)[0]["layers"])))'
+}
+mkdir mnt upper work
+"$bin/varvefs" -o "lowerdir=$(layers base:1),upperdir=$scratch/upper,workdir=$scratch/work" "$scratch/mnt"
+echo more >>mnt/etc/greeting
+rm mnt/dev/fifo
+mv mnt/spool mnt/moved
+printf X | dd of=mnt/sparse bs=1 seek=100 conv=notrunc status=none
+listing_mounted() {
+  (cd mnt && find . -printf '%P %y %m %U:%G %T@ %l\n' | sort && find . -type f -exec sha256sum {} + | sort -k 2)
+}
+listing_mounted >before
+expect 1 'in use by' "$imagetool" commit upper base:2 --parent base:1
+umount mnt
+for _ in $(seq 100); do
+  "$imagetool" commit upper base:2 --parent base:1 -m second >out 2>err && break
+  grep --quiet 'in use by' err || fail "$(cat err)"
+  sleep 0.1
+done
+"$imagetool" history base:2 >out
+grep --quiet '# second' out || fail "history of the commit: $(cat out err)"
+"$bin/varvefs" -o "lowerdir=$(layers base:2)" "$scratch/mnt"
+listing_mounted >after
+diff before after || fail "the committed image shows something else"
+umount mnt
+"$imagetool" verify base:2 >/dev/null
+
+echo "all passed"
