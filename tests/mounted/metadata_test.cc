@@ -255,7 +255,7 @@ TEST_P(Metadata, PermissionsHold) {
   write_file(tree.seed("readable"), "x");
   ASSERT_EQ(outcome(::chmod(tree.seed("closed").c_str(), 0700)), "ok");
   ASSERT_TRUE(tree.begin());
-  auto as_user = [this](const std::function<long()>& call) {
+  auto as_user = [](const std::function<long()>& call) {
     return run_as(kUser, kGroup, [&call] { return call() >= 0 ? 0 : errno; });
   };
   EXPECT_EQ(as_user([this] { return ::open(tree.at("closed/f").c_str(), O_RDONLY); }), EACCES);

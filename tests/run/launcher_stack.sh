@@ -47,13 +47,13 @@ echo "-- ends of every kind"
 start_sleeper() {
   "$varve" run "$@" --layers "$layers" sh -c "exec sleep $seconds" &
   launcher=$!
-  wait_for 10 pgrep --full "^sleep $seconds" >/dev/null
+  wait_for 30 pgrep --full "^sleep $seconds" >/dev/null
 }
 seconds=${number}21; start_sleeper --name sleeper
 expect "a running container is listed" "sleeper running" "$("$varve" ps | awk '/sleeper/ {print $1, $2}')"
 expect "and is not removed" 1 "$(status "$varve" rm sleeper)"
 kill -KILL "$launcher"; end_of "$launcher"
-expect "a killed launcher leaves no daemon" 0 "$(wait_for 5 no_daemon && echo 0)"
+expect "a killed launcher leaves no daemon" 0 "$(wait_for 30 no_daemon && echo 0)"
 expect "and a record that says so" "died" "$("$varve" ps -a | awk '/sleeper/ {print $2}')"
 expect "which can be removed" 0 "$(status "$varve" rm sleeper)"
 seconds=${number}22; start_sleeper --rm
@@ -64,7 +64,7 @@ expect "which ends as ever" 143 "$end"
 seconds=${number}23; start_sleeper --rm
 kill -KILL "$(pgrep --full "^sleep ${number}23")"; end_of "$launcher"
 expect "a killed command is 137" 137 "$end"
-expect "no daemon is left" 0 "$(wait_for 5 no_daemon && echo 0)"
+expect "no daemon is left" 0 "$(wait_for 30 no_daemon && echo 0)"
 for index in 1 2 3 4 5 6 7 8; do run --rm --layers "$layers" sh -c "echo $index >/etc/index; cat /etc/index" >"$scratch/parallel.$index" & done
 wait
 expect "eight at a time keep apart" "1 2 3 4 5 6 7 8" "$(cat "$scratch"/parallel.* | xargs)"

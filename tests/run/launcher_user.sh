@@ -52,6 +52,6 @@ INNER
   expect "a stack is mounted and written" "1 0" "$(in_stack sh -c 'echo 1 >/etc/one; cat /etc/one; stat -c %u /etc/one' | xargs)"
   rmdir "$scratch/node"
   expect "the layer is as it was" 1 "$([ ! -e "$root/etc/one" ] && echo 1)"
-  expect "no daemon is left" 0 "$(wait_for 5 no_process "varvefs.*$scratch" && echo 0)"
+  expect "no daemon is left" 0 "$(wait_for 30 no_process "varvefs.*$scratch" && echo 0)"
 fi
 finish
