@@ -63,6 +63,13 @@ expect "stdout and stderr stay apart" "out" "$(sh_in 'echo out; echo err >&2' 2>
 expect "stderr comes through" "err" "$(cat "$scratch/stderr")"
 expect "binary data is not changed" "$(head -c 3000000 /dev/urandom | tee "$scratch/random" | sha256sum)" \
   "$(run -i "$root" cat <"$scratch/random" | sha256sum)"
+mkfifo "$scratch/closed"
+# By its own name: a function in the background would be a shell that holds the output as well.
+"$varve" run --rm "$root" sh -c 'exec >&-; while [ -d /tmp ] && [ ! -e /tmp/seen ]; do sleep 0.1; done' >"$scratch/closed" &
+launcher=$!
+expect "an output that the command closes is seen as closed" 0 "$(status timeout 60 cat "$scratch/closed")"
+touch "$root/tmp/seen"
+end_of "$launcher"
 
 echo "-- files"
 expect "the root is the directory" "mark" "$(echo mark >"$root/etc/mark"; sh_in 'cat /etc/mark')"
