@@ -30,8 +30,12 @@ namespace {
   if (value % 2 == 1) throw std::system_error(ENOENT, std::generic_category());
   return value;
 }
-[[gnu::noinline]] std::uint64_t second_throwing(std::uint64_t value) { return third_throwing(value) + 1; }
-[[gnu::noinline]] std::uint64_t first_throwing(std::uint64_t value) { return second_throwing(value) + 1; }
+[[gnu::noinline]] std::uint64_t second_throwing(std::uint64_t value) {
+  return third_throwing(value) + 1;
+}
+[[gnu::noinline]] std::uint64_t first_throwing(std::uint64_t value) {
+  return second_throwing(value) + 1;
+}
 
 void BM_ResultThroughThreeFrames(benchmark::State& state) {
   auto value = static_cast<std::uint64_t>(state.range(0));

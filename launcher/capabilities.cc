@@ -15,11 +15,13 @@
 namespace varve::launcher {
 namespace {
 
-constexpr std::array<int, 11> kDefaults = {CAP_CHOWN,  CAP_DAC_OVERRIDE,     CAP_FOWNER,  CAP_FSETID,
-                                           CAP_KILL,   CAP_NET_BIND_SERVICE, CAP_SETFCAP, CAP_SETGID,
-                                           CAP_SETPCAP, CAP_SETUID,          CAP_SYS_CHROOT};
+constexpr std::array<int, 11> kDefaults = {CAP_CHOWN,   CAP_DAC_OVERRIDE,     CAP_FOWNER,    CAP_FSETID,
+                                           CAP_KILL,    CAP_NET_BIND_SERVICE, CAP_SETFCAP,   CAP_SETGID,
+                                           CAP_SETPCAP, CAP_SETUID,           CAP_SYS_CHROOT};
 
-constexpr std::uint64_t bit(int capability) { return std::uint64_t{1} << static_cast<unsigned>(capability); }
+constexpr std::uint64_t bit(int capability) {
+  return std::uint64_t{1} << static_cast<unsigned>(capability);
+}
 
 std::string lower(std::string_view word) {
   std::string text(word);
@@ -29,7 +31,8 @@ std::string lower(std::string_view word) {
 }
 
 bool names_all(const std::vector<std::string>& words) {
-  return std::any_of(words.begin(), words.end(), [](const std::string& word) { return lower(word) == "all"; });
+  return std::any_of(words.begin(), words.end(),
+                     [](const std::string& word) { return lower(word) == "all"; });
 }
 
 }  // namespace
@@ -43,7 +46,8 @@ CapabilitySet CapabilitySet::defaults() {
 CapabilitySet CapabilitySet::all() {
   std::uint64_t mask = 0;
   // PR_CAPBSET_READ answers EINVAL for a number that the kernel does not know.
-  for (int capability = 0; capability < 64 && ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
+  for (int capability = 0; capability < 64 && ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0;
+       ++capability) {
     mask |= bit(capability);
   }
   return CapabilitySet(mask);

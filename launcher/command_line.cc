@@ -7,7 +7,8 @@
 namespace varve::launcher {
 namespace {
 
-constexpr const char* kOverview = R"(varve runs a command in a container made from an image, layers or a directory.
+constexpr const char* kOverview =
+    R"(varve runs a command in a container made from an image, layers or a directory.
 
 Usage:
   varve run [OPTIONS] IMAGE|ROOTFS-DIR [COMMAND [ARG...]]
@@ -48,8 +49,12 @@ std::vector<std::string> split_layers(const std::string& list) {
 }
 
 // CLI11 lets an option that may be repeated swallow words up to the next option; ours take one word each time.
-void add_repeated(CLI::App& app, const std::string& names, std::vector<std::string>& to, const std::string& help) {
-  app.add_option(names, to, help)->allow_extra_args(false)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+void add_repeated(CLI::App& app, const std::string& names, std::vector<std::string>& to,
+                  const std::string& help) {
+  app.add_option(names, to, help)
+      ->allow_extra_args(false)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 // CLI11 reports by exceptions; they end here. Returns: what to answer instead of going on, if anything.
@@ -60,7 +65,8 @@ std::optional<CommandLine> parse(CLI::App& app, std::vector<std::string> argumen
   } catch (const CLI::CallForHelp&) {
     return ShowText{app.help()};
   } catch (const CLI::Error& error) {
-    return WrongUsage{std::string("reading the command line: ") + error.what() + " (see " + app.get_name() + " --help)"};
+    return WrongUsage{std::string("reading the command line: ") + error.what() + " (see " + app.get_name() +
+                      " --help)"};
   }
   return std::nullopt;
 }
@@ -77,13 +83,15 @@ struct RunWords {
 void declare_container_options(CLI::App& app, RunOptions& options, RunWords& words) {
   app.add_option("--store", options.store, "Image store (default: $VARVE_STORE, else the user's)");
   app.add_option("--layers", words.layers, "Layer files or directories TOP:...:BOTTOM instead of an IMAGE");
-  app.add_option("--upper", options.upper, "Directory that takes what is written (default: the container's own)");
+  app.add_option("--upper", options.upper,
+                 "Directory that takes what is written (default: the container's own)");
   app.add_option("--work", options.work, "Work directory beside --upper");
   app.add_flag("--read-only", options.read_only, "The root file system cannot be written");
   app.add_option("--name", options.name, "Name of the container (default: generated)");
   app.add_option("--hostname", options.hostname, "Host name inside (default: the container's name)");
   app.add_flag("--rm", options.remove_afterwards, "Remove the container when it ends");
-  app.add_option("--share", words.shared, "Namespaces to keep in common with the host: mnt,pid,net,ipc,uts,user,cgroup");
+  app.add_option("--share", words.shared,
+                 "Namespaces to keep in common with the host: mnt,pid,net,ipc,uts,user,cgroup");
   app.add_flag("--dry-run", options.dry_run, "Print what would be done, and do nothing");
 }
 
@@ -92,14 +100,18 @@ void declare_process_options(CLI::App& app, RunOptions& options, RunWords& words
   app.add_flag("-t,--tty", options.terminal, "Give the command a terminal of its own");
   app.add_flag("--init", words.init, "varve's init is process 1 (default)");
   app.add_flag("--no-init", words.no_init, "The command itself is process 1");
-  add_repeated(app, "-e,--env", options.environment, "NAME=VALUE for the command, or NAME to take the host's value");
+  add_repeated(app, "-e,--env", options.environment,
+               "NAME=VALUE for the command, or NAME to take the host's value");
   add_repeated(app, "--env-file", options.environment_files, "File with a NAME=VALUE in each line");
   app.add_option("-w,--workdir", options.working_directory, "Working directory");
   app.add_option("-u,--user", options.user, "USER[:GROUP], names of the image or numbers");
-  app.add_option("--entrypoint", words.entrypoint, "Program, or JSON array, in place of the image's entrypoint");
-  add_repeated(app, "--cap-add", options.capabilities_added, "Capability to give besides the default ones, or ALL");
+  app.add_option("--entrypoint", words.entrypoint,
+                 "Program, or JSON array, in place of the image's entrypoint");
+  add_repeated(app, "--cap-add", options.capabilities_added,
+               "Capability to give besides the default ones, or ALL");
   add_repeated(app, "--cap-drop", options.capabilities_dropped, "Capability to take away, or ALL");
-  add_repeated(app, "--security-opt", options.security_options, "no-new-privileges[=true|false] (default: true)");
+  add_repeated(app, "--security-opt", options.security_options,
+               "no-new-privileges[=true|false] (default: true)");
 }
 
 // What CLI11 left over: IMAGE and the command, or first an option that it does not know.
@@ -107,7 +119,8 @@ std::optional<WrongUsage> take_positionals(std::vector<std::string> rest, RunOpt
   if (!rest.empty() && rest[0] == "--") {
     rest.erase(rest.begin());
   } else if (!rest.empty() && rest[0].size() > 1 && rest[0][0] == '-') {
-    return WrongUsage{"reading the command line: " + rest[0] + ": there is no such option (see varve run --help)"};
+    return WrongUsage{"reading the command line: " + rest[0] +
+                      ": there is no such option (see varve run --help)"};
   }
   if (options.layers.empty()) {
     if (rest.empty()) {
@@ -161,7 +174,8 @@ CommandLine parse_ps(const std::vector<std::string>& arguments) {
 }
 
 template <class Options>
-CommandLine parse_names(const std::vector<std::string>& arguments, const char* name, const char* description) {
+CommandLine parse_names(const std::vector<std::string>& arguments, const char* name,
+                        const char* description) {
   Options options;
   CLI::App app(description, name);
   app.add_option("--store", options.store, "Image store");
@@ -179,10 +193,12 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   if (command == "run") return parse_run(rest);
   if (command == "ps") return parse_ps(rest);
   if (command == "rm") {
-    return parse_names<RemoveOptions>(rest, "varve rm", "Removes stopped containers with all that was written in them.");
+    return parse_names<RemoveOptions>(rest, "varve rm",
+                                      "Removes stopped containers with all that was written in them.");
   }
   if (command == "inspect") {
-    return parse_names<InspectOptions>(rest, "varve inspect", "Tells all that is known of containers, as JSON.");
+    return parse_names<InspectOptions>(rest, "varve inspect",
+                                       "Tells all that is known of containers, as JSON.");
   }
   if (command == "--help" || command == "-h" || command == "help") return ShowText{kOverview};
   if (command == "--version") return ShowText{std::string("varve ") + VARVE_VERSION + "\n"};

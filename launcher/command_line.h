@@ -30,7 +30,8 @@ struct WrongUsage {
   std::string text;
 };
 
-using CommandLine = std::variant<RunOptions, ListOptions, InspectOptions, RemoveOptions, ShowText, WrongUsage>;
+using CommandLine =
+    std::variant<RunOptions, ListOptions, InspectOptions, RemoveOptions, ShowText, WrongUsage>;
 
 // `arguments`: without the program's name.
 CommandLine parse_command_line(const std::vector<std::string>& arguments);

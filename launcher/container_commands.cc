@@ -20,7 +20,8 @@ image::ContainerStore open_containers(const std::string& store) {
 }
 
 // "running", "exited (3)", or "died" when its launcher was killed before it could write down the end.
-ResultOrFailure<std::string> status_text(const image::ContainerStore& store, const image::ContainerState& state) {
+ResultOrFailure<std::string> status_text(const image::ContainerStore& store,
+                                         const image::ContainerState& state) {
   if (state.status == image::ContainerStatus::kExited) return fmt::format("exited ({})", state.exit_status);
   VARVE_ASSIGN(const std::optional<UniqueFd> lock, lock_stopped_container(store, state.name));
   return std::string(lock ? "died" : image::to_text(state.status));
@@ -29,15 +30,21 @@ ResultOrFailure<std::string> status_text(const image::ContainerStore& store, con
 std::string origin_of(const image::ContainerState& state) {
   if (!state.image_name.empty()) return state.image_name;
   if (!state.image_digest.empty()) return state.image_digest;
-  return state.root_directory.empty() ? fmt::format("{} layers", state.layer_paths.size()) : state.root_directory;
+  return state.root_directory.empty() ? fmt::format("{} layers", state.layer_paths.size())
+                                      : state.root_directory;
 }
 
 nlohmann::json to_json(const image::ContainerState& state, const std::string& status) {
-  return {{"Name", state.name},           {"Id", state.id},
-          {"Image", state.image_name},    {"ImageDigest", state.image_digest},
-          {"Layers", state.layer_paths},  {"RootDirectory", state.root_directory},
-          {"Created", state.created},     {"Command", state.command},
-          {"Status", status},             {"Pid", status == "running" ? state.pid : 0},
+  return {{"Name", state.name},
+          {"Id", state.id},
+          {"Image", state.image_name},
+          {"ImageDigest", state.image_digest},
+          {"Layers", state.layer_paths},
+          {"RootDirectory", state.root_directory},
+          {"Created", state.created},
+          {"Command", state.command},
+          {"Status", status},
+          {"Pid", status == "running" ? state.pid : 0},
           {"ExitStatus", state.exit_status}};
 }
 
@@ -49,7 +56,8 @@ std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
   // Control characters of a command have no place on a person's terminal.
-  std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 127; }, '?');
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 127; }, '?');
   return text;
 }
 
@@ -59,18 +67,21 @@ ResultOrFailure<std::string> list_containers(const ListOptions& options) {
   const image::ContainerStore store = open_containers(options.store);
   VARVE_ASSIGN(const std::vector<image::ContainerState> states, store.list());
   nlohmann::json objects = nlohmann::json::array();
-  std::string lines = fmt::format("{:<20} {:<12} {:>8} {:<21} {:<24} {}\n", "NAME", "STATUS", "PID", "CREATED", "IMAGE", "COMMAND");
+  std::string lines = fmt::format("{:<20} {:<12} {:>8} {:<21} {:<24} {}\n", "NAME", "STATUS", "PID",
+                                  "CREATED", "IMAGE", "COMMAND");
   for (const image::ContainerState& state : states) {
     VARVE_ASSIGN(const std::string status, status_text(store, state));
     if (!options.all && status != "running") continue;
     if (options.json) objects.push_back(to_json(state, status));
-    lines += fmt::format("{:<20} {:<12} {:>8} {:<21} {:<24} {}\n", state.name, status, status == "running" ? state.pid : 0,
-                         state.created, origin_of(state), joined(state.command));
+    lines += fmt::format("{:<20} {:<12} {:>8} {:<21} {:<24} {}\n", state.name, status,
+                         status == "running" ? state.pid : 0, state.created, origin_of(state),
+                         joined(state.command));
   }
   return options.json ? json_text(objects) : lines;
 }
 
-ResultOrFailure<std::string> inspect_containers(const std::string& store_path, const std::vector<std::string>& names) {
+ResultOrFailure<std::string> inspect_containers(const std::string& store_path,
+                                                const std::vector<std::string>& names) {
   const image::ContainerStore store = open_containers(store_path);
   nlohmann::json objects = nlohmann::json::array();
   for (const std::string& name : names) {

@@ -19,7 +19,8 @@ struct ListOptions {
 ResultOrFailure<std::string> list_containers(const ListOptions& options);
 
 // Returns: a JSON array, one object for each name. A Failure, ENOENT, for a name that there is none of.
-ResultOrFailure<std::string> inspect_containers(const std::string& store, const std::vector<std::string>& names);
+ResultOrFailure<std::string> inspect_containers(const std::string& store,
+                                                const std::vector<std::string>& names);
 
 // Removes stopped containers with all that was written in them. Returns: a Failure for the first that runs or is none.
 StatusOrFailure remove_containers(const std::string& store, const std::vector<std::string>& names);

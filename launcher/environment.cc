@@ -8,7 +8,8 @@
 namespace varve::launcher {
 
 std::optional<std::string> host_variable(const std::string& name) {
-  const char* value = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): the launcher has one thread
+  const char* value =
+      std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): the launcher has one thread
   if (value == nullptr) return std::nullopt;
   return std::string(value);
 }
@@ -26,7 +27,8 @@ void Environment::set(std::string_view name, std::string_view value) {
 
 std::optional<std::string> Environment::get(std::string_view name) const {
   for (const std::string& entry : entries_) {
-    if (entry.size() > name.size() && entry[name.size()] == '=' && std::string_view(entry).substr(0, name.size()) == name) {
+    if (entry.size() > name.size() && entry[name.size()] == '=' &&
+        std::string_view(entry).substr(0, name.size()) == name) {
       return entry.substr(name.size() + 1);
     }
   }

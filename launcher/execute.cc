@@ -40,7 +40,8 @@ struct Container {
 };
 
 // One fork: clone3(2) makes the namespaces and the process in them at once. The child runs on a copy of this memory.
-ResultOrFailure<Container> clone_container(const Plan& plan, std::pair<ControlChannel, ControlChannel>& channel,
+ResultOrFailure<Container> clone_container(const Plan& plan,
+                                           std::pair<ControlChannel, ControlChannel>& channel,
                                            ArgumentArea area) {
   int process_fd = -1;
   struct clone_args arguments = {};
@@ -54,7 +55,8 @@ ResultOrFailure<Container> clone_container(const Plan& plan, std::pair<ControlCh
   }
   if (pid < 0) {
     return explain(Errno::last(), "making the container's namespaces", plan.own_namespaces.text(),
-                   "is the number of namespaces limited? see /proc/sys/user; --share keeps some in common with the host");
+                   "is the number of namespaces limited? see /proc/sys/user; --share keeps some in common "
+                   "with the host");
   }
   channel.second.close();
   return Container{static_cast<pid_t>(pid), UniqueFd(process_fd), {}};
@@ -64,7 +66,10 @@ ResultOrFailure<Container> clone_container(const Plan& plan, std::pair<ControlCh
 class Supervisor {
  public:
   Supervisor(const Plan& plan, Container container, ControlChannel channel, UniqueFd signals)
-      : plan_(plan), container_(std::move(container)), channel_(std::move(channel)), signals_(std::move(signals)) {}
+      : plan_(plan),
+        container_(std::move(container)),
+        channel_(std::move(channel)),
+        signals_(std::move(signals)) {}
 
   // Returns when the container and its daemon have ended.
   Outcome serve(int lock_fd);
@@ -93,22 +98,26 @@ class Supervisor {
 
 void Supervisor::fail(int exit_status, Failure failure) {
   if (!failed_) failed_ = Outcome{exit_status, std::move(failure)};
-  [[maybe_unused]] const Status ignored = send_signal(container_.process.get(), SIGKILL);  // ESRCH: it is dead already
+  [[maybe_unused]] const Status ignored =
+      send_signal(container_.process.get(), SIGKILL);  // ESRCH: it is dead already
 }
 
 void Supervisor::start_daemon(UniqueFd device) {
-  ResultOrFailure<Daemon> daemon = Daemon::start(
-      plan_.daemon_path, plan_.root,
-      {.device = std::move(device), .lock_fd = lock_fd_, .user_namespace = std::move(container_.user_namespace)});
+  ResultOrFailure<Daemon> daemon = Daemon::start(plan_.daemon_path, plan_.root,
+                                                 {.device = std::move(device),
+                                                  .lock_fd = lock_fd_,
+                                                  .user_namespace = std::move(container_.user_namespace)});
   if (!daemon.ok()) return fail(kLauncherFailed, daemon.error());
   daemon_.emplace(std::move(daemon).value());
 }
 
 void Supervisor::handle_message() {
   Result<ControlMessage> message = channel_.receive();
-  if (!message.ok()) return fail(kLauncherFailed, explain(message.error(), "hearing from the container", plan_.name));
+  if (!message.ok())
+    return fail(kLauncherFailed, explain(message.error(), "hearing from the container", plan_.name));
   switch (message->kind) {
-    case ControlMessage::Kind::kFuseDevice: return start_daemon(std::move(message->fd));
+    case ControlMessage::Kind::kFuseDevice:
+      return start_daemon(std::move(message->fd));
     case ControlMessage::Kind::kTerminal:
       terminal_ = std::make_unique<TerminalRelay>(std::move(message->fd), plan_.process.interactive);
       return;
@@ -117,7 +126,8 @@ void Supervisor::handle_message() {
       if (daemon_ && daemon_->wait(kDaemonFailureTimeoutMs).value_or(0) != 0) return handle_daemon();
       return fail(message->exit_status, Failure{EIO, std::move(message->text)});
     case ControlMessage::Kind::kEnd:
-    case ControlMessage::Kind::kGo: return channel_.close();
+    case ControlMessage::Kind::kGo:
+      return channel_.close();
   }
 }
 
@@ -127,7 +137,8 @@ void Supervisor::handle_signal() {
   const int signal = static_cast<int>(info.ssi_signo);
   if (signal == SIGCHLD || signal == SIGPIPE) return;  // ours
   if (signal == SIGWINCH && terminal_) return terminal_->resize();
-  [[maybe_unused]] const Status ignored = send_signal(container_.process.get(), signal);  // ESRCH: it is dead already
+  [[maybe_unused]] const Status ignored =
+      send_signal(container_.process.get(), signal);  // ESRCH: it is dead already
 }
 
 void Supervisor::handle_daemon() {
@@ -137,8 +148,9 @@ void Supervisor::handle_daemon() {
   if (exit_status.value_or(0) != 0 && is_early) {
     std::string said = daemon_->take_output();
     while (!said.empty() && said.back() == '\n') said.pop_back();
-    return fail(kLauncherFailed, Failure{EIO, fmt::format("mounting the image: {}: exit status {}{}{}", plan_.daemon_path,
-                                                          *exit_status, said.empty() ? "" : ":\n", said)});
+    return fail(kLauncherFailed,
+                Failure{EIO, fmt::format("mounting the image: {}: exit status {}{}{}", plan_.daemon_path,
+                                         *exit_status, said.empty() ? "" : ":\n", said)});
   }
   if (!is_early) {
     const std::string said = daemon_->take_output();
@@ -177,11 +189,13 @@ void Supervisor::finish_daemon() {
   const std::optional<int> exit_status = daemon_->wait(kDaemonEndTimeoutMs);
   handle_daemon();
   if (!exit_status) {
-    log_warning("ending the container: {}: its file system daemon still writes (what it wrote last may not be kept)",
-                plan_.name);
+    log_warning(
+        "ending the container: {}: its file system daemon still writes (what it wrote last may not be kept)",
+        plan_.name);
   } else if (*exit_status != 0 && !failed_) {
-    log_error("ending the container: {}: its file system daemon ended with {} (what it wrote last may not be kept)",
-              plan_.name, *exit_status);
+    log_error(
+        "ending the container: {}: its file system daemon ended with {} (what it wrote last may not be kept)",
+        plan_.name, *exit_status);
   }
 }
 
@@ -243,7 +257,8 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   if (begun.ok() && record) begun = record->set_running(container.pid);
   ControlMessage go;
   go.kind = ControlMessage::Kind::kGo;
-  if (begun.ok() && !channel->first.send(go).ok()) begun = refuse("starting the container", plan.name, "it died at once");
+  if (begun.ok() && !channel->first.send(go).ok())
+    begun = refuse("starting the container", plan.name, "it died at once");
   if (!begun.ok()) {
     [[maybe_unused]] const Status ignored = send_signal(container.process.get(), SIGKILL);
     ::waitpid(container.pid, nullptr, 0);

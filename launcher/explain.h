@@ -11,7 +11,8 @@
 namespace varve::launcher {
 
 // "DOING: OBJECT: STRERROR (ADVICE)"; the parts that are empty are left out.
-inline Failure explain(Errno why, std::string_view doing, std::string_view object, std::string_view advice = {}) {
+inline Failure explain(Errno why, std::string_view doing, std::string_view object,
+                       std::string_view advice = {}) {
   std::string message(doing);
   if (!object.empty()) message.append(": ").append(object);
   message.append(": ").append(std::strerror(why.value));

@@ -26,7 +26,8 @@ ResultOrFailure<std::vector<IdRange>> identity_from_file(const std::string& path
   std::stringstream text;
   text << file.rdbuf();
   const Result<std::vector<IdRange>> ranges = identity_over(text.str());
-  if (!ranges.ok()) return explain(ranges.error(), "reading the ids that can be mapped", path, "is /proc mounted?");
+  if (!ranges.ok())
+    return explain(ranges.error(), "reading the ids that can be mapped", path, "is /proc mounted?");
   return *ranges;
 }
 
@@ -43,14 +44,19 @@ StatusOrFailure write_proc_file(pid_t pid, const char* name, const std::string& 
 
 std::string file_text(const std::vector<IdRange>& ranges) {
   std::string text;
-  for (const IdRange& range : ranges) text += fmt::format("{} {} {}\n", range.inside, range.outside, range.count);
+  for (const IdRange& range : ranges)
+    text += fmt::format("{} {} {}\n", range.inside, range.outside, range.count);
   return text;
 }
 
 }  // namespace
 
-bool IdMap::maps_uid(std::uint32_t inside) const { return covers(uids, inside); }
-bool IdMap::maps_gid(std::uint32_t inside) const { return covers(gids, inside); }
+bool IdMap::maps_uid(std::uint32_t inside) const {
+  return covers(uids, inside);
+}
+bool IdMap::maps_gid(std::uint32_t inside) const {
+  return covers(gids, inside);
+}
 
 Result<std::vector<IdRange>> identity_over(std::string_view map_text) {
   std::vector<IdRange> ranges;

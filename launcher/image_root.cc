@@ -60,7 +60,8 @@ ResultOrFailure<ImageRoot> find_by_word(const std::string& word, const std::stri
   if (word[0] == '/' || word[0] == '.') return root_of_directory(word);
   ResultOrFailure<ImageRoot> image = root_of_image(word, store_directory);
   // EINVAL: "rootfs/" is no name of an image.
-  const bool is_no_image = !image.ok() && (image.error().error_number == ENOENT || image.error().error_number == EINVAL);
+  const bool is_no_image =
+      !image.ok() && (image.error().error_number == ENOENT || image.error().error_number == EINVAL);
   struct stat about = {};
   if (!is_no_image || ::stat(word.c_str(), &about) != 0) return image;
   return root_of_directory(word);
@@ -77,7 +78,8 @@ ResultOrFailure<ImageRoot> find_image_root(const RunOptions& options, const std:
   RootPlan& root = found.root;
   root.read_only = options.read_only;
   if (options.upper.empty() != options.work.empty()) {
-    return refuse("choosing the writable side", options.upper + options.work, "--upper and --work go together");
+    return refuse("choosing the writable side", options.upper + options.work,
+                  "--upper and --work go together");
   }
   if (!options.upper.empty()) {
     if (root.kind == RootPlan::Kind::kDirectory || options.read_only) {

@@ -31,7 +31,8 @@ bool open_standard_streams() {
 }
 
 int show(const std::string& text) {
-  const bool good = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  const bool good =
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   return good ? 0 : kFailed;
 }
 

@@ -72,7 +72,8 @@ StatusOrFailure apply_security_option(const std::string& option, ProcessPlan& pr
   const std::string key = option.substr(0, separator);
   const std::string value = separator == std::string::npos ? "true" : option.substr(separator + 1);
   if (key != "no-new-privileges" || (value != "true" && value != "false")) {
-    return refuse("reading --security-opt", option, "this version knows no-new-privileges[=true|false] alone");
+    return refuse("reading --security-opt", option,
+                  "this version knows no-new-privileges[=true|false] alone");
   }
   process.no_new_privileges = value == "true";
   return {};
@@ -83,16 +84,19 @@ ResultOrFailure<ProcessPlan> plan_process(const RunOptions& options, const image
   ProcessPlan process;
   VARVE_ASSIGN(process.arguments, choose_arguments(options, config));
   VARVE_ASSIGN(process.environment, choose_environment(options, config, host));
-  VARVE_ASSIGN(process.capabilities, choose_capabilities(options.capabilities_added, options.capabilities_dropped));
+  VARVE_ASSIGN(process.capabilities,
+               choose_capabilities(options.capabilities_added, options.capabilities_dropped));
   for (const std::string& word : options.capabilities_added) {
     VARVE_ASSIGN(const CapabilitySet added, CapabilitySet::parse(word));
     process.user_capabilities = process.user_capabilities.with(added);
   }
-  process.user_capabilities = process.user_capabilities.without(process.user_capabilities.without(process.capabilities));
+  process.user_capabilities =
+      process.user_capabilities.without(process.user_capabilities.without(process.capabilities));
   for (const std::string& option : options.security_options) {
     VARVE_RETURN_IF_ERROR(apply_security_option(option, process));
   }
-  const std::string& directory = options.working_directory.empty() ? config.working_dir : options.working_directory;
+  const std::string& directory =
+      options.working_directory.empty() ? config.working_dir : options.working_directory;
   if (!directory.empty()) process.working_directory = directory;
   if (process.working_directory[0] != '/') {
     return refuse("choosing the working directory", process.working_directory, "it is not an absolute path");
@@ -138,8 +142,10 @@ StatusOrFailure choose_name_and_hostname(const RunOptions& options, Plan& plan) 
     return refuse("choosing the host name", options.hostname, "--share uts keeps the host's");
   }
   plan.hostname = options.hostname.empty() ? plan.name : options.hostname;
-  if (plan.hostname.size() > kMaxHostnameBytes || plan.hostname.find_first_of(" \t\n/") != std::string::npos) {
-    return refuse("choosing the host name", plan.hostname, "it is longer than 64 bytes or holds spaces or '/'");
+  if (plan.hostname.size() > kMaxHostnameBytes ||
+      plan.hostname.find_first_of(" \t\n/") != std::string::npos) {
+    return refuse("choosing the host name", plan.hostname,
+                  "it is longer than 64 bytes or holds spaces or '/'");
   }
   plan.process.environment.set("HOSTNAME", plan.hostname);
   return {};
@@ -149,7 +155,8 @@ StatusOrFailure check_shared(const RunOptions& options, const HostFacts& host, c
   const bool own_user = plan.own_namespaces.contains(Namespace::kUser);
   if (!own_user && host.effective_uid != 0 && !(plan.own_namespaces == NamespaceSet())) {
     return refuse("sharing namespaces", options.shared.text(),
-                  "an ordinary user makes no namespaces without an own user namespace", "leave user out of --share");
+                  "an ordinary user makes no namespaces without an own user namespace",
+                  "leave user out of --share");
   }
   if (!plan.own_namespaces.contains(Namespace::kMount)) {
     if (plan.root.kind == RootPlan::Kind::kStack) {
@@ -170,7 +177,9 @@ ResultOrFailure<HostFacts> facts_of_this_host() {
   host.effective_uid = ::geteuid();
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) return explain(Errno{error.value()}, "finding the launcher's own place", "/proc/self/exe", "is /proc mounted?");
+  if (error)
+    return explain(Errno{error.value()}, "finding the launcher's own place", "/proc/self/exe",
+                   "is /proc mounted?");
   host.program_directory = program.parent_path().string();
   return host;
 }

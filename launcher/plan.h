@@ -24,7 +24,7 @@ struct ProcessPlan {
   std::vector<std::string> arguments;  // at least one
   Environment environment;
   std::string working_directory = "/";
-  std::string user;  // USER[:GROUP], names or numbers; empty: root
+  std::string user;                 // USER[:GROUP], names or numbers; empty: root
   CapabilitySet capabilities;       // root's, and the bounding set of all
   CapabilitySet user_capabilities;  // what a user other than root has: those that were asked for by name
   bool no_new_privileges = true;
@@ -35,18 +35,18 @@ struct ProcessPlan {
 
 struct Plan {
   std::string name;
-  std::string id;              // 64 hexadecimal digits
-  std::string hostname;        // empty: the host's (shared uts namespace)
+  std::string id;        // 64 hexadecimal digits
+  std::string hostname;  // empty: the host's (shared uts namespace)
   NamespaceSet own_namespaces;
-  IdMap id_map;                // empty when the user namespace is shared
+  IdMap id_map;  // empty when the user namespace is shared
   RootPlan root;
-  std::string image_name;      // as in image::ContainerState
+  std::string image_name;  // as in image::ContainerState
   std::string image_digest;
   ProcessPlan process;
   std::string store_directory;
-  bool recorded = true;        // a record lies in the store's containers
+  bool recorded = true;  // a record lies in the store's containers
   bool remove_afterwards = false;
-  std::string daemon_path;     // varvefs; empty when the root is a directory
+  std::string daemon_path;                // varvefs; empty when the root is a directory
   bool daemon_in_user_namespace = false;  // see DaemonDescriptors::user_namespace
 };
 

@@ -27,7 +27,8 @@ std::string root_text(const Plan& plan) {
   if (root.kind == RootPlan::Kind::kDirectory) {
     return fmt::format("root:         directory {} ({})\n", quoted(root.directory), access);
   }
-  std::string text = fmt::format("root:         stack ({}), mounted by {}\n", access, quoted(plan.daemon_path));
+  std::string text =
+      fmt::format("root:         stack ({}), mounted by {}\n", access, quoted(plan.daemon_path));
   if (!plan.image_name.empty() || !plan.image_digest.empty()) {
     text += fmt::format("  image:      {} {}\n", plan.image_name, plan.image_digest);
   }
@@ -47,12 +48,14 @@ std::string to_text(const Plan& plan) {
   text += root_text(plan);
   text += fmt::format("namespaces:   {}\n", plan.own_namespaces.text());
   if (!plan.id_map.uids.empty()) {
-    text += fmt::format("uid map:      {}\ngid map:      {}\n", to_text(plan.id_map.uids), to_text(plan.id_map.gids));
+    text += fmt::format("uid map:      {}\ngid map:      {}\n", to_text(plan.id_map.uids),
+                        to_text(plan.id_map.gids));
   }
   if (!plan.hostname.empty()) text += fmt::format("hostname:     {}\n", plan.hostname);
   text += fmt::format("user:         {}\n", process.user.empty() ? "0" : process.user);
   text += fmt::format("capabilities: {}\n", process.capabilities.text());
-  text += fmt::format("privileges:   {}\n", process.no_new_privileges ? "no new ones" : "set-user-id programs work");
+  text += fmt::format("privileges:   {}\n",
+                      process.no_new_privileges ? "no new ones" : "set-user-id programs work");
   text += fmt::format("process 1:    {}\n", process.init ? "varve's init" : "the command");
   text += fmt::format("stdin:        {}\n", process.interactive ? "passed on" : "/dev/null");
   text += fmt::format("terminal:     {}\n", process.terminal ? "its own" : "none");

@@ -11,7 +11,7 @@
 namespace varve::launcher {
 
 struct RunOptions {
-  std::string image;                  // IMAGE or ROOTFS-DIR; empty with `layers`
+  std::string image;                   // IMAGE or ROOTFS-DIR; empty with `layers`
   std::vector<std::string> arguments;  // COMMAND [ARG...]
 
   std::string store;                // empty: image::default_store_path()

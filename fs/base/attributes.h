@@ -20,9 +20,9 @@ struct Attributes {
   std::uint32_t nlink = 1;
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::uint64_t rdev = 0;         // dev_t as makedev(3) builds it; 0 unless a device
+  std::uint64_t rdev = 0;  // dev_t as makedev(3) builds it; 0 unless a device
   std::uint64_t size_bytes = 0;
-  std::uint64_t blocks_512 = 0;   // st_blocks
+  std::uint64_t blocks_512 = 0;  // st_blocks
   Timestamp atime, mtime, ctime;
 
   bool is_directory() const { return S_ISDIR(mode); }

@@ -14,22 +14,32 @@ LogDestination& destination() {
 
 int syslog_priority(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return LOG_DEBUG;
-    case LogLevel::kInfo: return LOG_INFO;
-    case LogLevel::kWarning: return LOG_WARNING;
-    case LogLevel::kError: return LOG_ERR;
-    case LogLevel::kFatal: return LOG_CRIT;
+    case LogLevel::kDebug:
+      return LOG_DEBUG;
+    case LogLevel::kInfo:
+      return LOG_INFO;
+    case LogLevel::kWarning:
+      return LOG_WARNING;
+    case LogLevel::kError:
+      return LOG_ERR;
+    case LogLevel::kFatal:
+      return LOG_CRIT;
   }
   return LOG_ERR;
 }
 
 const char* level_name(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return "debug: ";
-    case LogLevel::kInfo: return "";
-    case LogLevel::kWarning: return "warning: ";
-    case LogLevel::kError: return "";
-    case LogLevel::kFatal: return "fatal: ";
+    case LogLevel::kDebug:
+      return "debug: ";
+    case LogLevel::kInfo:
+      return "";
+    case LogLevel::kWarning:
+      return "warning: ";
+    case LogLevel::kError:
+      return "";
+    case LogLevel::kFatal:
+      return "fatal: ";
   }
   return "";
 }
@@ -47,7 +57,8 @@ void log_line(LogLevel level, std::string_view message) {
   const LogDestination& to = destination();
   if (level < to.least) return;
   if (to.kind == LogDestination::Kind::kSyslog) {
-    syslog(syslog_priority(level), "%s%.*s", level_name(level), static_cast<int>(message.size()), message.data());
+    syslog(syslog_priority(level), "%s%.*s", level_name(level), static_cast<int>(message.size()),
+           message.data());
     return;
   }
   const std::string line = fmt::format("{}: {}{}\n", to.program, level_name(level), message);

@@ -15,7 +15,7 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError, kFatal };
 
 struct LogDestination {
   enum class Kind { kStandardError, kSyslog, kFile } kind = Kind::kStandardError;
-  int fd = -1;                  // kFile: an append-mode descriptor, borrowed for the life of the process
+  int fd = -1;                    // kFile: an append-mode descriptor, borrowed for the life of the process
   std::string program = "varve";  // the PROGRAM of "PROGRAM: message"
   LogLevel least = LogLevel::kInfo;
 };

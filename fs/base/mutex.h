@@ -79,7 +79,8 @@ class CAPABILITY("mutex") SharedMutex {
   SharedMutex() {
     pthread_rwlockattr_t attributes;
     VARVE_CHECK(pthread_rwlockattr_init(&attributes) == 0);
-    VARVE_CHECK(pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP) == 0);
+    VARVE_CHECK(pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP) ==
+                0);
     VARVE_CHECK(pthread_rwlock_init(&lock_, &attributes) == 0);
     VARVE_CHECK(pthread_rwlockattr_destroy(&attributes) == 0);
   }

@@ -43,8 +43,10 @@ class [[nodiscard]] Result {
   using value_type = T;
   using error_type = E;
 
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  Result(E error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(E error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -113,7 +115,9 @@ using ResultOrFailure = Result<T, Failure>;
 using StatusOrFailure = Result<void, Failure>;
 
 // The errno of a status: 0 when it is good.
-inline int error_number(const Status& status) { return status.ok() ? 0 : status.error().value; }
+inline int error_number(const Status& status) {
+  return status.ok() ? 0 : status.error().value;
+}
 
 }  // namespace varve
 
@@ -129,8 +133,8 @@ inline int error_number(const Status& status) { return status.ok() ? 0 : status.
   declaration = std::move(result).value()
 
 // Returns the expression's error from the enclosing function when it has one.
-#define VARVE_RETURN_IF_ERROR(expression)                                      \
-  do {                                                                         \
-    auto varve_status = (expression);                                          \
-    if (!varve_status.ok()) return std::move(varve_status).error();            \
+#define VARVE_RETURN_IF_ERROR(expression)                           \
+  do {                                                              \
+    auto varve_status = (expression);                               \
+    if (!varve_status.ok()) return std::move(varve_status).error(); \
   } while (false)

@@ -44,9 +44,9 @@ ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options
   std::unique_ptr<upper::UpperStore> store;
   if (!options.upper_path.empty()) {
     auto opened = open_upper(upper::UpperStore::Options{.upper_path = options.upper_path,
-                                                                     .work_path = options.work_path,
-                                                                     .base_stack = stack->describe(),
-                                                                     .volatile_upper = options.volatile_upper});
+                                                        .work_path = options.work_path,
+                                                        .base_stack = stack->describe(),
+                                                        .volatile_upper = options.volatile_upper});
     if (!opened.ok()) return with_context("opening the upper", std::move(opened).error());
     store = std::move(opened).value();
   }

@@ -43,7 +43,8 @@ ResultOrFailure<std::variant<CommandLine, int>> parse_command_line(int argc, cha
       ->take_all();
   app.add_option("--image", line.image, "Mount this image of the store")->type_name("NAME[:TAG]|DIGEST");
   app.add_option("--store", line.store, "Image store to take --image from")->type_name("DIR");
-  app.add_option("MOUNTPOINT", positionals, "Directory to mount on; a source before it is ignored (mount helper form)")
+  app.add_option("MOUNTPOINT", positionals,
+                 "Directory to mount on; a source before it is ignored (mount helper form)")
       ->expected(1, 2)
       ->required();
   try {

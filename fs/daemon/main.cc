@@ -76,4 +76,6 @@ int main_status(int argc, char** argv) {
 }  // namespace
 }  // namespace varve::daemon
 
-int main(int argc, char** argv) { return varve::daemon::main_status(argc, argv); }
+int main(int argc, char** argv) {
+  return varve::daemon::main_status(argc, argv);
+}

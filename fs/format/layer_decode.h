@@ -85,12 +85,18 @@ FormatResult<LayerTables> decode_tables(std::span<const std::byte> metadata, con
                                         const LayerFooter& footer);
 
 // Of a frame record.
-inline std::uint64_t frame_offset(const Frame& frame) { return frame.offset_and_flags >> 16; }
-inline std::uint16_t frame_flags(const Frame& frame) { return static_cast<std::uint16_t>(frame.offset_and_flags); }
+inline std::uint64_t frame_offset(const Frame& frame) {
+  return frame.offset_and_flags >> 16;
+}
+inline std::uint16_t frame_flags(const Frame& frame) {
+  return static_cast<std::uint16_t>(frame.offset_and_flags);
+}
 // Of a directory entry.
 inline std::uint64_t dirent_name_offset(const Dirent& entry) {
   return static_cast<std::uint64_t>(entry.name_offset_high) << 32 | entry.name_offset_low;
 }
-inline bool is_whiteout(const Dirent& entry) { return (entry.flags & kDirentWhiteout) != 0; }
+inline bool is_whiteout(const Dirent& entry) {
+  return (entry.flags & kDirentWhiteout) != 0;
+}
 
 }  // namespace varve::format

@@ -23,18 +23,18 @@ inline constexpr std::uint16_t kMajorVersion = 1;
 inline constexpr std::uint16_t kMinorVersion = 0;
 inline constexpr std::uint64_t kDataOffset = 4096;
 inline constexpr std::uint64_t kSectionAlignment = 4096;
-inline constexpr std::uint8_t kBlockLog2 = 12;          // 4 KiB copy-on-write blocks
+inline constexpr std::uint8_t kBlockLog2 = 12;            // 4 KiB copy-on-write blocks
 inline constexpr std::uint32_t kMaxFrameBytes = 1 << 20;  // uncompressed
 inline constexpr std::uint32_t kMaxSymlinkBytes = 4095;
 inline constexpr std::uint32_t kMaxXattrValueBytes = 64 * 1024;  // XATTR_SIZE_MAX of Linux
 inline constexpr std::uint32_t kMaxXattrSetBytes = 1 << 20;      // names and values of one inode
-inline constexpr std::uint32_t kRootInode = 1;          // 0 means none
+inline constexpr std::uint32_t kRootInode = 1;                   // 0 means none
 
 struct LayerHeader {
   std::array<unsigned char, 8> magic;  // kLayerMagic
   Le16 major_version;
   Le16 minor_version;
-  Le32 header_bytes;    // sizeof(LayerHeader)
+  Le32 header_bytes;        // sizeof(LayerHeader)
   std::uint8_t block_log2;  // kBlockLog2
   std::uint8_t frame_log2;  // log2 of the frame size used for large files
   Le16 reserved0;
@@ -46,8 +46,8 @@ struct LayerHeader {
 static_assert(sizeof(LayerHeader) == 64);
 
 // Feature bits. A reader refuses a layer with an incompat bit that it does not know.
-inline constexpr std::uint64_t kIncompatDelta = 1;      // inodes with kInodeDelta
-inline constexpr std::uint64_t kIncompatRedirect = 2;   // directories with kInodeRedirect
+inline constexpr std::uint64_t kIncompatDelta = 1;         // inodes with kInodeDelta
+inline constexpr std::uint64_t kIncompatRedirect = 2;      // directories with kInodeRedirect
 inline constexpr std::uint64_t kIncompatParentFrames = 4;  // extents with a source other than 0
 
 enum class SectionType : std::uint16_t {
@@ -79,7 +79,7 @@ inline constexpr std::uint16_t kInodeRedirect = 8;
 //   symlink                       payload_a = offset in NAMES, payload_b = length of the target
 //   others                        zeros
 struct Inode {
-  Le16 mode;   // st_mode
+  Le16 mode;  // st_mode
   Le16 flags;
   Le32 nlink;  // directory: 2 + its subdirectories within this layer
   Le32 uid;
@@ -87,12 +87,12 @@ struct Inode {
   LeS64 mtime_seconds;
   Le32 mtime_nanoseconds;
   Le32 xattr_set;  // index in XATTR_SET; 0 none
-  Le64 size;       // regular: bytes; directory: number of dirents; device: major << 32 | minor; symlink: length
+  Le64 size;  // regular: bytes; directory: number of dirents; device: major << 32 | minor; symlink: length
   Le64 payload_a;
   Le32 payload_b;
   Le32 payload_c;
-  Le32 digest;     // index in DIGEST; 0 none
-  Le32 origin;     // index in ORIGIN; 0 none
+  Le32 digest;  // index in DIGEST; 0 none
+  Le32 origin;  // index in ORIGIN; 0 none
 };
 static_assert(sizeof(Inode) == 64);
 
@@ -101,8 +101,8 @@ inline constexpr std::uint8_t kDirentWhiteout = 1;
 // The entries of one directory are contiguous and sorted by (hash, name). hash = low 32 bits of XXH3-64(name).
 struct Dirent {
   Le32 hash;
-  Le32 inode;              // 0 exactly when kDirentWhiteout
-  Le32 name_offset_low;    // offset in NAMES, 40 bits
+  Le32 inode;            // 0 exactly when kDirentWhiteout
+  Le32 name_offset_low;  // offset in NAMES, 40 bits
   std::uint8_t name_offset_high;
   std::uint8_t name_size;  // 1..255
   std::uint8_t type;       // DT_* value of the inode, 0 for a whiteout
@@ -111,18 +111,25 @@ struct Dirent {
 static_assert(sizeof(Dirent) == 16);
 
 enum class ExtentKind : std::uint8_t {
-  kData = 1,     // `length` bytes of one frame from in_frame_offset on
-  kDataRun = 2,  // consecutive frames from `frame` on, each of (1 << frame_log2) bytes but the last; in_frame_offset 0
-  kHole = 3,     // zeros; needed in delta files only: elsewhere what no extent covers is a hole
+  kData = 1,  // `length` bytes of one frame from in_frame_offset on
+  kDataRun =
+      2,  // consecutive frames from `frame` on, each of (1 << frame_log2) bytes but the last; in_frame_offset 0
+  kHole = 3,  // zeros; needed in delta files only: elsewhere what no extent covers is a hole
 };
 
 // The "source word": frame (40 bits) << 24 | source (16 bits) << 8 | kind (8 bits). source 0 is this file, else PARENT index.
 constexpr std::uint64_t make_extent_source(std::uint64_t frame, std::uint16_t source, ExtentKind kind) {
   return frame << 24 | static_cast<std::uint64_t>(source) << 8 | static_cast<std::uint64_t>(kind);
 }
-constexpr std::uint64_t extent_frame(std::uint64_t word) { return word >> 24; }
-constexpr std::uint16_t extent_source(std::uint64_t word) { return static_cast<std::uint16_t>(word >> 8); }
-constexpr ExtentKind extent_kind(std::uint64_t word) { return static_cast<ExtentKind>(word & 0xff); }
+constexpr std::uint64_t extent_frame(std::uint64_t word) {
+  return word >> 24;
+}
+constexpr std::uint16_t extent_source(std::uint64_t word) {
+  return static_cast<std::uint16_t>(word >> 8);
+}
+constexpr ExtentKind extent_kind(std::uint64_t word) {
+  return static_cast<ExtentKind>(word & 0xff);
+}
 
 // Extents of a file are sorted by file_offset and do not overlap. file_offset is a multiple of 4096.
 struct Extent {
@@ -163,8 +170,8 @@ struct XattrSet {
 static_assert(sizeof(XattrSet) == 8);
 
 struct XattrEntry {
-  Le64 name_offset;   // in NAMES; the full name, "user.x"
-  Le32 name_size;     // 1..255
+  Le64 name_offset;  // in NAMES; the full name, "user.x"
+  Le32 name_size;    // 1..255
   Le32 value_size;
   Le64 value_offset;  // in XATTR_VALUE
 };
@@ -181,7 +188,7 @@ static_assert(sizeof(Parent) == 48);
 struct Origin {
   Le16 parent;  // PARENT index
   Le16 reserved0;
-  Le32 inode;   // in that parent
+  Le32 inode;  // in that parent
   std::array<unsigned char, 16> base_digest;
   Le64 path_offset;  // in NAMES
   Le32 path_size;
@@ -208,18 +215,18 @@ struct LayerFooter {
   Le64 incompat;
   Le64 ro_compat;
   Le64 compat;
-  Le64 file_size;       // of the whole layer file
-  Le64 data_end;        // end of DATA
+  Le64 file_size;  // of the whole layer file
+  Le64 data_end;   // end of DATA
   Le64 section_table_offset;
   Le64 section_table_size;
-  Le64 inode_count;     // records, the unused one included
+  Le64 inode_count;  // records, the unused one included
   Le64 dirent_count;
   Le64 frame_count;
   Le64 extent_count;
-  Le64 content_bytes;   // sum of the sizes of all regular files, hard links counted once
+  Le64 content_bytes;                       // sum of the sizes of all regular files, hard links counted once
   std::array<unsigned char, 16> root_hash;  // XXH3-128 of the section table's bytes
   std::array<unsigned char, 120> reserved;
-  Le64 xxh3;            // XXH3-64 of the 248 bytes before
+  Le64 xxh3;  // XXH3-64 of the 248 bytes before
 };
 static_assert(sizeof(LayerFooter) == 256);
 

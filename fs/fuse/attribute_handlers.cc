@@ -70,7 +70,8 @@ void do_listxattr(fuse_req_t request, fuse_ino_t node, std::size_t size) {
 void do_setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char* value, std::size_t size,
                  int flags) {
   answer(request, [&] {
-    reply_status(request, view_of(request).setxattr(NodeId(node), name, std::string_view(value, size), flags));
+    reply_status(request,
+                 view_of(request).setxattr(NodeId(node), name, std::string_view(value, size), flags));
   });
 }
 

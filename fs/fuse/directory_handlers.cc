@@ -8,7 +8,9 @@
 namespace varve::fuse {
 namespace {
 
-view::HandleId handle_of(const struct fuse_file_info* info) { return view::HandleId(info->fh); }
+view::HandleId handle_of(const struct fuse_file_info* info) {
+  return view::HandleId(info->fh);
+}
 
 void do_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
   answer(request, [&] {
@@ -34,8 +36,8 @@ void do_readdir(fuse_req_t request, fuse_ino_t, std::size_t size, off_t cookie, 
       struct stat stat {};
       stat.st_ino = entry.inode_number;
       stat.st_mode = entry.type;
-      const std::size_t needed = fuse_add_direntry(request, buffer.data() + used, size - used, name.c_str(), &stat,
-                                                   static_cast<off_t>(entry.next_cookie));
+      const std::size_t needed = fuse_add_direntry(request, buffer.data() + used, size - used, name.c_str(),
+                                                   &stat, static_cast<off_t>(entry.next_cookie));
       if (needed > size - used) return false;
       used += needed;
       return true;
@@ -57,8 +59,8 @@ struct PendingEntry {
 };
 
 // As many entries as could at most fit into `size` bytes. Collected first, because a look-up takes the view's locks.
-Result<std::vector<PendingEntry>> collect_entries(view::UnionView& view, view::HandleId handle, std::size_t size,
-                                                  std::uint64_t cookie) {
+Result<std::vector<PendingEntry>> collect_entries(view::UnionView& view, view::HandleId handle,
+                                                  std::size_t size, std::uint64_t cookie) {
   std::vector<PendingEntry> pending;
   std::size_t used = 0;
   const auto add = [&](const view::DirectoryEntry& entry) {
@@ -96,8 +98,9 @@ void add_plus_entries(fuse_req_t request, NodeId directory, const std::vector<Pe
         reply.referenced.push_back(found->id);
       }
     }
-    reply.used += fuse_add_direntry_plus(request, reply.buffer.data() + reply.used, reply.buffer.size() - reply.used,
-                                         entry.name.c_str(), &param, static_cast<off_t>(entry.next_cookie));
+    reply.used +=
+        fuse_add_direntry_plus(request, reply.buffer.data() + reply.used, reply.buffer.size() - reply.used,
+                               entry.name.c_str(), &param, static_cast<off_t>(entry.next_cookie));
   }
 }
 
@@ -109,7 +112,8 @@ void do_readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t
     auto next_cookie = static_cast<std::uint64_t>(cookie);
     // An empty reply means the end: go on while all that was collected has been removed meanwhile.
     while (reply.used == 0) {
-      const Result<std::vector<PendingEntry>> pending = collect_entries(view, handle_of(info), size, next_cookie);
+      const Result<std::vector<PendingEntry>> pending =
+          collect_entries(view, handle_of(info), size, next_cookie);
       if (!pending.ok()) {
         fuse_reply_err(request, pending.error().value);
         return;

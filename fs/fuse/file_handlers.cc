@@ -9,7 +9,9 @@
 namespace varve::fuse {
 namespace {
 
-view::HandleId handle_of(const struct fuse_file_info* info) { return view::HandleId(info->fh); }
+view::HandleId handle_of(const struct fuse_file_info* info) {
+  return view::HandleId(info->fh);
+}
 
 // Nobody but this kernel changes the file, so its page cache outlives the last close; nothing happens at close(2).
 void set_open_flags(struct fuse_file_info* info, view::HandleId handle) {
@@ -27,11 +29,13 @@ void do_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
     }
     set_open_flags(info, *handle);
     view::UnionView& view = view_of(request);
-    if (fuse_reply_open(request, info) == -ENOENT) view.release(*handle);  // interrupted: no RELEASE will come
+    if (fuse_reply_open(request, info) == -ENOENT)
+      view.release(*handle);  // interrupted: no RELEASE will come
   });
 }
 
-void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, struct fuse_file_info* info) {
+void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
+               struct fuse_file_info* info) {
   answer(request, [&] {
     view::UnionView& view = view_of(request);
     const Result<view::UnionView::Created> made = view.create(NodeId(parent), name, mode, caller_of(request));
@@ -91,10 +95,12 @@ void do_fsync(fuse_req_t request, fuse_ino_t, int data_only, struct fuse_file_in
   answer(request, [&] { reply_status(request, view_of(request).fsync(handle_of(info), data_only != 0)); });
 }
 
-void do_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length, struct fuse_file_info* info) {
+void do_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length,
+                  struct fuse_file_info* info) {
   answer(request, [&] {
-    reply_status(request, view_of(request).fallocate(handle_of(info), mode, static_cast<std::uint64_t>(offset),
-                                                     static_cast<std::uint64_t>(length)));
+    reply_status(request,
+                 view_of(request).fallocate(handle_of(info), mode, static_cast<std::uint64_t>(offset),
+                                            static_cast<std::uint64_t>(length)));
   });
 }
 
@@ -110,8 +116,8 @@ void do_lseek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, struct f
   });
 }
 
-void do_copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, struct fuse_file_info* from, fuse_ino_t,
-                        off_t to_offset, struct fuse_file_info* to, std::size_t size, int) {
+void do_copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, struct fuse_file_info* from,
+                        fuse_ino_t, off_t to_offset, struct fuse_file_info* to, std::size_t size, int) {
   answer(request, [&] {
     const view::UnionView::CopyRange range{.from = handle_of(from),
                                            .from_offset = static_cast<std::uint64_t>(from_offset),

@@ -51,21 +51,46 @@ bool is_one_of(std::string_view word, const std::array<std::string_view, N>& wor
 }
 
 // Handed on to the kernel as they are.
-constexpr std::array<std::string_view, 20> kKernelFlags = {
-    "dev",   "nodev",   "suid",     "nosuid",     "exec",        "noexec",        "atime",        "noatime",    "relatime", "norelatime",
-    "sync",  "async",   "dirsync",  "diratime",   "nodiratime",  "strictatime",   "nostrictatime", "allow_other", "default_permissions", "lazytime"};
-constexpr std::array<std::string_view, 4> kKernelValues = {"context", "fscontext", "defcontext", "rootcontext"};
+constexpr std::array<std::string_view, 20> kKernelFlags = {"dev",
+                                                           "nodev",
+                                                           "suid",
+                                                           "nosuid",
+                                                           "exec",
+                                                           "noexec",
+                                                           "atime",
+                                                           "noatime",
+                                                           "relatime",
+                                                           "norelatime",
+                                                           "sync",
+                                                           "async",
+                                                           "dirsync",
+                                                           "diratime",
+                                                           "nodiratime",
+                                                           "strictatime",
+                                                           "nostrictatime",
+                                                           "allow_other",
+                                                           "default_permissions",
+                                                           "lazytime"};
+constexpr std::array<std::string_view, 4> kKernelValues = {"context", "fscontext", "defcontext",
+                                                           "rootcontext"};
 
 // Settings of overlayfs and fuse-overlayfs whose effect this file system has in any case, or never needs; and what
 // mount(8) adds for itself.
-constexpr std::array<std::string_view, 21> kAccepted = {
-    "redirect_dir", "metacopy",     "index",         "xino",     "userxattr",         "xattr_permissions", "static_nlink",
-    "noacl",        "private",      "shared",        "auto",     "noauto",            "user",              "nofail",
-    "_netdev",      "max_idle_threads", "threaded",  "rw",       "clone_fd",          "nolazytime",        "default"};
+constexpr std::array<std::string_view, 21> kAccepted = {"redirect_dir", "metacopy",
+                                                        "index",        "xino",
+                                                        "userxattr",    "xattr_permissions",
+                                                        "static_nlink", "noacl",
+                                                        "private",      "shared",
+                                                        "auto",         "noauto",
+                                                        "user",         "nofail",
+                                                        "_netdev",      "max_idle_threads",
+                                                        "threaded",     "rw",
+                                                        "clone_fd",     "nolazytime",
+                                                        "default"};
 
 // They change what owners the mount shows; ignoring them would show the wrong ones.
-constexpr std::array<std::string_view, 5> kUnsupported = {"uidmapping", "gidmapping", "squash_to_root", "squash_to_uid",
-                                                          "squash_to_gid"};
+constexpr std::array<std::string_view, 5> kUnsupported = {"uidmapping", "gidmapping", "squash_to_root",
+                                                          "squash_to_uid", "squash_to_gid"};
 
 StatusOrFailure read_lower_list(const std::string& path, MountOptions& options) {
   std::ifstream file(path);
@@ -76,7 +101,8 @@ StatusOrFailure read_lower_list(const std::string& path, MountOptions& options) 
   return {};
 }
 
-StatusOrFailure set_number(std::string_view key, std::string_view value, std::uint64_t limit, std::uint64_t& number) {
+StatusOrFailure set_number(std::string_view key, std::string_view value, std::uint64_t limit,
+                           std::uint64_t& number) {
   const std::optional<std::uint64_t> parsed = parse_number(value);
   if (!parsed || *parsed == 0 || *parsed > limit) {
     return Failure{EINVAL, fmt::format("option {}={}: not a number from 1 to {}", key, value, limit)};
@@ -98,7 +124,8 @@ StatusOrFailure set_durability(std::string_view value, MountOptions& options) {
 ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, MountOptions& options) {
   std::uint64_t number = 0;
   if (key == "lowerdir") {
-    for (const std::string_view path : split_unescaped(value, ':')) options.view.lower_paths.push_back(unescape(path));
+    for (const std::string_view path : split_unescaped(value, ':'))
+      options.view.lower_paths.push_back(unescape(path));
   } else if (key == "lowerlist") {
     VARVE_RETURN_IF_ERROR(read_lower_list(unescape(value), options));
   } else if (key == "upperdir") {
@@ -124,9 +151,11 @@ ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, Mo
 StatusOrFailure set_option(std::string_view field, MountOptions& options) {
   const std::size_t equals = field.find('=');
   const std::string_view key = field.substr(0, equals);
-  const std::string_view value = equals == std::string_view::npos ? std::string_view{} : field.substr(equals + 1);
+  const std::string_view value =
+      equals == std::string_view::npos ? std::string_view{} : field.substr(equals + 1);
   if (is_one_of(key, kUnsupported)) {
-    return Failure{ENOTSUP, fmt::format("option {}: owner shifting is not supported (leave the option out)", key)};
+    return Failure{ENOTSUP,
+                   fmt::format("option {}: owner shifting is not supported (leave the option out)", key)};
   }
   VARVE_ASSIGN(const bool known, set_value(key, value, options));
   if (known) return {};
@@ -157,10 +186,13 @@ StatusOrFailure check_mount_options(const MountOptions& options) {
     return Failure{EINVAL, "nothing to mount (name layers with -o lowerdir=TOP:...:BOTTOM)"};
   }
   if (!view.upper_path.empty() && view.work_path.empty()) {
-    return Failure{EINVAL, "upperdir= needs a work directory (add workdir=DIR, an empty directory on the same file system)"};
+    return Failure{
+        EINVAL,
+        "upperdir= needs a work directory (add workdir=DIR, an empty directory on the same file system)"};
   }
   if (view.upper_path.empty() && !view.work_path.empty()) {
-    return Failure{EINVAL, "workdir= without upperdir= (name both for a writable mount, neither for a read-only one)"};
+    return Failure{
+        EINVAL, "workdir= without upperdir= (name both for a writable mount, neither for a read-only one)"};
   }
   return {};
 }

@@ -58,8 +58,8 @@ void do_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
   answer(request, [&] { reply_status(request, view_of(request).rmdir(NodeId(parent), name)); });
 }
 
-void do_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
-               unsigned flags) {
+void do_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+               const char* new_name, unsigned flags) {
   answer(request, [&] {
     const view::RenameNames names{NodeId(parent), name, NodeId(new_parent), new_name};
     reply_status(request, view_of(request).rename(names, flags));

@@ -42,7 +42,9 @@ void answer(fuse_req_t request, const Body& body) {
   }
 }
 
-inline void reply_status(fuse_req_t request, const Status& status) { fuse_reply_err(request, error_number(status)); }
+inline void reply_status(fuse_req_t request, const Status& status) {
+  fuse_reply_err(request, error_number(status));
+}
 
 struct stat to_stat(const view::EntryReply& entry);
 struct fuse_entry_param to_entry_param(const view::EntryReply& entry);

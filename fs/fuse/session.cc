@@ -54,17 +54,22 @@ void log_from_libfuse(enum fuse_log_level level, const char* format, std::va_lis
   if (length <= 0) return;
   length = std::min(length, static_cast<int>(sizeof line) - 1);
   while (length > 0 && line[length - 1] == '\n') --length;
-  log_line(level <= FUSE_LOG_WARNING ? LogLevel::kError : level <= FUSE_LOG_INFO ? LogLevel::kInfo : LogLevel::kDebug,
+  log_line(level <= FUSE_LOG_WARNING ? LogLevel::kError
+           : level <= FUSE_LOG_INFO  ? LogLevel::kInfo
+                                     : LogLevel::kDebug,
            std::string_view(line, static_cast<std::size_t>(length)));
 }
 
 // A mount point given as /dev/fd/N is an open /dev/fuse that somebody else has mounted.
-bool is_descriptor(const std::string& mount_point) { return mount_point.starts_with("/dev/fd/"); }
+bool is_descriptor(const std::string& mount_point) {
+  return mount_point.starts_with("/dev/fd/");
+}
 
 // The mount point as an absolute path: it is unmounted by this name, from whatever directory the process is in then.
 ResultOrFailure<std::string> resolve_mount_point(const std::string& mount_point) {
   if (is_descriptor(mount_point)) return mount_point;
-  const std::unique_ptr<char, decltype(&std::free)> path(::realpath(mount_point.c_str(), nullptr), &std::free);
+  const std::unique_ptr<char, decltype(&std::free)> path(::realpath(mount_point.c_str(), nullptr),
+                                                         &std::free);
   struct stat stat {};
   if (path == nullptr || ::stat(path.get(), &stat) != 0) {
     return failure_from(Errno::last(), "mounting: " + mount_point);
@@ -104,16 +109,19 @@ class LibfuseSession final : public Session {
     const std::string joined = kernel_option_string(options_);
     std::vector<const char*> words = {"varvefs", "-o", joined.c_str()};
     if (options_.debug) words.push_back("-d");
-    struct fuse_args arguments = FUSE_ARGS_INIT(static_cast<int>(words.size()), const_cast<char**>(words.data()));
+    struct fuse_args arguments =
+        FUSE_ARGS_INIT(static_cast<int>(words.size()), const_cast<char**>(words.data()));
     const struct fuse_lowlevel_ops operations = make_operations();
     session_ = fuse_session_new(&arguments, &operations, sizeof operations, &state_);
     fuse_opt_free_args(&arguments);
     if (session_ == nullptr) return Failure{EINVAL, "mounting: libfuse did not accept the options " + joined};
-    if (fuse_set_signal_handlers(session_) != 0) return Failure{EIO, "mounting: setting signal handlers failed"};
+    if (fuse_set_signal_handlers(session_) != 0)
+      return Failure{EIO, "mounting: setting signal handlers failed"};
     handlers_set_ = true;
     if (fuse_session_mount(session_, mount_point.c_str()) != 0) {
-      return Failure{EIO, fmt::format("mounting: {}: the mount was refused (is /dev/fuse there and may you open it?)",
-                                      options_.mount_point)};
+      return Failure{
+          EIO, fmt::format("mounting: {}: the mount was refused (is /dev/fuse there and may you open it?)",
+                           options_.mount_point)};
     }
     mounted_ = true;
     return {};

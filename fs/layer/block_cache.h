@@ -50,7 +50,7 @@ class BlockCache {
     std::uint64_t waits = 0;   // found another thread loading the frame
     std::uint64_t misses = 0;  // loads, failed ones included
     std::uint64_t evictions = 0;
-    std::uint64_t bytes = 0;   // held now
+    std::uint64_t bytes = 0;  // held now
   };
 
   using Load = std::function<Result<BlockPtr>()>;

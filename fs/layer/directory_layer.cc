@@ -24,8 +24,14 @@ constexpr std::uint64_t kFirstHashedNumber = std::uint64_t{1} << 39;
 
 constexpr std::array<const char*, 3> kOpaqueXattrs = {"trusted.overlay.opaque", "user.overlay.opaque",
                                                       "user.fuseoverlayfs.opaque"};
-constexpr std::array<const char*, 2> kRedirectXattrs = {"trusted.overlay.redirect", "user.overlay.redirect"};
-constexpr std::array<const char*, 2> kMetacopyXattrs = {"trusted.overlay.metacopy", "user.overlay.metacopy"};
+constexpr std::array<const char*, 4> kRedirectXattrs = {"trusted.overlay.redirect", "user.overlay.redirect",
+                                                        "trusted.varve.redirect", "user.varve.redirect"};
+// Files of which only a part, or nothing, lies in this directory: an overlayfs metacopy, a partly copied
+// varve file.
+constexpr std::array<const char*, 4> kPartialXattrs = {"trusted.overlay.metacopy", "user.overlay.metacopy",
+                                                       "trusted.varve.base", "user.varve.base"};
+// On a character device 0:0 that somebody made in a varve mount, and that is therefore no whiteout.
+constexpr std::array<const char*, 2> kDeviceXattrs = {"trusted.varve.device", "user.varve.device"};
 constexpr std::array<const char*, 2> kWhiteoutXattrs = {"trusted.overlay.whiteout", "user.overlay.whiteout"};
 
 // fstatat of one name; empty when there is none.
@@ -165,7 +171,11 @@ Result<Entry> DirectoryLayer::classify(int directory_fd, LowerId directory, Name
     VARVE_ASSIGN(const auto mark, stat_name(directory_fd, std::string(kWhiteoutPrefix) + name.str()));
     return mark ? whiteout : Entry{};
   }
-  if (S_ISCHR(status->st_mode) && status->st_rdev == makedev(0, 0)) return whiteout;
+  if (S_ISCHR(status->st_mode) && status->st_rdev == makedev(0, 0)) {
+    VARVE_ASSIGN(const UniqueFd fd, open_beneath(directory_fd, name.str(), O_PATH));
+    VARVE_ASSIGN(const auto device, first_xattr(fd.get(), kDeviceXattrs));
+    if (!device) return whiteout;
+  }
   if (S_ISREG(status->st_mode) && status->st_size == 0) {
     VARVE_ASSIGN(const UniqueFd fd, open_beneath(directory_fd, name.str(), O_PATH));
     VARVE_ASSIGN(const auto mark, first_xattr(fd.get(), kWhiteoutXattrs));
@@ -297,12 +307,14 @@ Result<std::unique_ptr<LowerFile>> DirectoryLayer::open_file(LowerId id) const {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return Errno::last();
   if (!S_ISREG(status.st_mode)) return Errno{S_ISDIR(status.st_mode) ? EISDIR : EINVAL};
-  VARVE_ASSIGN(const auto metacopy, first_xattr(fd.get(), kMetacopyXattrs));
-  if (metacopy) {
-    // The content lies in another directory, and here are zeros of the same length.
+  VARVE_ASSIGN(const auto partial, first_xattr(fd.get(), kPartialXattrs));
+  if (partial) {
+    // The rest of the content lies elsewhere, and here are zeros in its place.
     VARVE_ASSIGN(const std::string path, relative_path(id));
-    log_error("layer {}: file /{}: overlayfs left only its metadata here (metacopy), which is not supported",
-              name_, path);
+    log_error(
+        "layer {}: file /{}: only a part of its content lies here (overlayfs metacopy or partly copied varve "
+        "file); make a layer of the whole container instead (imagetool commit)",
+        name_, path);
     return Errno{EIO};
   }
   return std::unique_ptr<LowerFile>(

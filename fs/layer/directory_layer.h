@@ -5,7 +5,8 @@
 //   whiteouts    character device 0:0; `.wh.NAME`; empty file with {trusted,user}.overlay.whiteout
 //   opaque       `.wh..wh..opq`; {trusted,user}.overlay.opaque = y; user.fuseoverlayfs.opaque = y; a directory NAME
 //                beside `.wh.NAME`
-//   redirects    {trusted,user}.overlay.redirect with an absolute path
+//   redirects    {trusted,user}.{overlay,varve}.redirect with an absolute path
+//   partial      metacopy, varve's base mark: EIO when opened, as the rest of the content is not here
 // and hides these xattrs and names. Sources: Linux Documentation/filesystems/overlayfs.rst, fs/overlayfs/namei.c,
 // OCI image-spec layer.md ("Whiteouts").
 // The directory must not change while the layer is open; if it does, what is seen is undefined, but an object that was

@@ -31,8 +31,9 @@ struct Entry {
 
 // What a directory says of the layers below it.
 struct DirectoryMark {
-  bool opaque = false;                    // nothing of the layers below shows through
-  std::optional<std::string> redirect;    // path in the layers below, from their root ("/a/b"), that merges here
+  bool opaque = false;  // nothing of the layers below shows through
+  std::optional<std::string>
+      redirect;  // path in the layers below, from their root ("/a/b"), that merges here
 };
 
 // A range of a regular file, for SEEK_DATA and SEEK_HOLE and for copying sparsely.

@@ -27,7 +27,8 @@ namespace varve::layer {
 class LayerFile final : public Layer {
  public:
   // Returns: a Failure as open_layer does.
-  static ResultOrFailure<std::unique_ptr<LayerFile>> open(const std::string& path, const LayerContext& context);
+  static ResultOrFailure<std::unique_ptr<LayerFile>> open(const std::string& path,
+                                                          const LayerContext& context);
 
   const Identity& identity() const override { return identity_; }
   const std::string& name() const override { return name_; }

@@ -101,7 +101,8 @@ Status HardlinkIndex::drop(const Origin& origin) {
   const std::string name = name_of(origin);
   if (::unlinkat(fd(), name.c_str(), 0) == 0) return {};
   if (errno != ENOENT) return Errno::last();
-  return ::unlinkat(fd(), (name + std::string(kUnconfirmed)).c_str(), 0) == 0 ? Status() : Status(Errno::last());
+  return ::unlinkat(fd(), (name + std::string(kUnconfirmed)).c_str(), 0) == 0 ? Status()
+                                                                              : Status(Errno::last());
 }
 
 }  // namespace varve::upper

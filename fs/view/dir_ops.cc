@@ -26,17 +26,21 @@ Result<NodePtr> UnionView::make_object(NodeId parent_id, std::string_view bytes,
   VARVE_ASSIGN(const Place place, place_in(*parent, name));
   Found made;
   VARVE_ASSIGN(made.upper, store_->create(place.ref(), object, found.over_whiteout()));
+  if (S_ISDIR(object.mode)) subdirectories_changed(*parent);
   return bind_upper(parent, name, made);
 }
 
-Result<EntryReply> UnionView::mknod(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev,
-                                    Caller caller) {
+Result<EntryReply> UnionView::mknod(NodeId parent, std::string_view name, std::uint32_t mode,
+                                    std::uint64_t rdev, Caller caller) {
   VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
-  VARVE_ASSIGN(const NodePtr made,
-               make_object(parent, name,
-                           upper::NewObject{.mode = mode, .umask = caller.umask, .uid = caller.uid,
-                                            .gid = caller.gid, .rdev = rdev, .symlink_target = {}}));
+  VARVE_ASSIGN(const NodePtr made, make_object(parent, name,
+                                               upper::NewObject{.mode = mode,
+                                                                .umask = caller.umask,
+                                                                .uid = caller.uid,
+                                                                .gid = caller.gid,
+                                                                .rdev = rdev,
+                                                                .symlink_target = {}}));
   return referenced_reply(made);
 }
 
@@ -44,13 +48,16 @@ Result<EntryReply> UnionView::mkdir(NodeId parent, std::string_view name, std::u
   return mknod(parent, name, S_IFDIR | (mode & 07777), 0, caller);
 }
 
-Result<EntryReply> UnionView::symlink(NodeId parent, std::string_view name, std::string_view target, Caller caller) {
+Result<EntryReply> UnionView::symlink(NodeId parent, std::string_view name, std::string_view target,
+                                      Caller caller) {
   VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
-  VARVE_ASSIGN(const NodePtr made,
-               make_object(parent, name,
-                           upper::NewObject{.mode = S_IFLNK | 0777, .umask = 0, .uid = caller.uid, .gid = caller.gid,
-                                            .symlink_target = std::string(target)}));
+  VARVE_ASSIGN(const NodePtr made, make_object(parent, name,
+                                               upper::NewObject{.mode = S_IFLNK | 0777,
+                                                                .umask = 0,
+                                                                .uid = caller.uid,
+                                                                .gid = caller.gid,
+                                                                .symlink_target = std::string(target)}));
   return referenced_reply(made);
 }
 
@@ -136,6 +143,7 @@ Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_white
   if (child->is_directory()) {
     child->removed = true;
     table_.detach(*child);
+    subdirectories_changed(*parent);
     return {};
   }
   return last_name ? after_last_name_locked(*child) : Status();
@@ -174,7 +182,8 @@ Status UnionView::check_empty(const NodePtr& directory) {
   std::unordered_set<std::string> hidden;
   if (directory->in_upper) {
     VARVE_ASSIGN(const std::shared_ptr<const UniqueFd> fd, directory_fd(*directory));
-    VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed, store_->list(upper::ObjectRef{fd->get(), ""}));
+    VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed,
+                 store_->list(upper::ObjectRef{fd->get(), ""}));
     for (upper::UpperStore::ListedEntry& entry : listed) {
       if (!entry.whiteout) return Errno{ENOTEMPTY};
       hidden.insert(std::move(entry.name));

@@ -68,10 +68,12 @@ Result<UnionView::Created> UnionView::create(NodeId parent, std::string_view nam
                                              Caller caller) {
   VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
-  VARVE_ASSIGN(const NodePtr made,
-               make_object(parent, name,
-                           upper::NewObject{.mode = S_IFREG | (mode & 07777), .umask = caller.umask,
-                                            .uid = caller.uid, .gid = caller.gid, .symlink_target = {}}));
+  VARVE_ASSIGN(const NodePtr made, make_object(parent, name,
+                                               upper::NewObject{.mode = S_IFREG | (mode & 07777),
+                                                                .umask = caller.umask,
+                                                                .uid = caller.uid,
+                                                                .gid = caller.gid,
+                                                                .symlink_target = {}}));
   VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(made));
   Result<EntryReply> reply = referenced_reply(made);
   if (!reply.ok()) {
@@ -160,7 +162,8 @@ Result<std::uint64_t> UnionView::lseek(HandleId id, std::uint64_t offset_bytes, 
   const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
   if (handle == nullptr) return Errno{EBADF};
   const OpenData::View view = handle->data->view();
-  return view.upper != nullptr ? view.upper->seek(offset_bytes, whence) : seek_lower(*view.lower, offset_bytes, whence);
+  return view.upper != nullptr ? view.upper->seek(offset_bytes, whence)
+                               : seek_lower(*view.lower, offset_bytes, whence);
 }
 
 Result<std::uint64_t> UnionView::copy_file_range(const CopyRange& range) {

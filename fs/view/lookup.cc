@@ -71,13 +71,13 @@ Result<NodePtr> UnionView::bind_upper(const NodePtr& parent, Name name, const Fo
     }
   }
   VARVE_ASSIGN(MergedDirectoryPtr below, merged_below(entry, found.lower));
-  NodePtr node =
-      table_.find_or_make(inode_number, entry.attributes.mode & S_IFMT, [&](Node& made) NO_THREAD_SAFETY_ANALYSIS {
-        made.marks = entry.marks;
-        made.upper_inode = entry.inode_number;
-        made.in_upper = true;
-        made.lower_directory = std::move(below);
-      });
+  NodePtr node = table_.find_or_make(inode_number, entry.attributes.mode & S_IFMT,
+                                     [&](Node& made) NO_THREAD_SAFETY_ANALYSIS {
+                                       made.marks = entry.marks;
+                                       made.upper_inode = entry.inode_number;
+                                       made.in_upper = true;
+                                       made.lower_directory = std::move(below);
+                                     });
   add_alias(*node, parent, name, true);
   return node;
 }
@@ -127,6 +127,8 @@ Result<EntryReply> UnionView::lookup(NodeId parent_id, std::string_view bytes) {
   return referenced_reply(found);
 }
 
-void UnionView::forget(NodeId id, std::uint64_t count) { table_.forget(id, count); }
+void UnionView::forget(NodeId id, std::uint64_t count) {
+  table_.forget(id, count);
+}
 
 }  // namespace varve::view

@@ -27,7 +27,9 @@ Result<std::vector<Name>> components(std::string_view path) {
   return names;
 }
 
-std::uint64_t hash_of(std::string_view name) { return XXH3_64bits(name.data(), name.size()); }
+std::uint64_t hash_of(std::string_view name) {
+  return XXH3_64bits(name.data(), name.size());
+}
 
 }  // namespace
 
@@ -55,7 +57,8 @@ std::vector<std::string> LowerStack::describe() const {
   std::vector<std::string> lines;
   for (const auto& one : layers_) {
     const layer::Identity& identity = one->identity();
-    lines.push_back((identity.kind == layer::Identity::Kind::kLayerFile ? "layer " : "directory ") + identity.value);
+    lines.push_back((identity.kind == layer::Identity::Kind::kLayerFile ? "layer " : "directory ") +
+                    identity.value);
   }
   return lines;
 }
@@ -154,10 +157,11 @@ Status LowerStack::for_each(const MergedDirectoryPtr& directory, const Visitor& 
   if (directory == nullptr) return {};
   if (directory->sources_.size() == 1) {
     const LowerRef source = directory->sources_.front();
-    return layer(source.slot).for_each_entry(source.id, [&](std::string_view name, const layer::Entry& entry) {
-      if (entry.kind != layer::Entry::Kind::kObject) return true;
-      return visit(name, LowerRef{source.slot, entry.id}, entry.type);
-    });
+    return layer(source.slot)
+        .for_each_entry(source.id, [&](std::string_view name, const layer::Entry& entry) {
+          if (entry.kind != layer::Entry::Kind::kObject) return true;
+          return visit(name, LowerRef{source.slot, entry.id}, entry.type);
+        });
   }
   VARVE_ASSIGN(const MergedDirectory::Index* index, directory->index(*this));
   for (const MergedDirectory::IndexEntry& entry : index->entries) {
@@ -212,7 +216,8 @@ Result<std::unique_ptr<MergedDirectory::Index>> MergedDirectory::build_index(con
     return order != 0 ? order < 0 : a.source < b.source;
   });
   // Of equal names the first, from the topmost layer, stays; then the whiteouts go.
-  index->entries.erase(std::unique(index->entries.begin(), index->entries.end(), same_name), index->entries.end());
+  index->entries.erase(std::unique(index->entries.begin(), index->entries.end(), same_name),
+                       index->entries.end());
   std::erase_if(index->entries, [](const IndexEntry& entry) { return entry.whiteout; });
   index->entries.shrink_to_fit();
   return index;

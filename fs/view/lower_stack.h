@@ -78,8 +78,8 @@ class LowerStack {
   // Adds `id` of `slot` to `sources`, then what merges below it; `below` are the parent's remaining sources.
   Status collect_sources(LowerRef object, Name name, const std::vector<LowerRef>& parent_sources,
                          std::size_t next_source, std::vector<LowerRef>& sources) const;
-  Result<std::optional<LowerObject>> look_up_in_sources(const std::vector<LowerRef>& sources, std::size_t first,
-                                                        Name name) const;
+  Result<std::optional<LowerObject>> look_up_in_sources(const std::vector<LowerRef>& sources,
+                                                        std::size_t first, Name name) const;
   Result<std::optional<LowerObject>> make_object(LowerRef top, std::uint32_t type, Name name,
                                                  const std::vector<LowerRef>& parent_sources,
                                                  std::size_t next_source) const;

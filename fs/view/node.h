@@ -1,9 +1,9 @@
 #pragma once
 
-// Node: one file, directory or other object of the union, as the kernel knows it, from its first look-up until it is
-// forgotten. It exists once however many names lead to it (NodeTable sees to that).
-// Thread rule: fields say what guards them; the order of all locks stands in union_view.h.
-// Ownership: shared by the table (while the kernel refers to it), open handles, and its children's aliases.
+// Node: one file, directory or other object of the union, as the kernel knows it, from its first look-up
+// until it is forgotten. It exists once however many names lead to it (NodeTable sees to that). Thread rule:
+// fields say what guards them; the order of all locks stands in union_view.h. Ownership: shared by the table
+// (while the kernel refers to it), open handles, and its children's aliases.
 
 #include <atomic>
 #include <memory>
@@ -30,7 +30,8 @@ using NodePtr = std::shared_ptr<Node>;
 struct Alias {
   NodePtr parent;
   std::string name;
-  bool in_upper = false;  // the upper directory of `parent` holds this very name (not so: it shows from a layer)
+  bool in_upper =
+      false;  // the upper directory of `parent` holds this very name (not so: it shows from a layer)
 };
 
 // The data of an open regular file, shared by all its handles; follows the file when it is copied up.
@@ -45,8 +46,8 @@ class OpenData {
     const MutexLock lock(mutex_);
     return view_;
   }
-  // Requires: called under the node's mutex. A read that is under way on the old view ends with the old content, as
-  // any read beside a write may.
+  // Requires: called under the node's mutex. A read that is under way on the old view ends with the old
+  // content, as any read beside a write may.
   void replace(View next) {
     const MutexLock lock(mutex_);
     view_ = std::move(next);
@@ -77,19 +78,23 @@ class Node {
   // What the object is. Taken child before parent; never while a descendant's could still be needed.
   Mutex mutex;
   std::vector<Alias> aliases GUARDED_BY(mutex);
-  std::optional<LowerRef> lower GUARDED_BY(mutex);       // the topmost lower object, kept after a copy-up
-  upper::Marks marks GUARDED_BY(mutex);                  // when in_upper
-  std::uint64_t upper_inode GUARDED_BY(mutex) = 0;       // when in_upper: real st_ino there
-  std::shared_ptr<const UniqueFd> pinned GUARDED_BY(mutex);  // O_PATH on the upper object when no alias leads to it
-  std::weak_ptr<const UniqueFd> directory_fd GUARDED_BY(mutex);  // directories in the upper, owned by the fd cache
-  std::shared_ptr<OpenData> data GUARDED_BY(mutex);      // regular files, while open
+  std::optional<LowerRef> lower GUARDED_BY(mutex);  // the topmost lower object, kept after a copy-up
+  upper::Marks marks GUARDED_BY(mutex);             // when in_upper
+  std::uint64_t upper_inode GUARDED_BY(mutex) = 0;  // when in_upper: real st_ino there
+  std::shared_ptr<const UniqueFd> pinned
+      GUARDED_BY(mutex);  // O_PATH on the upper object when no alias leads to it
+  std::weak_ptr<const UniqueFd> directory_fd
+      GUARDED_BY(mutex);                             // directories in the upper, owned by the fd cache
+  std::shared_ptr<OpenData> data GUARDED_BY(mutex);  // regular files, while open
   unsigned opens GUARDED_BY(mutex) = 0;
-  bool removed GUARDED_BY(mutex) = false;                // a directory that was removed: nothing can be made in it
+  bool removed GUARDED_BY(mutex) = false;  // a directory that was removed: nothing can be made in it
+  // Merged directories: how many visible subdirectories; empty when that has to be counted (again).
+  std::optional<std::uint32_t> subdirectories GUARDED_BY(mutex);
 
   // Goes from false to true once, under `mutex`; may be read without it.
   std::atomic<bool> in_upper{false};
-  // Directories: what shows through from the layers; null when nothing does. Changes only with the tree lock held
-  // exclusively (rename) or before the node is published.
+  // Directories: what shows through from the layers; null when nothing does. Changes only with the tree lock
+  // held exclusively (rename) or before the node is published.
   MergedDirectoryPtr lower_directory;
 
  private:

@@ -59,15 +59,15 @@ Result<Attributes> UnionView::upper_attributes_locked(Node& node) {
   VARVE_ASSIGN(Attributes attributes, store_->attributes(place.ref()));
   if (node.is_directory()) {
     if (node.lower_directory != nullptr) {
-      VARVE_ASSIGN(attributes.nlink, merged_link_count(place, node.lower_directory));
+      VARVE_ASSIGN(attributes.nlink, merged_link_count_locked(node, place));
     }
     return attributes;
   }
   const std::int64_t nlink = static_cast<std::int64_t>(attributes.nlink) + node.marks.nlink_delta;
   attributes.nlink = nlink < 0 ? 0 : static_cast<std::uint32_t>(nlink);
   if (node.marks.base) {
-    VARVE_ASSIGN(const OpenData::View open, node.data != nullptr ? Result<OpenData::View>(node.data->view())
-                                                                 : open_view_locked(node));
+    VARVE_ASSIGN(const OpenData::View open,
+                 node.data != nullptr ? Result<OpenData::View>(node.data->view()) : open_view_locked(node));
     if (open.upper != nullptr) {
       VARVE_ASSIGN(attributes.blocks_512, open.upper->blocks_512());
     }
@@ -75,9 +75,21 @@ Result<Attributes> UnionView::upper_attributes_locked(Node& node) {
   return attributes;
 }
 
-// 2 and the visible subdirectories.
-Result<std::uint32_t> UnionView::merged_link_count(const Place& upper, const MergedDirectoryPtr& lower) const {
-  std::uint32_t count = 2;
+Result<std::uint32_t> UnionView::merged_link_count_locked(Node& directory, const Place& upper) const {
+  if (!directory.subdirectories) {
+    VARVE_ASSIGN(directory.subdirectories, count_subdirectories(upper, directory.lower_directory));
+  }
+  return 2 + *directory.subdirectories;
+}
+
+void UnionView::subdirectories_changed(Node& directory) {
+  const MutexLock lock(directory.mutex);
+  directory.subdirectories.reset();
+}
+
+Result<std::uint32_t> UnionView::count_subdirectories(const Place& upper,
+                                                      const MergedDirectoryPtr& lower) const {
+  std::uint32_t count = 0;
   std::unordered_set<std::string> hidden;
   if (upper.directory != nullptr) {
     VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed, store_->list(upper.ref()));
@@ -97,7 +109,7 @@ Result<Attributes> UnionView::lower_attributes_locked(Node& node) {
   VARVE_CHECK(node.lower.has_value());
   VARVE_ASSIGN(Attributes attributes, stack_->layer(node.lower->slot).attributes(node.lower->id));
   if (node.is_directory() && node.lower_directory->sources().size() > 1) {
-    VARVE_ASSIGN(attributes.nlink, merged_link_count(Place{}, node.lower_directory));
+    VARVE_ASSIGN(attributes.nlink, merged_link_count_locked(node, Place{}));
   }
   // A lower-only file whose name was removed while somebody still refers to it.
   if (!node.is_directory() && node.aliases.empty()) attributes.nlink = 0;
@@ -106,7 +118,8 @@ Result<Attributes> UnionView::lower_attributes_locked(Node& node) {
 
 Result<Attributes> UnionView::attributes_of(Node& node) {
   const MutexLock lock(node.mutex);
-  Result<Attributes> attributes = node.in_upper ? upper_attributes_locked(node) : lower_attributes_locked(node);
+  Result<Attributes> attributes =
+      node.in_upper ? upper_attributes_locked(node) : lower_attributes_locked(node);
   if (attributes.ok() && node.removed) attributes->nlink = 0;
   return attributes;
 }

@@ -25,7 +25,8 @@ class NodeTable {
 
   // The node with this inode number, or a new one that `prepare` fills before anyone else can see it. Of two threads
   // that make the same node at once one wins, and both get the winner. Does not count as a kernel reference.
-  NodePtr find_or_make(std::uint64_t inode_number, std::uint32_t type, const std::function<void(Node&)>& prepare);
+  NodePtr find_or_make(std::uint64_t inode_number, std::uint32_t type,
+                       const std::function<void(Node&)>& prepare);
   // Null when there is none.
   NodePtr find(NodeId id) const;
   NodePtr find_by_inode(std::uint64_t inode_number) const;

@@ -17,7 +17,8 @@ Result<std::vector<DirectoryHandle::Entry>> UnionView::list_directory(const Node
   const bool merged = directory->lower_directory != nullptr;
   if (directory->in_upper) {
     VARVE_ASSIGN(const std::shared_ptr<const UniqueFd> fd, directory_fd(*directory));
-    VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed, store_->list(upper::ObjectRef{fd->get(), ""}));
+    VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed,
+                 store_->list(upper::ObjectRef{fd->get(), ""}));
     entries.reserve(listed.size());
     for (upper::UpperStore::ListedEntry& entry : listed) {
       if (merged) seen.insert(entry.name);
@@ -96,6 +97,8 @@ Status UnionView::fsyncdir(HandleId handle_id) {
   return ::fsync(fd.get()) == 0 ? Status() : Status(Errno::last());
 }
 
-void UnionView::releasedir(HandleId handle) { handles_.directories.remove(handle); }
+void UnionView::releasedir(HandleId handle) {
+  handles_.directories.remove(handle);
+}
 
 }  // namespace varve::view

@@ -1,5 +1,5 @@
-// Rename. A directory that shows something of the layers moves by a redirect: the mark on its upper directory says
-// where in the layers its content lies, so the cost does not depend on the tree below it.
+// Rename. A directory that shows something of the layers moves by a redirect: the mark on its upper directory
+// says where in the layers its content lies, so the cost does not depend on the tree below it.
 
 #include <sys/stat.h>
 
@@ -132,11 +132,16 @@ Status UnionView::rename_in_tree(RenameSide& from, RenameSide& to, bool exchange
   VARVE_ASSIGN(const Place to_place, place_in(*to.parent, to.name));
   const bool to_is_directory = to.node != nullptr && to.node->is_directory() &&
                                to.found.upper.kind == upper::UpperEntry::Kind::kObject;
-  VARVE_RETURN_IF_ERROR(store_->rename(upper::Rename{.from = from_place.ref(),
-                                                     .to = to_place.ref(),
-                                                     .exchange = exchange,
-                                                     .whiteout_source = !exchange && from.found.lower.has_value(),
-                                                     .to_is_directory = !exchange && to_is_directory}));
+  VARVE_RETURN_IF_ERROR(
+      store_->rename(upper::Rename{.from = from_place.ref(),
+                                   .to = to_place.ref(),
+                                   .exchange = exchange,
+                                   .whiteout_source = !exchange && from.found.lower.has_value(),
+                                   .to_is_directory = !exchange && to_is_directory}));
+  if (from.node->is_directory() || (to.node != nullptr && to.node->is_directory())) {
+    subdirectories_changed(*from.parent);
+    subdirectories_changed(*to.parent);
+  }
   if (!exchange && to.node != nullptr) VARVE_RETURN_IF_ERROR(replace_target(to, last_name_of_target));
   {
     const MutexLock lock(from.node->mutex);

@@ -68,7 +68,9 @@ Result<struct statvfs> UnionView::statfs() {
   return none;
 }
 
-Status UnionView::sync() { return store_ != nullptr ? store_->sync() : Status(); }
+Status UnionView::sync() {
+  return store_ != nullptr ? store_->sync() : Status();
+}
 
 Status UnionView::close() {
   // Open files first: their maps must be complete before the store says so.

@@ -1,8 +1,8 @@
 #pragma once
 
-// UnionView: the union of one upper (or none) over a stack of layers, as the calls that a file system answers. Every
-// method carries the name of the FUSE request that it serves, takes node numbers and gives values or an errno; it
-// knows nothing of libfuse, so that tests drive it without a mount.
+// UnionView: the union of one upper (or none) over a stack of layers, as the calls that a file system
+// answers. Every method carries the name of the FUSE request that it serves, takes node numbers and gives
+// values or an errno; it knows nothing of libfuse, so that tests drive it without a mount.
 //
 // Thread rule: every method may be called from any thread.
 // Ownership: owns the stack and the upper store, the node table and the handles.
@@ -16,7 +16,8 @@
 //         CowFile, UpperStore   their own, see there
 //         NodeTable, DirectoryFds, HandleTable     leaves
 //
-// No lock but OpenData's snapshot is taken on the way of a read or a write to an open file that is in the upper.
+// No lock but OpenData's snapshot is taken on the way of a read or a write to an open file that is in the
+// upper.
 
 #include <fcntl.h>
 #include <sys/statvfs.h>
@@ -77,8 +78,8 @@ struct RenameNames {
 struct DirectoryEntry {
   std::string_view name;
   std::uint64_t inode_number = 0;
-  std::uint32_t type = 0;          // S_IFMT bits
-  std::uint64_t next_cookie = 0;   // where a later read_directory goes on
+  std::uint32_t type = 0;         // S_IFMT bits
+  std::uint64_t next_cookie = 0;  // where a later read_directory goes on
 };
 
 class UnionView {
@@ -93,11 +94,12 @@ class UnionView {
   bool read_only() const { return store_ == nullptr; }
 
   // --- names ---
-  // Returns: ENOENT when there is no such name. Every EntryReply counts one reference of the kernel, taken back by
-  // forget.
+  // Returns: ENOENT when there is no such name. Every EntryReply counts one reference of the kernel, taken
+  // back by forget.
   Result<EntryReply> lookup(NodeId parent, std::string_view name);
   void forget(NodeId id, std::uint64_t count);
-  Result<EntryReply> mknod(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev, Caller caller);
+  Result<EntryReply> mknod(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev,
+                           Caller caller);
   Result<EntryReply> mkdir(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller);
   Result<EntryReply> symlink(NodeId parent, std::string_view name, std::string_view target, Caller caller);
   Result<EntryReply> link(NodeId id, NodeId parent, std::string_view name);
@@ -138,8 +140,8 @@ class UnionView {
   // Returns: bytes copied, fewer than asked at the end of the source.
   Result<std::uint64_t> copy_file_range(const CopyRange& range);
   void release(HandleId handle);
-  // A descriptor to read a complete upper file through, valid while the handle is; empty when its bytes do not lie in
-  // one file.
+  // A descriptor to read a complete upper file through, valid while the handle is; empty when its bytes do
+  // not lie in one file.
   std::optional<int> plain_descriptor(HandleId handle);
 
   // --- directories ---
@@ -166,8 +168,8 @@ class UnionView {
   };
   // A name that was looked at under its parent's `entries`.
   struct Found {
-    upper::UpperEntry upper;             // kAbsent when the parent is not in the upper
-    std::optional<LowerObject> lower;    // what the layers hold under the name, even behind the upper's
+    upper::UpperEntry upper;           // kAbsent when the parent is not in the upper
+    std::optional<LowerObject> lower;  // what the layers hold under the name, even behind the upper's
     bool exists() const {
       return upper.kind == upper::UpperEntry::Kind::kObject ||
              (upper.kind == upper::UpperEntry::Kind::kAbsent && lower.has_value());
@@ -189,7 +191,12 @@ class UnionView {
   Result<Attributes> attributes_of(Node& node);
   Result<Attributes> upper_attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> lower_attributes_locked(Node& node) REQUIRES(node.mutex);
-  Result<std::uint32_t> merged_link_count(const Place& upper, const MergedDirectoryPtr& lower) const;
+  // 2 and the visible subdirectories, which are counted once and again after subdirectories_changed().
+  Result<std::uint32_t> merged_link_count_locked(Node& directory, const Place& upper) const
+      REQUIRES(directory.mutex);
+  Result<std::uint32_t> count_subdirectories(const Place& upper, const MergedDirectoryPtr& lower) const;
+  // To be called after a directory came into `directory` or left it.
+  static void subdirectories_changed(Node& directory);
   Result<EntryReply> reply_for(const NodePtr& node);
   // `reply_for` and one reference of the kernel.
   Result<EntryReply> referenced_reply(const NodePtr& node);
@@ -200,8 +207,10 @@ class UnionView {
   Result<NodePtr> bind_upper(const NodePtr& parent, Name name, const Found& found);
   Result<NodePtr> bind_lower(const NodePtr& parent, Name name, const LowerObject& lower);
   Result<NodePtr> look_up_node(const NodePtr& parent, Name name);
-  Result<std::uint64_t> inode_number_of(const upper::UpperEntry& entry, const std::optional<LowerObject>& merged) const;
-  Result<MergedDirectoryPtr> merged_below(const upper::UpperEntry& entry, const std::optional<LowerObject>& lower) const;
+  Result<std::uint64_t> inode_number_of(const upper::UpperEntry& entry,
+                                        const std::optional<LowerObject>& merged) const;
+  Result<MergedDirectoryPtr> merged_below(const upper::UpperEntry& entry,
+                                          const std::optional<LowerObject>& lower) const;
   static void add_alias(Node& node, const NodePtr& parent, Name name, bool in_upper);
   static void drop_alias_locked(Node& node, const Node& parent, std::string_view name) REQUIRES(node.mutex);
 

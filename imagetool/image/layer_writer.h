@@ -35,8 +35,8 @@ struct InodeSpec {
   Attributes attributes;
   std::vector<std::pair<std::string, std::string>> xattrs;  // full name, value; any order
   std::string symlink_target;                               // symbolic links: 1..4095 bytes
-  bool opaque = false;                                      // directories: nothing of the layers below shows through
-  std::optional<std::string> redirect;                      // directories: absolute path in the layers below
+  bool opaque = false;                  // directories: nothing of the layers below shows through
+  std::optional<std::string> redirect;  // directories: absolute path in the layers below
 };
 
 // A piece of a regular file's content.
@@ -58,21 +58,21 @@ class LayerWriter {
  public:
   struct Options {
     std::string output_path;
-    int level = 3;                            // zstd, 1..19
-    std::uint32_t frame_bytes = 65536;        // frames of files of at least this size; a power of two, 4096..1 MiB
+    int level = 3;                      // zstd, 1..19
+    std::uint32_t frame_bytes = 65536;  // frames of files of at least this size; a power of two, 4096..1 MiB
     std::uint32_t packed_frame_bytes = 131072;  // frames shared by smaller files; frame_bytes..1 MiB
-    unsigned jobs = 0;                        // threads that compress; 0: one for each processor
+    unsigned jobs = 0;                          // threads that compress; 0: one for each processor
   };
 
   struct Summary {
-    std::uint64_t files = 0;           // inodes of every kind, hard links counted once
-    std::uint64_t content_bytes = 0;   // sum of the sizes of all regular files
-    std::uint64_t data_bytes = 0;      // of those, bytes that are not holes
+    std::uint64_t files = 0;            // inodes of every kind, hard links counted once
+    std::uint64_t content_bytes = 0;    // sum of the sizes of all regular files
+    std::uint64_t data_bytes = 0;       // of those, bytes that are not holes
     std::uint64_t duplicate_bytes = 0;  // of those, bytes found already stored
-    std::uint64_t stored_bytes = 0;    // size of the DATA area
-    std::uint64_t file_bytes = 0;      // size of the layer file
-    std::string root_hash;             // 32 hexadecimal digits
-    double seconds = 0;                // since create()
+    std::uint64_t stored_bytes = 0;     // size of the DATA area
+    std::uint64_t file_bytes = 0;       // size of the layer file
+    std::string root_hash;              // 32 hexadecimal digits
+    double seconds = 0;                 // since create()
   };
 
   // Opens the output: a file without a name in the directory of `output_path` that gets its name at finish(), so that

@@ -26,10 +26,10 @@ constexpr std::array<Device, 6> kDevices = {
     {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}}};
 
 constexpr std::array<std::pair<const char*, const char*>, 5> kLinks = {{{"fd", "/proc/self/fd"},
-                                                                       {"stdin", "/proc/self/fd/0"},
-                                                                       {"stdout", "/proc/self/fd/1"},
-                                                                       {"stderr", "/proc/self/fd/2"},
-                                                                       {"ptmx", "pts/ptmx"}}};
+                                                                        {"stdin", "/proc/self/fd/0"},
+                                                                        {"stdout", "/proc/self/fd/1"},
+                                                                        {"stderr", "/proc/self/fd/2"},
+                                                                        {"ptmx", "pts/ptmx"}}};
 
 // A directory in /dev and the file system that belongs on it.
 ResultOrFailure<UniqueFd> mount_in_dev(int dev_fd, const std::string& name, Result<UniqueFd> mount) {
@@ -58,10 +58,13 @@ StatusOrFailure mount_ipc(int dev_fd, bool own_ipc) {
     return {};
   }
   constexpr std::uint64_t kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  VARVE_RETURN_IF_ERROR(mount_in_dev(
-      dev_fd, "shm",
-      new_mount({.type = "tmpfs", .parameters = {{"source", "shm"}, {"mode", "1777"}, {"size", "65536k"}}, .attributes = kPlain})));
-  Result<UniqueFd> queues = new_mount({.type = "mqueue", .parameters = {{"source", "mqueue"}}, .attributes = kPlain});
+  VARVE_RETURN_IF_ERROR(
+      mount_in_dev(dev_fd, "shm",
+                   new_mount({.type = "tmpfs",
+                              .parameters = {{"source", "shm"}, {"mode", "1777"}, {"size", "65536k"}},
+                              .attributes = kPlain})));
+  Result<UniqueFd> queues =
+      new_mount({.type = "mqueue", .parameters = {{"source", "mqueue"}}, .attributes = kPlain});
   if (!queues.ok() && queues.error().value == ENODEV) return {};  // a kernel without CONFIG_POSIX_MQUEUE
   VARVE_RETURN_IF_ERROR(mount_in_dev(dev_fd, "mqueue", std::move(queues)));
   return {};
@@ -74,9 +77,10 @@ Result<UniqueFd> new_terminals(bool map_tty_group) {
                       .parameters = {{"source", "devpts"}, {"ptmxmode", "0666"}, {"mode", "0620"}},
                       .attributes = kAttributes});
   }
-  return new_mount({.type = "devpts",
-                    .parameters = {{"source", "devpts"}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}},
-                    .attributes = kAttributes});
+  return new_mount(
+      {.type = "devpts",
+       .parameters = {{"source", "devpts"}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}},
+       .attributes = kAttributes});
 }
 
 }  // namespace

@@ -22,8 +22,8 @@ struct HostNode {
 ResultOrFailure<std::vector<HostNode>> copy_host_nodes();
 
 struct DevOptions {
-  bool own_ipc = true;         // own shared memory and message queues, else the host's
-  bool map_tty_group = true;   // group 5 (tty) exists in the user namespace, so terminals can belong to it
+  bool own_ipc = true;        // own shared memory and message queues, else the host's
+  bool map_tty_group = true;  // group 5 (tty) exists in the user namespace, so terminals can belong to it
 };
 
 struct DevDirectory {

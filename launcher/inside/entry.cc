@@ -74,8 +74,8 @@ StatusOrFailure hold_root_read_only(int root_fd) {
   return {};
 }
 
-
-StatusOrFailure hand_over_terminal(ResultOrFailure<PseudoTerminal> made, const ControlChannel& channel, UniqueFd& slave) {
+StatusOrFailure hand_over_terminal(ResultOrFailure<PseudoTerminal> made, const ControlChannel& channel,
+                                   UniqueFd& slave) {
   VARVE_ASSIGN(PseudoTerminal terminal, std::move(made));
   ControlMessage message;
   message.kind = ControlMessage::Kind::kTerminal;
@@ -101,9 +101,9 @@ StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, U
                         {.own_ipc = own.contains(Namespace::kIpc),
                          .map_tty_group = !own_user || plan.id_map.maps_gid(kTtyGroup)}));
   VARVE_RETURN_IF_ERROR(mount_kernel_filesystems(root.get(), dev.null.get(), own));
-  VARVE_RETURN_IF_ERROR(bind_etc_files(
-      root.get(), dev.directory.get(),
-      {.hostname = plan.hostname, .host_network = !own.contains(Namespace::kNet)}));
+  VARVE_RETURN_IF_ERROR(
+      bind_etc_files(root.get(), dev.directory.get(),
+                     {.hostname = plan.hostname, .host_network = !own.contains(Namespace::kNet)}));
   if (plan.process.terminal) {
     VARVE_RETURN_IF_ERROR(
         hand_over_terminal(make_terminal(dev.terminals.get(), dev.directory.get()), channel, terminal));
@@ -175,8 +175,10 @@ void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
       serve_as_init(command, owns_pid_namespace, area);
     }
   }
-  const StartFailure failure = become_command(
-      {.plan = plan.process, .user = *user, .setgroups_denied = plan.id_map.deny_setgroups, .terminal = std::move(terminal)});
+  const StartFailure failure = become_command({.plan = plan.process,
+                                               .user = *user,
+                                               .setgroups_denied = plan.id_map.deny_setgroups,
+                                               .terminal = std::move(terminal)});
   report_and_exit(channel, failure);
 }
 

@@ -45,7 +45,8 @@ StatusOrFailure bind_over(int root_fd, int own_fd, const EtcFile& file) {
   if (!target.ok() || ::fstat(target->get(), &about) != 0 || !S_ISREG(about.st_mode)) return {};
   const std::string name = file.path.substr(file.path.rfind('/') + 1);
   const UniqueFd own(::openat(own_fd, name.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644));
-  if (!own.valid() || ::write(own.get(), file.text.data(), file.text.size()) != static_cast<ssize_t>(file.text.size())) {
+  if (!own.valid() ||
+      ::write(own.get(), file.text.data(), file.text.size()) != static_cast<ssize_t>(file.text.size())) {
     return explain(Errno::last(), kBinding, file.path);
   }
   const Result<UniqueFd> mount = copy_mount_of(own.get());
@@ -58,16 +59,18 @@ StatusOrFailure bind_over(int root_fd, int own_fd, const EtcFile& file) {
 }  // namespace
 
 std::string hosts_text(const std::string& hostname) {
-  return "127.0.0.1\tlocalhost " + hostname + "\n::1\tlocalhost ip6-localhost ip6-loopback " + hostname + "\n";
+  return "127.0.0.1\tlocalhost " + hostname + "\n::1\tlocalhost ip6-localhost ip6-loopback " + hostname +
+         "\n";
 }
 
 StatusOrFailure bind_etc_files(int root_fd, int dev_fd, const EtcOptions& options) {
   constexpr const char* kScratch = ".etc";
   const std::vector<EtcFile> files = choose_files(options);
   if (files.empty()) return {};
-  const Result<UniqueFd> own = new_mount({.type = "tmpfs",
-                                          .parameters = {{"source", "etc"}, {"mode", "0755"}, {"size", "1m"}},
-                                          .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC});
+  const Result<UniqueFd> own =
+      new_mount({.type = "tmpfs",
+                 .parameters = {{"source", "etc"}, {"mode", "0755"}, {"size", "1m"}},
+                 .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC});
   if (!own.ok()) return explain(own.error(), kBinding, "tmpfs");
   // Mounts can be copied only from an attached one, so it is attached for as long as that takes.
   const Result<UniqueFd> place = make_directory_beneath(dev_fd, kScratch);
@@ -75,8 +78,8 @@ StatusOrFailure bind_etc_files(int root_fd, int dev_fd, const EtcOptions& option
   const Status attached = attach_mount(own->get(), place->get());
   if (!attached.ok()) return explain(attached.error(), kBinding, "tmpfs");
   for (const EtcFile& file : files) VARVE_RETURN_IF_ERROR(bind_over(root_fd, own->get(), file));
-  if (::fchdir(dev_fd) != 0 || ::umount2(kScratch, MNT_DETACH) != 0 || ::unlinkat(dev_fd, kScratch, AT_REMOVEDIR) != 0 ||
-      ::chdir("/") != 0) {
+  if (::fchdir(dev_fd) != 0 || ::umount2(kScratch, MNT_DETACH) != 0 ||
+      ::unlinkat(dev_fd, kScratch, AT_REMOVEDIR) != 0 || ::chdir("/") != 0) {
     return explain(Errno::last(), kBinding, kScratch);
   }
   return {};

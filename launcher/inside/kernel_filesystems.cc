@@ -13,8 +13,9 @@
 namespace varve::launcher {
 namespace {
 
-constexpr std::array<const char*, 10> kMaskedInProc = {"acpi",       "asound",      "interrupts",  "kcore",       "keys",
-                                                       "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"};
+constexpr std::array<const char*, 10> kMaskedInProc = {"acpi",       "asound",        "interrupts",  "kcore",
+                                                       "keys",       "latency_stats", "sched_debug", "scsi",
+                                                       "timer_list", "timer_stats"};
 constexpr std::array<const char*, 2> kMaskedInSys = {"firmware", "devices/virtual/powercap"};
 constexpr std::array<const char*, 5> kReadOnlyInProc = {"bus", "fs", "irq", "sys", "sysrq-trigger"};
 
@@ -24,13 +25,15 @@ constexpr std::uint64_t kHarmless = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT
 ResultOrFailure<UniqueFd> mount_at(int root_fd, const char* path, Result<UniqueFd> mount) {
   if (!mount.ok()) {
     return explain(mount.error(), "mounting", path,
-                   mount.error().value == EPERM ? "the host's own one must be wholly visible here: nothing mounted over parts of it"
-                                                : "");
+                   mount.error().value == EPERM
+                       ? "the host's own one must be wholly visible here: nothing mounted over parts of it"
+                       : "");
   }
   const Result<UniqueFd> target = make_directory_beneath(root_fd, path);
   if (!target.ok()) {
-    return explain(target.error(), "finding the mount point in the image", path,
-                   target.error().value == EROFS ? "the image must have this directory when it is read-only" : "");
+    return explain(
+        target.error(), "finding the mount point in the image", path,
+        target.error().value == EROFS ? "the image must have this directory when it is read-only" : "");
   }
   const Status attached = attach_mount(mount->get(), target->get());
   if (!attached.ok()) return explain(attached.error(), "mounting", path);
@@ -43,10 +46,11 @@ StatusOrFailure hide(int mount_fd, const char* path, int null_fd) {
   if (!target.ok()) return explain(target.error(), "masking a path", path);
   struct stat about = {};
   if (::fstat(target->get(), &about) != 0) return explain(Errno::last(), "masking a path", path);
-  const Result<UniqueFd> mask =
-      S_ISDIR(about.st_mode)
-          ? new_mount({.type = "tmpfs", .parameters = {{"source", "masked"}, {"size", "4k"}}, .attributes = kHarmless | MOUNT_ATTR_RDONLY})
-          : copy_mount_of(null_fd);
+  const Result<UniqueFd> mask = S_ISDIR(about.st_mode)
+                                    ? new_mount({.type = "tmpfs",
+                                                 .parameters = {{"source", "masked"}, {"size", "4k"}},
+                                                 .attributes = kHarmless | MOUNT_ATTR_RDONLY})
+                                    : copy_mount_of(null_fd);
   if (!mask.ok()) return explain(mask.error(), "masking a path", path);
   const Status attached = attach_mount(mask->get(), target->get());
   if (!attached.ok()) return explain(attached.error(), "masking a path", path);
@@ -87,9 +91,10 @@ StatusOrFailure mount_cgroups(int sys_fd, NamespaceSet own) {
   const UniqueFd host(::open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC));
   const bool is_version_2 = host.valid() && is_on_file_system(host.get(), CGROUP2_SUPER_MAGIC);
   if (!is_version_2 || !own.contains(Namespace::kCgroup) || !own.contains(Namespace::kNet)) return {};
-  VARVE_RETURN_IF_ERROR(mount_at(
-      sys_fd, "fs/cgroup",
-      new_mount({.type = "cgroup2", .parameters = {{"source", "cgroup"}}, .attributes = kHarmless | MOUNT_ATTR_RDONLY})));
+  VARVE_RETURN_IF_ERROR(mount_at(sys_fd, "fs/cgroup",
+                                 new_mount({.type = "cgroup2",
+                                            .parameters = {{"source", "cgroup"}},
+                                            .attributes = kHarmless | MOUNT_ATTR_RDONLY})));
   return {};
 }
 

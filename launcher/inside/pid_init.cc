@@ -16,7 +16,8 @@ sigset_t forwarded_signals() {
   sigset_t set;
   ::sigfillset(&set);
   // Sent by the kernel for a fault of the process itself; blocked they would end it all the same, without a trace.
-  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) ::sigdelset(&set, fault);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS})
+    ::sigdelset(&set, fault);
   return set;
 }
 
@@ -68,7 +69,9 @@ int run_init(pid_t command) {
   }
 }
 
-void become_subreaper() { ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
+void become_subreaper() {
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
 
 void kill_remaining_children() {
   const std::string path = "/proc/self/task/" + std::to_string(::gettid()) + "/children";

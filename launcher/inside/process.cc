@@ -63,7 +63,8 @@ StatusOrFailure take_credentials(const CommandContext& context) {
   const CapabilitySet ambient = context.user.uid == 0 ? CapabilitySet() : context.plan.user_capabilities;
   const Status set = set_capabilities(context.user.uid == 0 ? kept : ambient, ambient);
   if (!set.ok()) {
-    return explain(set.error(), "setting capabilities", kept.text(), "the launcher itself must have each that it gives");
+    return explain(set.error(), "setting capabilities", kept.text(),
+                   "the launcher itself must have each that it gives");
   }
   if (context.plan.no_new_privileges && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     return explain(Errno::last(), "giving up new privileges", "");
@@ -77,7 +78,8 @@ StatusOrFailure prepare(const CommandContext& context) {
   ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
   if (context.terminal.valid()) {
     // So that the user can open its terminal by name. Where the id is not mapped, setting it fails below and says so.
-    [[maybe_unused]] const int ignored = ::fchown(context.terminal.get(), context.user.uid, static_cast<gid_t>(-1));
+    [[maybe_unused]] const int ignored =
+        ::fchown(context.terminal.get(), context.user.uid, static_cast<gid_t>(-1));
   }
   VARVE_RETURN_IF_ERROR(take_credentials(context));
   // Cleared by every change of ids, hence after them.

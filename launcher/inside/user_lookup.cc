@@ -46,7 +46,8 @@ std::optional<std::uint32_t> parse_id(std::string_view text) {
   std::uint32_t id = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
   // (uid_t)-1 means "leave it as it is" to setresuid(2).
-  if (text.empty() || error != std::errc() || end != text.data() + text.size() || id == UINT32_MAX) return std::nullopt;
+  if (text.empty() || error != std::errc() || end != text.data() + text.size() || id == UINT32_MAX)
+    return std::nullopt;
   return id;
 }
 
@@ -86,7 +87,8 @@ ResultOrFailure<gid_t> find_group(std::string_view group, std::string_view group
     if (const std::optional<std::uint32_t> gid = parse_id(fields[2])) return gid_t{*gid};
   }
   if (const std::optional<std::uint32_t> gid = parse_id(group)) return gid_t{*gid};
-  return refuse("finding the group", group, "the image's /etc/group does not name it", "a number needs no entry");
+  return refuse("finding the group", group, "the image's /etc/group does not name it",
+                "a number needs no entry");
 }
 
 std::vector<gid_t> groups_with_member(std::string_view user, std::string_view group_file) {
@@ -122,7 +124,8 @@ ResultOrFailure<User> find_user(std::string_view specification, const UserFiles&
     user.uid = *uid;
     if (*uid == 0) user.home = "/root";
   } else {
-    return refuse("finding the user", name, "the image's /etc/passwd does not name it", "a number needs no entry");
+    return refuse("finding the user", name, "the image's /etc/passwd does not name it",
+                  "a number needs no entry");
   }
   if (colon != std::string_view::npos) {
     VARVE_ASSIGN(user.gid, find_group(specification.substr(colon + 1), files.group));

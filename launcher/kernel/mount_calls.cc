@@ -18,8 +18,8 @@ Result<UniqueFd> fd_or_errno(int fd) {
 }  // namespace
 
 Result<UniqueFd> copy_mount(const std::string& path) {
-  return fd_or_errno(
-      ::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | static_cast<unsigned>(AT_RECURSIVE)));
+  return fd_or_errno(::open_tree(AT_FDCWD, path.c_str(),
+                                 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | static_cast<unsigned>(AT_RECURSIVE)));
 }
 
 Result<UniqueFd> copy_mount_of(int fd) {
@@ -48,7 +48,8 @@ Status attach_mount(int mount_fd, int target_fd) {
 Status add_mount_attributes(int mount_fd, std::uint64_t attributes, bool recursive) {
   struct mount_attr change = {};
   change.attr_set = attributes;
-  const unsigned flags = static_cast<unsigned>(AT_EMPTY_PATH) | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U);
+  const unsigned flags =
+      static_cast<unsigned>(AT_EMPTY_PATH) | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U);
   if (::mount_setattr(mount_fd, "", flags, &change, sizeof change) != 0) return Errno::last();
   return {};
 }
@@ -81,7 +82,8 @@ Result<UniqueFd> make_directory_beneath(int root_fd, const std::string& path) {
 }
 
 Result<UniqueFd> make_file_in(int directory_fd, const std::string& name) {
-  const UniqueFd made(::openat(directory_fd, name.c_str(), O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644));
+  const UniqueFd made(
+      ::openat(directory_fd, name.c_str(), O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!made.valid()) return Errno::last();
   return fd_or_errno(::openat(directory_fd, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }

@@ -56,9 +56,12 @@ StatusOrFailure ContainerRecord::set_exited(int exit_status) {
   return store_.write(state_);
 }
 
-StatusOrFailure ContainerRecord::remove() { return store_.remove(state_.name); }
+StatusOrFailure ContainerRecord::remove() {
+  return store_.remove(state_.name);
+}
 
-ResultOrFailure<std::optional<UniqueFd>> lock_stopped_container(const image::ContainerStore& store, const std::string& name) {
+ResultOrFailure<std::optional<UniqueFd>> lock_stopped_container(const image::ContainerStore& store,
+                                                                const std::string& name) {
   VARVE_ASSIGN(UniqueFd lock, open_lock(store, name));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return std::optional<UniqueFd>(std::move(lock));
   if (errno != EWOULDBLOCK) return explain(Errno::last(), "locking the container", name);

@@ -29,13 +29,15 @@ class ContainerRecord {
   int lock_fd() const { return lock_.get(); }
 
  private:
-  ContainerRecord(image::ContainerStore store, image::ContainerState state) : store_(std::move(store)), state_(std::move(state)) {}
+  ContainerRecord(image::ContainerStore store, image::ContainerState state)
+      : store_(std::move(store)), state_(std::move(state)) {}
   image::ContainerStore store_;
   image::ContainerState state_;
   UniqueFd lock_;
 };
 
 // The lock of a container whose launcher and daemon are gone. Empty when it still runs.
-ResultOrFailure<std::optional<UniqueFd>> lock_stopped_container(const image::ContainerStore& store, const std::string& name);
+ResultOrFailure<std::optional<UniqueFd>> lock_stopped_container(const image::ContainerStore& store,
+                                                                const std::string& name);
 
 }  // namespace varve::launcher

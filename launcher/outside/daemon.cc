@@ -24,7 +24,9 @@ constexpr int kAboveThose = 10;
 
 // Above the numbers that the daemon's own descriptors get, so that none is overwritten on the way.
 // Invalid for -1.
-UniqueFd lifted(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, kAboveThose)); }
+UniqueFd lifted(int fd) {
+  return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, kAboveThose));
+}
 
 struct DaemonFds {
   UniqueFd device;
@@ -77,7 +79,8 @@ std::string daemon_options(const RootPlan& root) {
   return options + ",upperdir=" + escape_mount_path(root.upper) + ",workdir=" + escape_mount_path(root.work);
 }
 
-ResultOrFailure<Daemon> Daemon::start(const std::string& program, const RootPlan& root, DaemonDescriptors descriptors) {
+ResultOrFailure<Daemon> Daemon::start(const std::string& program, const RootPlan& root,
+                                      DaemonDescriptors descriptors) {
   constexpr const char* kStarting = "starting the file system daemon";
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return explain(Errno::last(), kStarting, program);

@@ -34,7 +34,8 @@ struct DaemonDescriptors {
 class Daemon {
  public:
   // Starts `program -f -o OPTIONS /dev/fd/3`. When it cannot be executed it ends with 127 and has said why.
-  static ResultOrFailure<Daemon> start(const std::string& program, const RootPlan& root, DaemonDescriptors descriptors);
+  static ResultOrFailure<Daemon> start(const std::string& program, const RootPlan& root,
+                                       DaemonDescriptors descriptors);
 
   // Readable once the process has ended.
   int process_fd() const { return process_.get(); }

@@ -30,7 +30,8 @@ void write_all(int fd, const char* bytes, std::size_t size) {
 
 }  // namespace
 
-TerminalRelay::TerminalRelay(UniqueFd master, bool interactive) : master_(std::move(master)), reads_stdin_(interactive) {
+TerminalRelay::TerminalRelay(UniqueFd master, bool interactive)
+    : master_(std::move(master)), reads_stdin_(interactive) {
   ::fcntl(master_.get(), F_SETFL, O_RDWR | O_NONBLOCK);
   resize();
   struct termios current = {};

@@ -137,7 +137,7 @@ done
 echo "-- signals"
 "$varve" run --rm "$root" sh -c 'trap "echo caught; exit 3" TERM; echo ready; while :; do sleep 0.1; done' >"$scratch/signalled" &
 launcher=$!
-wait_for 10 grep -q ready "$scratch/signalled"
+wait_for 10 grep -qs ready "$scratch/signalled"
 kill -TERM "$launcher"; end_of "$launcher"
 expect "a signal to the launcher reaches the command" 3 "$end"
 expect "and its handler" "ready caught" "$(xargs <"$scratch/signalled")"

@@ -40,6 +40,10 @@ MountedStack::MountedStack(StackShape shape) : shape_(std::move(shape)) {
 }
 
 MountedStack::~MountedStack() {
+  // Ended in order, not killed: what a sanitizer found may show only in the exit status.
+  if (daemon_ > 0) {
+    EXPECT_EQ(terminate(), 0) << "varvefs did not end well";
+  }
   if (::testing::Test::HasFailure()) fmt::print(stderr, "log of varvefs:\n{}\n", log());
   if (daemon_ > 0) kill();
   while (::umount2(mount_point().c_str(), MNT_DETACH) == 0) {

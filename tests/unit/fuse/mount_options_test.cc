@@ -42,7 +42,8 @@ TEST(MountOptions, UnknownOptionIsAWarning) {
 }
 
 TEST(MountOptions, OptionsOfOverlayfsAreTakenWithoutAWord) {
-  const MountOptions options = parse("lowerdir=/a,redirect_dir=on,metacopy=on,index=off,xino=auto,userxattr,static_nlink");
+  const MountOptions options =
+      parse("lowerdir=/a,redirect_dir=on,metacopy=on,index=off,xino=auto,userxattr,static_nlink");
   EXPECT_THAT(options.warnings, IsEmpty());
   EXPECT_THAT(options.kernel_options, IsEmpty());
 }
@@ -55,7 +56,8 @@ TEST(MountOptions, OwnerShiftingIsRefusedRatherThanIgnored) {
 }
 
 TEST(MountOptions, KernelOptionsAreHandedOn) {
-  EXPECT_THAT(parse("lowerdir=/a,nodev,noatime,context=x").kernel_options, ElementsAre("nodev", "noatime", "context=x"));
+  EXPECT_THAT(parse("lowerdir=/a,nodev,noatime,context=x").kernel_options,
+              ElementsAre("nodev", "noatime", "context=x"));
 }
 
 TEST(MountOptions, NumbersAreChecked) {

@@ -5,7 +5,9 @@
 namespace varve::launcher {
 namespace {
 
-TEST(Capabilities, DefaultsAreThoseOfPodman) { EXPECT_EQ(CapabilitySet::defaults().mask(), 0x800405fbU); }
+TEST(Capabilities, DefaultsAreThoseOfPodman) {
+  EXPECT_EQ(CapabilitySet::defaults().mask(), 0x800405fbU);
+}
 
 TEST(Capabilities, NamesAreReadInEitherSpelling) {
   EXPECT_EQ(CapabilitySet::parse("CAP_NET_RAW")->mask(), std::uint64_t{1} << 13);
@@ -28,11 +30,18 @@ TEST(Capabilities, AddAllLessDropped) {
   EXPECT_FALSE(chosen.contains(*CapabilitySet::parse("sys_admin")));
 }
 
-TEST(Capabilities, AddAllAndDropAllContradict) { EXPECT_FALSE(choose_capabilities({"ALL"}, {"all"}).ok()); }
+TEST(Capabilities, AddAllAndDropAllContradict) {
+  EXPECT_FALSE(choose_capabilities({"ALL"}, {"all"}).ok());
+}
 
-TEST(Capabilities, DroppedWinsOverAdded) { EXPECT_EQ(*choose_capabilities({"kill"}, {"kill"}), CapabilitySet::defaults().without(*CapabilitySet::parse("kill"))); }
+TEST(Capabilities, DroppedWinsOverAdded) {
+  EXPECT_EQ(*choose_capabilities({"kill"}, {"kill"}),
+            CapabilitySet::defaults().without(*CapabilitySet::parse("kill")));
+}
 
-TEST(Capabilities, TextNamesEachInOrder) { EXPECT_EQ(CapabilitySet(0b100001).text(), "chown,kill"); }
+TEST(Capabilities, TextNamesEachInOrder) {
+  EXPECT_EQ(CapabilitySet(0b100001).text(), "chown,kill");
+}
 
 }  // namespace
 }  // namespace varve::launcher

@@ -37,7 +37,9 @@ TEST(CommandLine, DoubleDashEndsTheOptions) {
   EXPECT_THAT(options.arguments, ElementsAre("-x"));
 }
 
-TEST(CommandLine, ImageMayBeNamedLikeACommand) { EXPECT_EQ(parsed_run({"run", "ps"}).image, "ps"); }
+TEST(CommandLine, ImageMayBeNamedLikeACommand) {
+  EXPECT_EQ(parsed_run({"run", "ps"}).image, "ps");
+}
 
 TEST(CommandLine, ShortFlagsMayBeJoined) {
   const RunOptions options = parsed_run({"run", "-it", "debian"});
@@ -46,7 +48,8 @@ TEST(CommandLine, ShortFlagsMayBeJoined) {
 }
 
 TEST(CommandLine, RepeatedOptionTakesOneWordEachTime) {
-  const RunOptions options = parsed_run({"run", "-e", "A=1", "-e", "B", "--cap-add", "kill", "debian", "env"});
+  const RunOptions options =
+      parsed_run({"run", "-e", "A=1", "-e", "B", "--cap-add", "kill", "debian", "env"});
   EXPECT_THAT(options.environment, ElementsAre("A=1", "B"));
   EXPECT_THAT(options.capabilities_added, ElementsAre("kill"));
   EXPECT_EQ(options.image, "debian");
@@ -61,7 +64,9 @@ TEST(CommandLine, UnknownOptionIsRefusedByName) {
   EXPECT_THAT(complaint({"run", "-v", "/a:/b", "debian"}), HasSubstr("-v"));
 }
 
-TEST(CommandLine, MissingImageIsRefused) { EXPECT_THAT(complaint({"run", "--rm"}), HasSubstr("no IMAGE")); }
+TEST(CommandLine, MissingImageIsRefused) {
+  EXPECT_THAT(complaint({"run", "--rm"}), HasSubstr("no IMAGE"));
+}
 
 TEST(CommandLine, LayersStandForTheImage) {
   const RunOptions options = parsed_run({"run", "--layers", "a:b\\:c::d", "ls", "-l"});
@@ -70,16 +75,22 @@ TEST(CommandLine, LayersStandForTheImage) {
   EXPECT_THAT(options.image, IsEmpty());
 }
 
-TEST(CommandLine, EmptyLayersAreRefused) { EXPECT_THAT(complaint({"run", "--layers", ":", "ls"}), HasSubstr("--layers")); }
+TEST(CommandLine, EmptyLayersAreRefused) {
+  EXPECT_THAT(complaint({"run", "--layers", ":", "ls"}), HasSubstr("--layers"));
+}
 
 TEST(CommandLine, EmptyEntrypointIsAnEntrypoint) {
   EXPECT_EQ(parsed_run({"run", "--entrypoint", "", "debian"}).entrypoint, "");
   EXPECT_EQ(parsed_run({"run", "debian"}).entrypoint, std::nullopt);
 }
 
-TEST(CommandLine, UnknownNamespaceIsRefused) { EXPECT_THAT(complaint({"run", "--share", "net,moon", "debian"}), HasSubstr("moon")); }
+TEST(CommandLine, UnknownNamespaceIsRefused) {
+  EXPECT_THAT(complaint({"run", "--share", "net,moon", "debian"}), HasSubstr("moon"));
+}
 
-TEST(CommandLine, UnknownCommandIsRefused) { EXPECT_THAT(complaint({"jump"}), HasSubstr("jump")); }
+TEST(CommandLine, UnknownCommandIsRefused) {
+  EXPECT_THAT(complaint({"jump"}), HasSubstr("jump"));
+}
 
 TEST(CommandLine, HelpShowsExamples) {
   for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{

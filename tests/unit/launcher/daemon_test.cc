@@ -9,27 +9,35 @@
 namespace varve::launcher {
 namespace {
 
-UniqueFd some_device() { return UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)); }
+UniqueFd some_device() {
+  return UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC));
+}
 
 // A program that does as `script` says, started as a daemon.
-ResultOrFailure<Daemon> start_script(const ScratchDirectory& scratch, const std::string& script, int lock_fd = -1) {
+ResultOrFailure<Daemon> start_script(const ScratchDirectory& scratch, const std::string& script,
+                                     int lock_fd = -1) {
   const std::string program = scratch.write_file("daemon", "#!/bin/sh\n" + script);
   ::chmod(program.c_str(), 0755);
   return Daemon::start(program, {.lowers = {"/a"}}, {.device = some_device(), .lock_fd = lock_fd});
 }
 
-TEST(DaemonOptions, SeparatorsInPathsAreEscaped) { EXPECT_EQ(escape_mount_path("/a:b,c\\d"), "/a\\:b\\,c\\\\d"); }
+TEST(DaemonOptions, SeparatorsInPathsAreEscaped) {
+  EXPECT_EQ(escape_mount_path("/a:b,c\\d"), "/a\\:b\\,c\\\\d");
+}
 
 TEST(DaemonOptions, TopLayerStandsFirst) {
   EXPECT_EQ(daemon_options({.lowers = {"/top", "/bottom"}, .upper = "/u", .work = "/w"}),
             "lowerdir=/top:/bottom,upperdir=/u,workdir=/w");
 }
 
-TEST(DaemonOptions, NoUpperIsReadOnly) { EXPECT_EQ(daemon_options({.lowers = {"/a"}}), "lowerdir=/a,ro"); }
+TEST(DaemonOptions, NoUpperIsReadOnly) {
+  EXPECT_EQ(daemon_options({.lowers = {"/a"}}), "lowerdir=/a,ro");
+}
 
 TEST(Daemon, IsCalledWithItsDescriptorAsMountPoint) {
   const ScratchDirectory scratch;
-  auto daemon = start_script(scratch, "echo \"$@\" >&2; test -c /proc/self/fd/3 && test ! -e /proc/self/fd/4\n");
+  auto daemon =
+      start_script(scratch, "echo \"$@\" >&2; test -c /proc/self/fd/3 && test ! -e /proc/self/fd/4\n");
   ASSERT_TRUE(daemon.ok()) << daemon.error().message;
   EXPECT_EQ(daemon->wait(10'000), 0);
   EXPECT_EQ(daemon->take_output(), "-f -o lowerdir=/a,ro /dev/fd/3\n");

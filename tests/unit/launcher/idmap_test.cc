@@ -11,7 +11,8 @@ using ::testing::ElementsAre;
 
 TEST(IdMap, IdentityCoversTheInsideIds) {
   EXPECT_THAT(*identity_over("         0          0 4294967295\n"), ElementsAre(IdRange{0, 0, 4294967295U}));
-  EXPECT_THAT(*identity_over("0 1000 1\n1 100000 65536\n"), ElementsAre(IdRange{0, 0, 1}, IdRange{1, 1, 65536}));
+  EXPECT_THAT(*identity_over("0 1000 1\n1 100000 65536\n"),
+              ElementsAre(IdRange{0, 0, 1}, IdRange{1, 1, 65536}));
 }
 
 TEST(IdMap, TextThatIsNoMapIsRefused) {
@@ -40,7 +41,9 @@ TEST(IdMap, OrdinaryUserGivesItsOneId) {
   }
 }
 
-TEST(IdMap, TextShowsRanges) { EXPECT_EQ(to_text({{0, 1000, 1}, {1, 5, 2}}), "0 1000 1, 1 5 2"); }
+TEST(IdMap, TextShowsRanges) {
+  EXPECT_EQ(to_text({{0, 1000, 1}, {1, 5, 2}}), "0 1000 1, 1 5 2");
+}
 
 }  // namespace
 }  // namespace varve::launcher

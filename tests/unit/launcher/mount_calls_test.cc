@@ -26,7 +26,8 @@ class OpenBeneath : public ::testing::Test {
   bool is_same(const UniqueFd& fd, const std::string& path) {
     struct stat a = {};
     struct stat b = {};
-    return ::fstat(fd.get(), &a) == 0 && ::stat(path.c_str(), &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    return ::fstat(fd.get(), &a) == 0 && ::stat(path.c_str(), &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
   }
 
   ScratchDirectory scratch_;

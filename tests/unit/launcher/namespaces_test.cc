@@ -20,7 +20,8 @@ TEST(NamespaceSet, WithoutTakesAway) {
   const NamespaceSet own = NamespaceSet::all().without(*NamespaceSet::parse("net,user"));
   EXPECT_FALSE(own.contains(Namespace::kNet));
   EXPECT_FALSE(own.contains(Namespace::kUser));
-  EXPECT_EQ(own.clone_flags(), std::uint64_t{CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP});
+  EXPECT_EQ(own.clone_flags(),
+            std::uint64_t{CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP});
 }
 
 TEST(NamespaceSet, UnknownWordIsNamed) {

@@ -40,8 +40,18 @@ TEST(PidInit, TellsOfASignalAsAShellDoes) {
 }
 
 TEST(PidInit, ForwardsSignals) {
-  EXPECT_EQ(status_of_init([] { for (;;) ::pause(); }, SIGTERM), 128 + SIGTERM);
-  EXPECT_EQ(status_of_init([] { for (;;) ::pause(); }, SIGUSR1), 128 + SIGUSR1);
+  EXPECT_EQ(status_of_init(
+                [] {
+                  for (;;) ::pause();
+                },
+                SIGTERM),
+            128 + SIGTERM);
+  EXPECT_EQ(status_of_init(
+                [] {
+                  for (;;) ::pause();
+                },
+                SIGUSR1),
+            128 + SIGUSR1);
 }
 
 TEST(PidInit, CommandStartsWithoutBlockedOrIgnoredSignals) {

@@ -81,7 +81,8 @@ TEST_F(MakePlan, ImageConfigIsHonoured) {
 }
 
 TEST_F(MakePlan, OptionsWinOverTheImageConfig) {
-  RunOptions options = run_image({.entrypoint = {"/entry"}, .cmd = {"default"}, .env = {"LEVEL=3"}, .user = "app"});
+  RunOptions options =
+      run_image({.entrypoint = {"/entry"}, .cmd = {"default"}, .env = {"LEVEL=3"}, .user = "app"});
   options.arguments = {"mine"};
   options.environment = {"LEVEL=4"};
   options.user = "0";
@@ -151,8 +152,8 @@ TEST_F(MakePlan, HostEnvironmentStaysOutside) {
   const auto plan = plan_of(options);
   ASSERT_TRUE(plan.ok()) << plan.error().message;
   EXPECT_THAT(plan->process.environment.entries(),
-              ElementsAre(StartsWith("PATH=/usr/local/sbin"), "TERM=xterm", "container=varve", "WANTED=host-WANTED",
-                          StartsWith("HOSTNAME=")));
+              ElementsAre(StartsWith("PATH=/usr/local/sbin"), "TERM=xterm", "container=varve",
+                          "WANTED=host-WANTED", StartsWith("HOSTNAME=")));
 }
 
 TEST_F(MakePlan, HostnameIsTheContainersName) {

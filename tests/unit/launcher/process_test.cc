@@ -15,10 +15,13 @@ TEST(FindProgram, FirstDirectoryOfPathWins) {
     scratch.make_directory(directory);
     ::chmod(scratch.write_file(std::string(directory) + "/tool", "").c_str(), 0755);
   }
-  EXPECT_EQ(*find_program("tool", "/nonexistent:" + scratch.path() + "/b:" + scratch.path() + "/a"), scratch.path() + "/b/tool");
+  EXPECT_EQ(*find_program("tool", "/nonexistent:" + scratch.path() + "/b:" + scratch.path() + "/a"),
+            scratch.path() + "/b/tool");
 }
 
-TEST(FindProgram, WordWithASlashIsNotSearched) { EXPECT_EQ(*find_program("./tool", "/bin"), "./tool"); }
+TEST(FindProgram, WordWithASlashIsNotSearched) {
+  EXPECT_EQ(*find_program("./tool", "/bin"), "./tool");
+}
 
 TEST(FindProgram, FileThatCannotBeExecutedIsTold) {
   const ScratchDirectory scratch;

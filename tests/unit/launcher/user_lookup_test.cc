@@ -10,7 +10,9 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 UserFiles some_files() {
-  return {.passwd = "root:x:0:0:root:/root:/bin/sh\nbroken line\nbob:x:1000:100::/home/bob:/bin/sh\n7:x:2000:200::/seven:\n",
+  return {.passwd =
+              "root:x:0:0:root:/root:/bin/sh\nbroken "
+              "line\nbob:x:1000:100::/home/bob:/bin/sh\n7:x:2000:200::/seven:\n",
           .group = "root:x:0:\nusers:x:100:\nwheel:x:10:alice,bob\naudio:x:29:bob\n"};
 }
 
@@ -30,7 +32,9 @@ TEST(UserLookup, NameBringsGroupsAndHome) {
   EXPECT_THAT(user->groups, ElementsAre(10, 29));
 }
 
-TEST(UserLookup, NumberFindsItsEntry) { EXPECT_EQ(find_user("1000", some_files())->gid, 100U); }
+TEST(UserLookup, NumberFindsItsEntry) {
+  EXPECT_EQ(find_user("1000", some_files())->gid, 100U);
+}
 
 TEST(UserLookup, NumberNeedsNoEntry) {
   const auto user = find_user("4000", some_files());
@@ -40,7 +44,9 @@ TEST(UserLookup, NumberNeedsNoEntry) {
   EXPECT_EQ(user->home, "/");
 }
 
-TEST(UserLookup, NameGoesBeforeNumber) { EXPECT_EQ(find_user("7", some_files())->uid, 2000U); }
+TEST(UserLookup, NameGoesBeforeNumber) {
+  EXPECT_EQ(find_user("7", some_files())->uid, 2000U);
+}
 
 TEST(UserLookup, GivenGroupTakesThePlaceOfAllOthers) {
   const auto user = find_user("bob:audio", some_files());
@@ -57,7 +63,9 @@ TEST(UserLookup, UnknownNamesAreRefused) {
   EXPECT_FALSE(find_user("-1", some_files()).ok());
 }
 
-TEST(UserLookup, ImageWithoutFilesHasRoot) { EXPECT_EQ(find_user("", {})->home, "/root"); }
+TEST(UserLookup, ImageWithoutFilesHasRoot) {
+  EXPECT_EQ(find_user("", {})->home, "/root");
+}
 
 }  // namespace
 }  // namespace varve::launcher

@@ -152,14 +152,27 @@ TEST_F(DirectoryLayerTest, TellsOpaqueDirectories) {
 TEST_F(DirectoryLayerTest, ReadsTrustedMarks) {
   make_directory("opaque");
   make_directory("moved");
+  make_directory("moved-by-varve");
   if (!set_xattr("opaque", "trusted.overlay.opaque", "y") ||
-      !set_xattr("moved", "trusted.overlay.redirect", "/was/here")) {
+      !set_xattr("moved", "trusted.overlay.redirect", "/was/here") ||
+      !set_xattr("moved-by-varve", "trusted.varve.redirect", "/was/there")) {
     GTEST_SKIP() << "needs root for trusted xattrs";
   }
   const auto layer = open();
   EXPECT_TRUE(must(layer->directory_mark(test::find(*layer, "opaque").id)).opaque);
   EXPECT_EQ(must(layer->directory_mark(test::find(*layer, "moved").id)).redirect, "/was/here");
+  EXPECT_EQ(must(layer->directory_mark(test::find(*layer, "moved-by-varve").id)).redirect, "/was/there");
   EXPECT_TRUE(must(layer->xattr_names(test::find(*layer, "opaque").id)).empty());
+}
+
+TEST_F(DirectoryLayerTest, TellsUsersDevicesFromWhiteouts) {
+  for (const char* name : {"gone", "device"}) {
+    if (::mknod(at(name).c_str(), S_IFCHR | 0600, 0) != 0) GTEST_SKIP() << "needs root for devices";
+  }
+  if (!set_xattr("device", "trusted.varve.device", "1")) GTEST_SKIP() << "needs root for trusted xattrs";
+  const auto layer = open();
+  EXPECT_EQ(must(layer->look_up(layer->root(), must(Name::parse("gone")))).kind, Entry::Kind::kWhiteout);
+  EXPECT_EQ(must(layer->look_up(layer->root(), must(Name::parse("device")))).kind, Entry::Kind::kObject);
 }
 
 TEST_F(DirectoryLayerTest, RefusesRelativeRedirects) {
@@ -172,13 +185,15 @@ TEST_F(DirectoryLayerTest, RefusesRelativeRedirects) {
 }
 
 TEST_F(DirectoryLayerTest, RefusesFilesWhoseContentIsElsewhere) {
-  make_file("file", "zeros");
-  if (!set_xattr("file", "user.overlay.metacopy", "")) GTEST_SKIP() << "no user xattrs under /tmp";
-  const auto layer = open();
-  testing::internal::CaptureStderr();
-  EXPECT_EQ(layer->open_file(test::find(*layer, "file").id).error(), Errno{EIO});
-  EXPECT_THAT(testing::internal::GetCapturedStderr(),
-              HasSubstr("file /file: overlayfs left only its metadata"));
+  for (const char* mark : {"user.overlay.metacopy", "user.varve.base"}) {
+    make_file(mark, "zeros");
+    if (!set_xattr(mark, mark, "")) GTEST_SKIP() << "no user xattrs under /tmp";
+    const auto layer = open();
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(layer->open_file(test::find(*layer, mark).id).error(), Errno{EIO});
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                HasSubstr(std::string("file /") + mark + ": only a part of its content lies here"));
+  }
 }
 
 TEST_F(DirectoryLayerTest, ShowsXattrsButNoMarks) {

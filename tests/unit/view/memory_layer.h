@@ -20,7 +20,7 @@ class MemoryLayer final : public layer::Layer {
  public:
   explicit MemoryLayer(std::string name) : name_(std::move(name)) {
     identity_ = {layer::Identity::Kind::kLayerFile, name_};
-    objects_.push_back({});             // 0 is no object
+    objects_.push_back({});                      // 0 is no object
     objects_.push_back(Object{S_IFDIR | 0755});  // 1 is the root
   }
 
@@ -36,13 +36,17 @@ class MemoryLayer final : public layer::Layer {
     object.content = std::move(target);
     return add(path, std::move(object));
   }
-  void add_whiteout(const std::string& path) { enter(path, layer::Entry{layer::Entry::Kind::kWhiteout, {}, 0}); }
+  void add_whiteout(const std::string& path) {
+    enter(path, layer::Entry{layer::Entry::Kind::kWhiteout, {}, 0});
+  }
   void add_hard_link(const std::string& path, std::uint64_t number) {
     ++objects_[number].nlink;
     enter(path, layer::Entry{layer::Entry::Kind::kObject, LowerId(number), objects_[number].mode & S_IFMT});
   }
   void mark_opaque(std::uint64_t directory) { objects_[directory].mark.opaque = true; }
-  void mark_redirect(std::uint64_t directory, std::string to) { objects_[directory].mark.redirect = std::move(to); }
+  void mark_redirect(std::uint64_t directory, std::string to) {
+    objects_[directory].mark.redirect = std::move(to);
+  }
   void set_xattr(std::uint64_t number, const std::string& name, const std::string& value) {
     objects_[number].xattrs[name] = value;
   }
