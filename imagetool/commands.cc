@@ -55,8 +55,20 @@ void print_warning(std::string_view text) {
   std::fputs(fmt::format("imagetool: warning: {}\n", text).c_str(), stderr);
 }
 
-ResultOrFailure<std::shared_ptr<layer::Layer>> open_for_reading(const std::string& path) {
-  return layer::open_layer(path, layer::LayerContext{});
+ResultOrFailure<std::shared_ptr<layer::Layer>> open_for_reading(const std::string& path,
+                                                                const std::vector<std::string>& parents) {
+  const layer::LayerContext context;
+  VARVE_ASSIGN(const auto below, layer::open_stack(parents, context));
+  return layer::open_layer(path, context, {.layers = below, .all_there = !parents.empty()});
+}
+
+void add_parent_option(CLI::App& command, std::vector<std::string>& parents) {
+  command
+      .add_option(
+          "--parent", parents,
+          "A layer that lies below, which holds what files inherit; may be repeated, the nearest first")
+      ->type_name("LAYER")
+      ->allow_extra_args(false);
 }
 
 std::string human_bytes(std::uint64_t bytes) {
@@ -196,10 +208,12 @@ std::string creation_time(const image::BuildOptions& options) {
 }
 
 ResultOrFailure<image::Descriptor> build_blob(image::Store& store, image::TreeSource& source,
-                                              const BuildFlags& flags, image::Monitor& monitor) {
+                                              const BuildFlags& flags, image::Monitor& monitor,
+                                              image::ParentFiles* parents) {
   VARVE_ASSIGN(const std::string scratch, store.scratch_directory());
   const std::string path = scratch + "/layer-" + std::to_string(::getpid());
-  VARVE_ASSIGN(const image::BuildOptions options, build_options(flags, path));
+  VARVE_ASSIGN(image::BuildOptions options, build_options(flags, path));
+  options.parents = parents;
   VARVE_ASSIGN(const image::LayerWriter::Summary summary, image::build_layer(source, options, monitor));
   auto descriptor = store.adopt_file(image::kLayerMediaType, path);
   if (!descriptor.ok()) ::unlink(path.c_str());

@@ -36,8 +36,12 @@ void run_command(Context& context, std::string_view doing, const std::function<S
 // One line on standard error; does not disturb the exit status.
 void print_warning(std::string_view text);
 
-// The layer file or directory at `path`, its damage told in one line each by the log.
-ResultOrFailure<std::shared_ptr<layer::Layer>> open_for_reading(const std::string& path);
+// The layer file or directory at `path`, its damage told in one line each by the log. `parents`: layers below it, the nearest
+// first, in which it finds what it inherits.
+ResultOrFailure<std::shared_ptr<layer::Layer>> open_for_reading(const std::string& path,
+                                                                const std::vector<std::string>& parents);
+// The option --parent LAYER, into `parents`.
+void add_parent_option(CLI::App& command, std::vector<std::string>& parents);
 
 // "1.5 MB": decimal units, three digits.
 std::string human_bytes(std::uint64_t bytes);
@@ -71,7 +75,8 @@ std::string creation_time(const image::BuildOptions& options);
 
 // Builds a layer within the store and makes it a blob.
 ResultOrFailure<image::Descriptor> build_blob(image::Store& store, image::TreeSource& source,
-                                              const BuildFlags& flags, image::Monitor& monitor);
+                                              const BuildFlags& flags, image::Monitor& monitor,
+                                              image::ParentFiles* parents = nullptr);
 
 void add_layer_build(CLI::App& layer, Context& context);
 void add_layer_inspect(CLI::App& layer, Context& context);

@@ -120,20 +120,23 @@ ResultOrFailure<Plan> make_plan(const Arguments& arguments, const image::Store& 
 
 ResultOrFailure<image::Descriptor> build_from_upper(image::Store& store, const Plan& plan,
                                                     const BuildFlags& flags, image::Monitor& monitor) {
+  const std::vector<std::string> paths(plan.parent.layer_paths.rbegin(), plan.parent.layer_paths.rend());
+  VARVE_ASSIGN(const auto stack, layer::open_stack(paths, {}));
+  std::vector<image::Digest> digests;
+  for (auto one = plan.parent.layers.rbegin(); one != plan.parent.layers.rend(); ++one)
+    digests.push_back(one->digest);
+  VARVE_ASSIGN(const auto parents, image::ParentFiles::make(stack, digests));
   if (plan.work.empty()) {
     VARVE_ASSIGN(const auto source, image::DirectorySource::open(plan.upper, {}, monitor));
-    return build_blob(store, *source, flags, monitor);
+    return build_blob(store, *source, flags, monitor, parents.get());
   }
   image::UpperSource::Options options;
   options.upper_path = plan.upper;
   options.work_path = plan.work;
-  const layer::LayerContext context;
-  for (const std::string& path : plan.parent.layer_paths) {
-    VARVE_ASSIGN(std::shared_ptr<layer::Layer> layer, layer::open_layer(path, context));
-    options.layers.push_back(std::move(layer));
-  }
+  options.layers.assign(stack.rbegin(), stack.rend());
+  options.parents = parents.get();
   VARVE_ASSIGN(const auto source, image::UpperSource::open(std::move(options), monitor));
-  VARVE_ASSIGN(image::Descriptor layer, build_blob(store, *source, flags, monitor));
+  VARVE_ASSIGN(image::Descriptor layer, build_blob(store, *source, flags, monitor, parents.get()));
   VARVE_RETURN_IF_ERROR(source->close());
   return layer;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
 #include "imagetool/image/json_text.h"
 
@@ -11,6 +12,7 @@ namespace {
 struct Arguments {
   std::string source;
   std::string output;
+  std::vector<std::string> parents;
   bool json = false;
   BuildFlags build;
 };
@@ -48,7 +50,13 @@ void report(const Arguments& arguments, const image::LayerWriter::Summary& summa
 
 StatusOrFailure build(const Arguments& arguments, const Context& context) {
   const auto monitor = context.monitor();
-  VARVE_ASSIGN(const image::BuildOptions options, build_options(arguments.build, arguments.output));
+  VARVE_ASSIGN(image::BuildOptions options, build_options(arguments.build, arguments.output));
+  std::unique_ptr<image::ParentFiles> parents;
+  if (!arguments.parents.empty()) {
+    VARVE_ASSIGN(auto stack, layer::open_stack(arguments.parents, {}));
+    VARVE_ASSIGN(parents, image::ParentFiles::make(std::move(stack), {}));
+    options.parents = parents.get();
+  }
   VARVE_ASSIGN(const std::unique_ptr<image::TreeSource> source,
                open_source(arguments.source, arguments.build, directory_of(arguments.output), *monitor));
   VARVE_ASSIGN(const image::LayerWriter::Summary summary, image::build_layer(*source, options, *monitor));
@@ -67,10 +75,13 @@ void add_layer_build(CLI::App& layer, Context& context) {
       ->required();
   command->add_option("-o,--output", arguments->output, "Layer file to write")->required()->type_name("FILE");
   command->add_flag("--json", arguments->json, "Tell the result as JSON");
+  add_parent_option(*command, arguments->parents);
   add_build_flags(*command, arguments->build);
   command->footer(
       "Example:\n  imagetool layer build rootfs/ -o base.layer --exclude 'var/cache/*'\n"
-      "  tar c rootfs | imagetool layer build - -o base.layer --level 9");
+      "  tar c rootfs | imagetool layer build - -o base.layer --level 9\n"
+      "  imagetool layer build changed/ -o top.layer --parent base.layer    # stores only what base.layer "
+      "has not");
   command->callback([arguments, &context] {
     run_command(context, "building a layer", [&] { return build(*arguments, context); });
   });

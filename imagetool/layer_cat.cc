@@ -12,6 +12,7 @@ namespace {
 
 struct Arguments {
   std::string file;
+  std::vector<std::string> parents;
   std::vector<std::string> paths;
 };
 
@@ -42,11 +43,13 @@ void add_layer_cat(CLI::App& layer, Context& context) {
   CLI::App* command = layer.add_subcommand("cat", "Write files of a layer to standard output");
   command->add_option("FILE", arguments->file, "Layer file or directory")->required();
   command->add_option("PATH", arguments->paths, "Files in it")->required();
+  add_parent_option(*command, arguments->parents);
   command->footer("Example:\n  imagetool layer cat base.layer /etc/os-release");
   command->callback([arguments, &context] {
     run_command(context, "reading a layer", [&]() -> StatusOrFailure {
       const auto monitor = context.monitor();
-      VARVE_ASSIGN(const std::shared_ptr<layer::Layer> opened, open_for_reading(arguments->file));
+      VARVE_ASSIGN(const std::shared_ptr<layer::Layer> opened,
+                   open_for_reading(arguments->file, arguments->parents));
       for (const std::string& path : arguments->paths)
         VARVE_RETURN_IF_ERROR(copy_out(*opened, path, *monitor));
       return {};

@@ -15,6 +15,7 @@ namespace {
 
 struct Arguments {
   std::string file;
+  std::vector<std::string> parents;
   std::string directory;
   std::string tar;
 };
@@ -57,7 +58,8 @@ ResultOrFailure<image::ExtractSummary> write_tar_file(const layer::Layer& layer,
 
 StatusOrFailure extract(const Arguments& arguments, const Context& context) {
   const auto monitor = context.monitor();
-  VARVE_ASSIGN(const std::shared_ptr<layer::Layer> layer, open_for_reading(arguments.file));
+  VARVE_ASSIGN(const std::shared_ptr<layer::Layer> layer,
+               open_for_reading(arguments.file, arguments.parents));
   monitor->begin("extracting", 0);
   const auto run = [&]() -> ResultOrFailure<image::ExtractSummary> {
     if (!arguments.directory.empty())
@@ -88,6 +90,7 @@ void add_layer_extract(CLI::App& layer, Context& context) {
       command->add_option("--tar", arguments->tar, "Archive to write (pax), - for standard output")
           ->type_name("FILE");
   directory->excludes(tar);
+  add_parent_option(*command, arguments->parents);
   command->footer(
       "Deleted names become whiteouts as overlayfs has them (directory) or OCI layers (archive).\n"
       "Example:\n  imagetool layer extract base.layer -o tree/\n"

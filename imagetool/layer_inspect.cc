@@ -21,7 +21,7 @@ struct Arguments {
 };
 
 struct Counts {
-  std::uint64_t regular = 0, directories = 0, links = 0, others = 0, whiteouts = 0, opaque = 0;
+  std::uint64_t regular = 0, directories = 0, links = 0, others = 0, whiteouts = 0, opaque = 0, deltas = 0;
 };
 
 Counts count(const format::LayerTables& tables) {
@@ -43,9 +43,22 @@ Counts count(const format::LayerTables& tables) {
         break;
     }
     if ((inode.flags & format::kInodeOpaque) != 0) ++counts.opaque;
+    if ((inode.flags & format::kInodeDelta) != 0) ++counts.deltas;
   }
   for (const format::Dirent& entry : tables.dirents) counts.whiteouts += format::is_whiteout(entry) ? 1 : 0;
   return counts;
+}
+
+// Nearest first.
+Json parents_of(const format::LayerTables& tables) {
+  Json parents = Json::array();
+  for (std::size_t i = 1; i < tables.parents.size(); ++i) {
+    const format::Parent& parent = tables.parents[i];
+    std::string sha256;
+    for (const unsigned char byte : parent.sha256) sha256 += fmt::format("{:02x}", byte);
+    parents.push_back({{"sha256", sha256}, {"root_hash", format::to_hex(parent.root_hash)}});
+  }
+  return parents;
 }
 
 Json describe(const layer::LayerFile& layer) {
@@ -67,7 +80,9 @@ Json describe(const layer::LayerFile& layer) {
                {"symbolic_links", counts.links},
                {"other_objects", counts.others},
                {"whiteouts", counts.whiteouts},
-               {"opaque_directories", counts.opaque}};
+               {"opaque_directories", counts.opaque},
+               {"delta_files", counts.deltas},
+               {"parents", parents_of(layer.tables())}};
   auto meta = image::parse_json_object(layer.tables().meta);
   if (meta.ok()) json["made_by"] = std::move(meta).value();
   return json;
@@ -86,8 +101,12 @@ void print_text(const Json& layer) {
   print(fmt::format("  objects     {} files, {} directories, {} symbolic links, {} others; {} names\n",
                     number("regular_files"), number("directories"), number("symbolic_links"),
                     number("other_objects"), number("names")));
-  print(fmt::format("  changes     {} whiteouts, {} opaque directories\n", number("whiteouts"),
-                    number("opaque_directories")));
+  print(fmt::format("  changes     {} whiteouts, {} opaque directories, {} delta files\n",
+                    number("whiteouts"), number("opaque_directories"), number("delta_files")));
+  for (const Json& parent : layer["parents"]) {
+    print(fmt::format("  parent      {} (sha256:{})\n", parent["root_hash"].get<std::string>(),
+                      parent["sha256"].get<std::string>()));
+  }
   print(fmt::format("  frames      {}, large files in {} bytes; {} extents\n", number("frames"),
                     number("frame_bytes"), number("extents")));
   if (layer.contains("made_by")) print(fmt::format("  made by     {}\n", image::json_text(layer["made_by"])));

@@ -18,6 +18,7 @@ using image::Json;
 
 struct Arguments {
   std::string file;
+  std::vector<std::string> parents;
   std::string path;
   bool long_form = false;
   bool json = false;
@@ -69,7 +70,8 @@ Json json_of(const std::string& path, const image::InodeSpec& spec) {
 }
 
 StatusOrFailure list(const Arguments& arguments) {
-  VARVE_ASSIGN(const std::shared_ptr<layer::Layer> layer, open_for_reading(arguments.file));
+  VARVE_ASSIGN(const std::shared_ptr<layer::Layer> layer,
+               open_for_reading(arguments.file, arguments.parents));
   std::string prefix = arguments.path;
   while (prefix.starts_with('/')) prefix.erase(0, 1);
   while (prefix.ends_with('/')) prefix.pop_back();
@@ -114,6 +116,7 @@ void add_layer_ls(CLI::App& layer, Context& context) {
   command->add_option("PATH", arguments->path, "Only what is at and beneath this path");
   command->add_flag("-l,--long", arguments->long_form, "With mode, links, owners, size and time (UTC)");
   command->add_flag("--json", arguments->json, "As a JSON array, xattr values in hexadecimal");
+  add_parent_option(*command, arguments->parents);
   command->footer("Example:\n  imagetool layer ls -l base.layer /etc");
   command->callback(
       [arguments, &context] { run_command(context, "listing a layer", [&] { return list(*arguments); }); });

@@ -11,6 +11,7 @@ namespace {
 
 struct Arguments {
   std::string file;
+  std::vector<std::string> parents;
   std::size_t depth = 0;
 };
 
@@ -27,7 +28,8 @@ std::string name_line(const layer::Layer& layer, const image::LayerVisit& at) {
 }
 
 StatusOrFailure draw(const Arguments& arguments) {
-  VARVE_ASSIGN(const std::shared_ptr<layer::Layer> layer, open_for_reading(arguments.file));
+  VARVE_ASSIGN(const std::shared_ptr<layer::Layer> layer,
+               open_for_reading(arguments.file, arguments.parents));
   std::vector<bool> closed;  // by depth: the directory there showed its last name
   return image::walk_layer(*layer, [&](const image::LayerVisit& at) -> ResultOrFailure<bool> {
     const bool enter = arguments.depth == 0 || at.depth < arguments.depth;
@@ -52,6 +54,7 @@ void add_layer_tree(CLI::App& layer, Context& context) {
   command->add_option("FILE", arguments->file, "Layer file or directory")->required();
   command->add_option("-L,--depth", arguments->depth, "No deeper than this many levels")
       ->check(CLI::PositiveNumber);
+  add_parent_option(*command, arguments->parents);
   command->footer("Example:\n  imagetool layer tree -L 2 base.layer");
   command->callback(
       [arguments, &context] { run_command(context, "drawing a layer", [&] { return draw(*arguments); }); });

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
 #include "imagetool/image/json_text.h"
 #include "imagetool/verify_report.h"
@@ -13,16 +14,18 @@ namespace {
 
 struct Arguments {
   std::vector<std::string> files;
+  std::vector<std::string> parents;
   bool json = false;
 };
 
 StatusOrFailure verify(const Arguments& arguments, const Context& context) {
   const auto monitor = context.monitor();
   quiet_damage_log();
+  VARVE_ASSIGN(const auto below, layer::open_stack(arguments.parents, {}));
   image::Json all = image::Json::array();
   std::size_t bad = 0;
   for (const std::string& path : arguments.files) {
-    VARVE_ASSIGN(const image::VerifyReport report, image::verify_layer(path, *monitor));
+    VARVE_ASSIGN(const image::VerifyReport report, image::verify_layer(path, below, *monitor));
     if (!report.good()) ++bad;
     if (arguments.json) {
       all.push_back(report_json(path, report));
@@ -45,7 +48,10 @@ void add_layer_verify(CLI::App& layer, Context& context) {
   CLI::App* command = layer.add_subcommand("verify", "Read layers whole and check every checksum in them");
   command->add_option("FILE", arguments->files, "Layer files")->required();
   command->add_flag("--json", arguments->json, "As a JSON array");
-  command->footer("Example:\n  imagetool layer verify base.layer");
+  add_parent_option(*command, arguments->parents);
+  command->footer(
+      "Example:\n  imagetool layer verify base.layer\n  imagetool layer verify top.layer --parent "
+      "base.layer");
   command->callback([arguments, &context] {
     run_command(context, "verifying a layer", [&] { return verify(*arguments, context); });
   });

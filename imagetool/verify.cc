@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "fs/base/unique_fd.h"
+#include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
 #include "imagetool/image/layer_verify.h"
 #include "imagetool/verify_report.h"
@@ -17,6 +18,7 @@ struct Arguments {
 
 // The blob against its name, then what is in it against its own checksums.
 ResultOrFailure<bool> layer_is_good(const image::Descriptor& layer, const std::string& path,
+                                    std::vector<std::shared_ptr<layer::Layer>>& below,
                                     image::Monitor& monitor) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return failure_from(Errno::last(), path);
@@ -25,7 +27,10 @@ ResultOrFailure<bool> layer_is_good(const image::Descriptor& layer, const std::s
   const bool same = found->digest == layer.digest && found->size_bytes == layer.size_bytes;
   if (!same)
     print(fmt::format("  layer {}: DAMAGED: its bytes do not match its digest\n", layer.digest.short_hex()));
-  VARVE_ASSIGN(const image::VerifyReport report, image::verify_layer(path, monitor));
+  VARVE_ASSIGN(const image::VerifyReport report, image::verify_layer(path, below, monitor));
+  // A damaged one may not open; what lies on it then counts as unchecked, and the image as damaged anyway.
+  auto opened = layer::open_layer(path, {}, {.layers = below, .all_there = false});
+  if (opened.ok()) below.push_back(std::move(opened).value());
   if (!report.good() || same) print("  layer " + report_text(layer.digest.short_hex(), report));
   return same && report.good();
 }
@@ -41,9 +46,11 @@ StatusOrFailure verify(const Arguments& arguments, const Context& context) {
     print(fmt::format("{} {}: manifest and configuration good, {} layers\n", printable(name),
                       image.digest.short_hex(), image.layers.size()));
     bool good = true;
+    std::vector<std::shared_ptr<layer::Layer>> below;
     for (std::size_t i = 0; i < image.layers.size(); ++i) {
       if (monitor->cancelled()) return image::cancelled_failure();
-      VARVE_ASSIGN(const bool layer_good, layer_is_good(image.layers[i], image.layer_paths[i], *monitor));
+      VARVE_ASSIGN(const bool layer_good,
+                   layer_is_good(image.layers[i], image.layer_paths[i], below, *monitor));
       good = good && layer_good;
     }
     if (!good) ++bad;

@@ -17,7 +17,12 @@ void quiet_damage_log() {
 std::string report_text(const std::string& path, const image::VerifyReport& report) {
   const std::string shown = printable(path);
   if (report.good()) {
-    return fmt::format("{}: good: {} files, {} in {} frames\n", shown, report.files,
+    const std::string rest =
+        report.unchecked_files == 0
+            ? ""
+            : fmt::format(" ({} of them inherit from layers that are not given, see --parent)",
+                          report.unchecked_files);
+    return fmt::format("{}: good: {} files{}, {} in {} frames\n", shown, report.files, rest,
                        human_bytes(report.content_bytes), report.frames);
   }
   std::string text = fmt::format("{}: DAMAGED\n", shown);
@@ -35,6 +40,7 @@ image::Json report_json(const std::string& path, const image::VerifyReport& repo
   return {{"path", path},
           {"good", report.good()},
           {"files", report.files},
+          {"unchecked_files", report.unchecked_files},
           {"frames", report.frames},
           {"content_bytes", report.content_bytes},
           {"problems", report.problems},

@@ -34,13 +34,9 @@ ResultOrFailure<std::unique_ptr<upper::UpperStore>> open_upper(const upper::Uppe
 ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options& options) {
   layer::LayerContext context;
   context.cache = std::make_shared<layer::BlockCache>(options.cache_bytes);
-  std::vector<std::shared_ptr<layer::Layer>> layers;
-  for (const std::string& path : options.lower_paths) {
-    auto opened = layer::open_layer(path, context);
-    if (!opened.ok()) return with_context("opening a layer", std::move(opened).error());
-    layers.push_back(std::move(opened).value());
-  }
-  auto stack = std::make_unique<view::LowerStack>(std::move(layers));
+  auto layers = layer::open_stack(options.lower_paths, context);
+  if (!layers.ok()) return with_context("opening a layer", std::move(layers).error());
+  auto stack = std::make_unique<view::LowerStack>(std::move(layers).value());
   std::unique_ptr<upper::UpperStore> store;
   if (!options.upper_path.empty()) {
     auto opened = open_upper(upper::UpperStore::Options{.upper_path = options.upper_path,

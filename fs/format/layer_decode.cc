@@ -246,7 +246,7 @@ FormatResult<LayerFooter> decode_footer(std::span<const std::byte> end, std::uin
 }
 
 std::uint64_t metadata_offset(const LayerFooter& footer) {
-  return *checked_round_up<std::uint64_t>(footer.data_end, kSectionAlignment);
+  return footer.data_end;
 }
 
 FormatResult<LayerTables> decode_tables(std::span<const std::byte> metadata, const Geometry& geometry,

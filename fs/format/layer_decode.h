@@ -17,7 +17,9 @@
 namespace varve::format {
 
 // The features that this build reads.
-inline constexpr std::uint64_t kKnownIncompat = kIncompatRedirect;
+inline constexpr std::uint64_t kKnownIncompat = kIncompatDelta | kIncompatRedirect | kIncompatParentFrames;
+// Those that cannot be read without the layers of the PARENT section.
+inline constexpr std::uint64_t kNeedsParents = kIncompatDelta | kIncompatParentFrames;
 
 // True when the first bytes of a file (at least 8, else false) are those of a layer file.
 bool has_layer_magic(std::span<const std::byte> start);
@@ -34,7 +36,8 @@ FormatResult<Geometry> decode_header(std::span<const std::byte> start);
 // the file, in the order data, sections, section table, footer.
 FormatResult<LayerFooter> decode_footer(std::span<const std::byte> end, std::uint64_t file_bytes);
 
-// Where the metadata of a decoded footer begins: sections, section table and footer lie from here to the end of the file.
+// Where the metadata of a decoded footer begins, with the padding before the first section: sections, section table and
+// footer lie from there to the end of the file.
 std::uint64_t metadata_offset(const LayerFooter& footer);
 
 // The content of the metadata. Every accessor checks its bounds, so that a wrong index is an empty answer and never a

@@ -4,8 +4,8 @@
 // byte-for-byte truth. All integers little-endian; structures have alignment 1 and no padding.
 //
 //   0        LayerHeader
-//   4096     DATA: zstd frames and stored frames, back to back
-//   ...      sections, each aligned to 4096, in the order of SectionType
+//   64       DATA: zstd frames and stored frames, back to back
+//   ...      sections, each aligned to 64, in the order of SectionType
 //   ...      section table
 //   EOF-256  LayerFooter
 
@@ -21,8 +21,8 @@ inline constexpr std::array<unsigned char, 8> kLayerMagic = {0x89, 'V', 'R', 'V'
 inline constexpr std::array<unsigned char, 8> kFooterMagic = {'V', 'R', 'V', 'F', 'O', 'O', 'T', '1'};
 inline constexpr std::uint16_t kMajorVersion = 1;
 inline constexpr std::uint16_t kMinorVersion = 0;
-inline constexpr std::uint64_t kDataOffset = 4096;
-inline constexpr std::uint64_t kSectionAlignment = 4096;
+inline constexpr std::uint64_t kDataOffset = 64;
+inline constexpr std::uint64_t kSectionAlignment = 64;    // a cache line: an inode record lies in one
 inline constexpr std::uint8_t kBlockLog2 = 12;            // 4 KiB copy-on-write blocks
 inline constexpr std::uint32_t kMaxFrameBytes = 1 << 20;  // uncompressed
 inline constexpr std::uint32_t kMaxSymlinkBytes = 4095;
@@ -66,12 +66,14 @@ enum class SectionType : std::uint16_t {
 };
 
 // Inode.flags
-inline constexpr std::uint16_t kInodeDelta = 1;
+inline constexpr std::uint16_t kInodeDelta = 1;         // what no extent covers is inherited from the origin
 inline constexpr std::uint16_t kInodeInlineExtent = 2;  // payload is InlineExtent
 inline constexpr std::uint16_t kInodeOpaque = 4;
 inline constexpr std::uint16_t kInodeRedirect = 8;
 
 // Inode 0 is unused (all zeros); the root is inode 1. 64 bytes. The meaning of the payload follows the type and flags:
+//   regular, kInodeDelta          payload_a = first extent, payload_b = number of extents, payload_c = blocks of 4096 bytes
+//                                 that hold data, the inherited ones included (UINT32_MAX: that many or more)
 //   regular, kInodeInlineExtent   payload_a = extent source word, payload_b = in_frame_offset; file_offset 0, length = size
 //   regular otherwise             payload_a = first extent, payload_b = number of extents
 //   directory                     payload_a = first dirent, payload_b = number of dirents, payload_c = inode of its parent
@@ -92,7 +94,7 @@ struct Inode {
   Le32 payload_b;
   Le32 payload_c;
   Le32 digest;  // index in DIGEST; 0 none
-  Le32 origin;  // index in ORIGIN; 0 none
+  Le32 origin;  // index in ORIGIN, exactly with kInodeDelta or kInodeRedirect; else 0
 };
 static_assert(sizeof(Inode) == 64);
 
@@ -177,16 +179,19 @@ struct XattrEntry {
 };
 static_assert(sizeof(XattrEntry) == 24);
 
-// A layer that this one was built against, nearest first. Index 0 is unused.
+// A layer that lies below this one in every stack: it holds what delta files and extents with a source inherit. Index 0 is
+// unused.
 struct Parent {
-  std::array<unsigned char, 32> sha256;
-  std::array<unsigned char, 16> root_hash;
+  std::array<unsigned char, 32> sha256;     // of the layer file, for people and registries; zeros: not known
+  std::array<unsigned char, 16> root_hash;  // of its footer: what a reader looks for in the stack
 };
 static_assert(sizeof(Parent) == 48);
 
-// Where a delta file or a redirected directory continues. Index 0 is unused.
+// Where a delta file or a redirected directory continues. Index 0 is unused. A redirect has a path in the layers below, and
+// zeros else. A delta file has a parent and an inode there, that inode's digest (zeros when it has none), and a path
+// that the inode had there, by which it can be found again in another layer (rebase).
 struct Origin {
-  Le16 parent;  // PARENT index
+  Le16 parent;  // PARENT index; 0 for a redirect
   Le16 reserved0;
   Le32 inode;  // in that parent
   std::array<unsigned char, 16> base_digest;

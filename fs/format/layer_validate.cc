@@ -61,6 +61,7 @@ class Validator {
   FormatStatus check_origins();
   FormatStatus check_inodes();
   FormatStatus check_inode(std::uint32_t index);
+  FormatStatus check_origin(std::uint32_t index);
   FormatStatus check_payload(std::uint32_t index);
   FormatStatus check_file(std::uint32_t index);
   FormatStatus check_extents(std::uint32_t index);
@@ -151,6 +152,9 @@ FormatStatus Validator::check_origins() {
     if (origin.parent != 0 && origin.parent >= t_.parents.size()) {
       return out_of_bounds(fmt::format("origin {}: no such parent", i));
     }
+    if ((origin.parent == 0) != (origin.inode == 0) || origin.reserved0 != 0 || origin.reserved1 != 0) {
+      return corrupted(fmt::format("origin {}: unused fields are set", i));
+    }
     if (path->empty()) continue;
     if (path->front() != '/' || path->size() > kMaxSymlinkBytes) {
       return corrupted(fmt::format("origin {}: not an absolute path", i));
@@ -187,11 +191,10 @@ FormatStatus Validator::check_inode(std::uint32_t index) {
   const std::uint16_t directory_flags = kInodeOpaque | kInodeRedirect;
   if (!is_known_type(inode.mode))
     return corrupted(fmt::format("inode {}: unknown type in mode {:o}", index, inode.mode.get()));
-  const std::uint16_t allowed = S_ISREG(inode.mode)   ? std::uint16_t{kInodeInlineExtent}
+  const std::uint16_t file_flag = (inode.flags & kInodeDelta) != 0 ? kInodeDelta : kInodeInlineExtent;
+  const std::uint16_t allowed = S_ISREG(inode.mode)   ? file_flag
                                 : S_ISDIR(inode.mode) ? directory_flags
                                                       : std::uint16_t{0};
-  if ((inode.flags & kInodeDelta) != 0)
-    return unsupported(fmt::format("inode {}: it needs: delta files", index));
   if ((inode.flags & ~allowed) != 0) return corrupted(fmt::format("inode {}: unknown flags", index));
   if (inode.mtime_nanoseconds >= 1'000'000'000)
     return corrupted(fmt::format("inode {}: impossible time", index));
@@ -201,16 +204,27 @@ FormatStatus Validator::check_inode(std::uint32_t index) {
   if (inode.digest != 0 && (!S_ISREG(inode.mode) || inode.digest >= t_.digests.size())) {
     return out_of_bounds(fmt::format("inode {}: no such digest", index));
   }
-  const bool redirected = (inode.flags & kInodeRedirect) != 0;
-  if (redirected != (inode.origin != 0))
-    return corrupted(fmt::format("inode {}: origin without a redirect", index));
-  if (redirected) {
-    const Origin* origin = t_.origin(inode);
-    if (origin == nullptr) return out_of_bounds(fmt::format("inode {}: no such origin", index));
-    if (origin->path_size == 0) return unsupported(fmt::format("inode {}: a redirect without a path", index));
-    if ((t_.incompat & kIncompatRedirect) == 0) return corrupted("a redirect without its feature bit");
-  }
+  VARVE_RETURN_IF_ERROR(check_origin(index));
   return check_payload(index);
+}
+
+FormatStatus Validator::check_origin(std::uint32_t index) {
+  const Inode& inode = t_.inodes[index];
+  const bool redirected = (inode.flags & kInodeRedirect) != 0;
+  const bool delta = (inode.flags & kInodeDelta) != 0;
+  if ((redirected || delta) != (inode.origin != 0)) {
+    return corrupted(fmt::format("inode {}: origin without a redirect or a delta", index));
+  }
+  if (inode.origin == 0) return {};
+  const Origin* origin = t_.origin(inode);
+  if (origin == nullptr) return out_of_bounds(fmt::format("inode {}: no such origin", index));
+  if (redirected != (origin->parent == 0) || (redirected && origin->path_size == 0)) {
+    return corrupted(fmt::format("inode {}: an origin that is not of its kind", index));
+  }
+  const std::uint64_t feature = redirected ? kIncompatRedirect : kIncompatDelta;
+  if ((t_.incompat & feature) == 0)
+    return corrupted(fmt::format("inode {}: its feature bit is missing", index));
+  return {};
 }
 
 FormatStatus Validator::check_payload(std::uint32_t index) {
@@ -238,7 +252,9 @@ FormatStatus Validator::check_file(std::uint32_t index) {
   if (inode.size > kMaxFileBytes) return corrupted(fmt::format("inode {}: impossible size", index));
   // Sparse files may sum up to more than 64 bits; the footer's number then stands at its maximum.
   content_bytes_ = checked_add<std::uint64_t>(content_bytes_, inode.size).value_or(UINT64_MAX);
-  if (inode.payload_c != 0) return corrupted(fmt::format("inode {}: unused fields are set", index));
+  if (inode.payload_c != 0 && (inode.flags & kInodeDelta) == 0) {
+    return corrupted(fmt::format("inode {}: unused fields are set", index));
+  }
   if ((inode.flags & kInodeInlineExtent) == 0) return check_extents(index);
   if (inode.size == 0) return corrupted(fmt::format("inode {}: an extent in an empty file", index));
   Extent extent{};
@@ -270,8 +286,15 @@ FormatStatus Validator::check_extents(std::uint32_t index) {
 
 FormatStatus Validator::check_source(std::uint32_t index, const Extent& extent) {
   const std::uint64_t frame = extent_frame(extent.source_word);
-  if (extent_source(extent.source_word) != 0) {
-    return unsupported(fmt::format("inode {}: it needs: frames stored in parent layers", index));
+  if (const std::uint16_t source = extent_source(extent.source_word); source != 0) {
+    // Whether the frames are there can be told only beside the parent, when the file is opened.
+    const ExtentKind kind = extent_kind(extent.source_word);
+    if ((t_.incompat & kIncompatParentFrames) == 0 || source >= t_.parents.size() ||
+        (kind != ExtentKind::kData && kind != ExtentKind::kDataRun) ||
+        (kind == ExtentKind::kDataRun && extent.in_frame_offset != 0)) {
+      return corrupted(fmt::format("inode {}: an extent with an impossible source", index));
+    }
+    return {};
   }
   switch (extent_kind(extent.source_word)) {
     case ExtentKind::kHole:

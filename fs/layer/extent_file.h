@@ -1,20 +1,19 @@
 #pragma once
 
-// ExtentFile: an open regular file of a LayerFile. Thread-safe, immutable. Borrows its LayerFile.
+// ExtentFile: an open regular file of a LayerFile. Thread-safe, immutable. Borrows its LayerFile and that one's parents.
 
-#include <span>
+#include <vector>
 
-#include "fs/format/layer_layout.h"
+#include "fs/layer/file_pieces.h"
 #include "fs/layer/layer.h"
 
 namespace varve::layer {
 
-class LayerFile;
-
 class ExtentFile final : public LowerFile {
  public:
-  // `extents`: of a validated layer, in its memory; for a file with kInodeInlineExtent empty.
-  ExtentFile(const LayerFile& layer, LowerId id, std::span<const format::Extent> extents);
+  // `pieces`: from pieces_of.
+  ExtentFile(std::uint64_t size_bytes, std::vector<Piece> pieces)
+      : size_bytes_(size_bytes), pieces_(std::move(pieces)) {}
   ExtentFile(const ExtentFile&) = delete;
   ExtentFile& operator=(const ExtentFile&) = delete;
 
@@ -23,17 +22,11 @@ class ExtentFile final : public LowerFile {
   Result<std::optional<Range>> next_data(std::uint64_t offset_bytes) const override;
 
  private:
-  // The first extent that ends after `offset_bytes`.
-  std::span<const format::Extent>::iterator first_extent(std::uint64_t offset_bytes) const;
-  // Fills `out`, which lies within `extent`, from `offset_bytes` of the extent on.
-  Status read_extent(const format::Extent& extent, std::uint64_t offset_bytes,
-                     std::span<std::byte> out) const;
+  // The first piece that ends after `offset_bytes`.
+  std::vector<Piece>::const_iterator first_piece(std::uint64_t offset_bytes) const;
 
-  const LayerFile& layer_;
-  LowerId id_;
-  std::uint64_t size_bytes_;
-  format::Extent inline_extent_{};
-  std::span<const format::Extent> extents_;
+  const std::uint64_t size_bytes_;
+  const std::vector<Piece> pieces_;
 };
 
 }  // namespace varve::layer

@@ -1,6 +1,7 @@
 #include "fs/layer/layer_file.h"
 
 #include <dirent.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -28,7 +29,9 @@ Entry entry_from(const Dirent& entry) {
 // Bytes that are not holes, as st_blocks counts them.
 std::uint64_t data_blocks_512(const format::LayerTables& tables, const Inode& file) {
   std::uint64_t bytes = 0;
-  if ((file.flags & format::kInodeInlineExtent) != 0) {
+  if ((file.flags & format::kInodeDelta) != 0) {
+    bytes = std::uint64_t{file.payload_c} << format::kBlockLog2;
+  } else if ((file.flags & format::kInodeInlineExtent) != 0) {
     bytes = file.size;
   } else if (const auto extents = tables.file_extents(file)) {
     for (const format::Extent& extent : *extents) {
@@ -193,13 +196,30 @@ Result<std::unique_ptr<LowerFile>> LayerFile::open_file(LowerId id) const {
   const Inode* record = inode(id);
   if (record == nullptr) return kDamaged;
   if (!S_ISREG(record->mode)) return Errno{S_ISDIR(record->mode) ? EISDIR : EINVAL};
-  std::span<const format::Extent> extents;
-  if ((record->flags & format::kInodeInlineExtent) == 0) {
-    const auto range = tables_.file_extents(*record);
-    if (!range) return kDamaged;
-    extents = *range;
+  VARVE_ASSIGN(std::vector<Piece> pieces, pieces_of(*this, id));
+  return std::unique_ptr<LowerFile>(std::make_unique<ExtentFile>(record->size, std::move(pieces)));
+}
+
+bool LayerFile::has_all_parents(LowerId file) const {
+  const Inode* record = inode(file);
+  if (record == nullptr) return false;
+  if ((record->flags & format::kInodeInlineExtent) != 0) return true;
+  if ((record->flags & format::kInodeDelta) != 0) {
+    const format::Origin* origin = tables_.origin(*record);
+    const LayerFile* base = origin == nullptr ? nullptr : parent(origin->parent);
+    if (base == nullptr || !base->has_all_parents(LowerId{origin->inode})) return false;
   }
-  return std::unique_ptr<LowerFile>(std::make_unique<ExtentFile>(*this, id, extents));
+  const auto extents = tables_.file_extents(*record);
+  return extents && std::all_of(extents->begin(), extents->end(), [&](const format::Extent& extent) {
+           const std::uint16_t source = format::extent_source(extent.source_word);
+           return source == 0 || parent(source) != nullptr;
+         });
+}
+
+std::string LayerFile::missing_parent(std::uint16_t index) const {
+  const format::Hash128 root = tables_.parents[index].root_hash;
+  return fmt::format("it continues in the layer with root hash {}, which is not below it here",
+                     format::to_hex(root));
 }
 
 std::optional<format::Hash128> LayerFile::content_digest(LowerId file) const {

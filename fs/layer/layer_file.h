@@ -19,7 +19,7 @@
 #include "fs/format/layer_decode.h"
 #include "fs/layer/frame_reader.h"
 #include "fs/layer/layer.h"
-#include "fs/layer/mapped_metadata.h"
+#include "fs/layer/metadata_bytes.h"
 #include "fs/layer/open_layer.h"
 
 namespace varve::layer {
@@ -28,7 +28,8 @@ class LayerFile final : public Layer {
  public:
   // Returns: a Failure as open_layer does.
   static ResultOrFailure<std::unique_ptr<LayerFile>> open(const std::string& path,
-                                                          const LayerContext& context);
+                                                          const LayerContext& context,
+                                                          const LayersBelow& below = {});
 
   const Identity& identity() const override { return identity_; }
   const std::string& name() const override { return name_; }
@@ -52,6 +53,14 @@ class LayerFile final : public Layer {
   // Reads and decodes one frame, past the cache. Returns: the damage, empty when there is none.
   std::optional<FrameDamage> check_frame(std::uint64_t frame) const;
 
+  // The layer of PARENT record `index`; null when it did not lie below this one when this was opened.
+  // Requires: 1 <= index < tables().parents.size().
+  const LayerFile* parent(std::uint16_t index) const { return parents_[index].get(); }
+  // Whether the content of `file` can be had from the layers at hand. Requires: a regular file.
+  bool has_all_parents(LowerId file) const;
+  // What to say when parent(index) is null.
+  std::string missing_parent(std::uint16_t index) const;
+
   // The content of a frame for reading `file`, through the cache; damage is logged once for each frame.
   Result<BlockPtr> frame(std::uint64_t frame, LowerId file) const;
 
@@ -61,6 +70,7 @@ class LayerFile final : public Layer {
   // Reads, verifies and validates header, footer and metadata.
   StatusOrFailure load(std::uint64_t file_bytes);
   StatusOrFailure load_metadata(const format::Geometry& geometry);
+  StatusOrFailure find_parents(const LayersBelow& below);
 
   // Null for an id that is not of this layer, which is a bug of the caller: it is answered with EIO.
   const format::Inode* inode(LowerId id) const { return tables_.inode(id.value()); }
@@ -75,10 +85,11 @@ class LayerFile final : public Layer {
   Identity identity_;
   std::shared_ptr<BlockCache> cache_;
   std::uint64_t cache_id_;
-  MappedMetadata metadata_;
+  MetadataBytes metadata_;
   format::LayerFooter footer_{};
   format::LayerTables tables_;
   FrameReader frames_;
+  std::vector<std::shared_ptr<const LayerFile>> parents_;  // by PARENT index
 
   mutable Mutex damage_mutex_;
   mutable std::unordered_set<std::uint64_t> damaged_frames_ GUARDED_BY(damage_mutex_);

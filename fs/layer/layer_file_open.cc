@@ -56,7 +56,8 @@ LayerFile::LayerFile(UniqueFd fd, std::string path, std::shared_ptr<BlockCache> 
       frames_(fd_.get(), tables_) {}
 
 ResultOrFailure<std::unique_ptr<LayerFile>> LayerFile::open(const std::string& path,
-                                                            const LayerContext& context) {
+                                                            const LayerContext& context,
+                                                            const LayersBelow& below) {
   VARVE_CHECK(context.cache != nullptr);
   // O_NONBLOCK: a FIFO must be refused, not waited for.
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -69,6 +70,7 @@ ResultOrFailure<std::unique_ptr<LayerFile>> LayerFile::open(const std::string& p
   }
   std::unique_ptr<LayerFile> layer(new LayerFile(std::move(fd), path, context.cache));
   VARVE_RETURN_IF_ERROR(layer->load(static_cast<std::uint64_t>(status.st_size)));
+  VARVE_RETURN_IF_ERROR(layer->find_parents(below));
   return layer;
 }
 
@@ -100,7 +102,7 @@ StatusOrFailure LayerFile::load(std::uint64_t file_bytes) {
 
 StatusOrFailure LayerFile::load_metadata(const format::Geometry& geometry) {
   const std::uint64_t offset = format::metadata_offset(footer_);
-  auto metadata = MappedMetadata::load(fd_.get(), offset, footer_.file_size - offset);
+  auto metadata = MetadataBytes::load(fd_.get(), offset, footer_.file_size - offset);
   if (!metadata.ok()) return cannot_read(name_, metadata.error());
   metadata_ = std::move(metadata).value();
   auto tables = format::decode_tables(metadata_.bytes(), geometry, footer_);
@@ -110,6 +112,25 @@ StatusOrFailure LayerFile::load_metadata(const format::Geometry& geometry) {
   // kept by root hash.
   if (const auto valid = format::validate(tables_); !valid.ok()) return bad_format(name_, valid.error());
   identity_ = Identity{Identity::Kind::kLayerFile, format::to_hex(footer_.root_hash)};
+  return {};
+}
+
+StatusOrFailure LayerFile::find_parents(const LayersBelow& below) {
+  parents_.resize(tables_.parents.size());
+  for (std::size_t i = 1; i < parents_.size(); ++i) {
+    const std::string root = format::to_hex(tables_.parents[i].root_hash);
+    for (const std::shared_ptr<Layer>& layer : below.layers) {
+      if (layer->identity() != Identity{Identity::Kind::kLayerFile, root}) continue;
+      parents_[i] = std::dynamic_pointer_cast<const LayerFile>(layer);
+    }
+    if (parents_[i] == nullptr && below.all_there && (tables_.incompat & format::kNeedsParents) != 0) {
+      return Failure{
+          ENOENT,
+          fmt::format("{}: the layer that it was built on, with root hash {}, is not below it (give the "
+                      "layers that 'imagetool layer inspect' lists as its parents)",
+                      name_, root)};
+    }
+  }
   return {};
 }
 

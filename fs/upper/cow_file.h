@@ -38,6 +38,10 @@ class CowFile {
   virtual Status allocate(int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes) = 0;
   // lseek(2) with SEEK_DATA or SEEK_HOLE. Returns: ENXIO as there.
   virtual Result<std::uint64_t> seek(std::uint64_t offset_bytes, int whence) const = 0;
+  // The first range at or after `offset_bytes` that is not read from the base, for a layer that stores only what changed:
+  // blocks of 4 KiB, the last one up to the end of the file. Zeros beyond the end of the base are none of it. Empty when there
+  // is no such range.
+  virtual Result<std::optional<layer::Range>> next_own(std::uint64_t offset_bytes) const = 0;
   // Data, block map and (unless `data_only`) attributes are on stable storage when it returns.
   virtual Status sync(bool data_only) = 0;
   // st_blocks of the union: what the upper holds and what is still inherited.

@@ -50,6 +50,7 @@ class CowFileImpl final : public CowFile {
   Status truncate(std::uint64_t size_bytes) override EXCLUDES(mutex_);
   Status allocate(int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes) override EXCLUDES(mutex_);
   Result<std::uint64_t> seek(std::uint64_t offset_bytes, int whence) const override EXCLUDES(mutex_);
+  Result<std::optional<layer::Range>> next_own(std::uint64_t offset_bytes) const override EXCLUDES(mutex_);
   Status sync(bool data_only) override EXCLUDES(mutex_);
   Result<std::uint64_t> blocks_512() const override EXCLUDES(mutex_);
 
@@ -106,6 +107,8 @@ class CowFileImpl final : public CowFile {
       REQUIRES_SHARED(mutex_);
   Result<std::uint64_t> seek_hole_locked(std::uint64_t offset_bytes, std::uint64_t size_bytes) const
       REQUIRES_SHARED(mutex_);
+  // Whether the bytes of `segment` come from the base, or are zeros as they are behind its end.
+  bool is_inherited(std::uint64_t offset_bytes, const Segment& segment) const;
   Result<std::uint64_t> inherited_blocks_512_locked() const REQUIRES_SHARED(mutex_);
 
   CowHost& host_;

@@ -60,6 +60,26 @@ Result<std::uint64_t> CowFileImpl::seek_hole_locked(std::uint64_t offset_bytes,
   return size_bytes;
 }
 
+bool CowFileImpl::is_inherited(std::uint64_t offset_bytes, const Segment& segment) const {
+  return segment.source == Source::kBase ||
+         (segment.source == Source::kZero && offset_bytes >= base_size_bytes_);
+}
+
+Result<std::optional<layer::Range>> CowFileImpl::next_own(std::uint64_t offset_bytes) const {
+  const ReaderLock lock(mutex_);
+  VARVE_ASSIGN(const std::uint64_t size_bytes, data_->size_bytes());
+  std::optional<layer::Range> own;
+  for (std::uint64_t position = offset_bytes; position < size_bytes;) {
+    const Segment segment = segment_at(position, size_bytes);
+    const bool inherited = is_inherited(position, segment);
+    if (inherited && own) break;
+    if (!inherited && !own) own = layer::Range{position, 0};
+    if (own) own->size_bytes = segment.end_bytes - own->offset_bytes;
+    position = segment.end_bytes;
+  }
+  return own;
+}
+
 Result<std::uint64_t> CowFileImpl::blocks_512() const {
   VARVE_ASSIGN(const std::uint64_t own, data_->blocks_512());
   if (is_complete()) return own;

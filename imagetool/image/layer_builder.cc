@@ -1,6 +1,11 @@
 #include "imagetool/image/layer_builder.h"
 
+#include <algorithm>
+#include <cstring>
 #include <vector>
+
+#include "fs/base/checked.h"
+#include "imagetool/image/parent_content.h"
 
 namespace varve::image {
 namespace {
@@ -31,6 +36,73 @@ Failure with_path(const std::string& path, const Failure& failure) {
   return Failure{failure.error_number, (path.empty() ? "/" : path) + ": " + failure.message};
 }
 
+// A file of at most this size is held in memory to be looked for among the files of the parents, wherever they lie.
+constexpr std::uint64_t kMaxHeldBytes = 4 << 20;
+
+// The content of one file, read at once.
+class HeldContent : public ContentSource {
+ public:
+  StatusOrFailure read(ContentSource& source, std::uint64_t size_bytes) {
+    bytes_.assign(size_bytes, std::byte{0});
+    for (;;) {
+      VARVE_ASSIGN(const std::optional<Chunk> chunk, source.next());
+      if (!chunk) return {};
+      if (!range_within<std::uint64_t>(chunk->offset_bytes, chunk->bytes.size(), size_bytes)) {
+        return Failure{EINVAL, "its content is longer than its size"};
+      }
+      if (chunk->bytes.empty()) continue;
+      std::memcpy(bytes_.data() + chunk->offset_bytes, chunk->bytes.data(), chunk->bytes.size());
+      pieces_.push_back({chunk->offset_bytes, chunk->bytes.size()});
+    }
+  }
+  std::span<const std::byte> bytes() const { return bytes_; }
+  ResultOrFailure<std::optional<Chunk>> next() override {
+    if (next_ == pieces_.size()) return std::optional<Chunk>();
+    const layer::Range& piece = pieces_[next_++];
+    return std::optional<Chunk>(Chunk{.offset_bytes = piece.offset_bytes,
+                                      .bytes = bytes().subspan(piece.offset_bytes, piece.size_bytes),
+                                      .hole_bytes = 0});
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::vector<layer::Range> pieces_;
+  std::size_t next_ = 0;
+};
+
+// Hands contents to the writer, without what the parents hold already.
+class ParentFilter {
+ public:
+  ParentFilter(ParentFiles& parents, LayerWriter& writer) : parents_(parents), writer_(writer) {}
+
+  StatusOrFailure add(TreeIndex node, std::uint32_t inode, std::uint64_t size_bytes, ContentSource& content) {
+    if (const auto same_path = parents_.at(node)) return add_beside(*same_path, inode, size_bytes, content);
+    if (size_bytes > kMaxHeldBytes || !parents_.has_size(size_bytes))
+      return writer_.add_content(inode, content);
+    HeldContent held;
+    VARVE_RETURN_IF_ERROR(held.read(content, size_bytes));
+    const auto elsewhere = parents_.with_digest(format::xxh3_128(held.bytes()));
+    if (!elsewhere) return writer_.add_content(inode, held);
+    return add_beside(*elsewhere, inode, size_bytes, held);
+  }
+
+ private:
+  StatusOrFailure add_beside(const ParentFile& file, std::uint32_t inode, std::uint64_t size_bytes,
+                             ContentSource& content) {
+    VARVE_ASSIGN(const std::unique_ptr<layer::LowerFile> lower, parents_.open(file));
+    ParentContent changes(content, size_bytes, *lower, parents_.describe(file));
+    DeltaBase base = parents_.base(file);
+    VARVE_RETURN_IF_ERROR(writer_.set_base(inode, base));
+    VARVE_RETURN_IF_ERROR(writer_.add_content(inode, changes));
+    if (changes.inherited_blocks() == 0) return writer_.set_base(inode, std::nullopt);
+    base.data_blocks = changes.data_blocks();
+    return writer_.set_base(inode, std::move(base));
+  }
+
+  ParentFiles& parents_;
+  LayerWriter& writer_;
+};
+
 // Inodes and names in canonical order. Returns: the writer's number for each node of the tree; 0 for nodes
 // without a name.
 ResultOrFailure<std::vector<std::uint32_t>> add_metadata(const Tree& tree, LayerWriter& writer,
@@ -58,18 +130,28 @@ ResultOrFailure<std::vector<std::uint32_t>> add_metadata(const Tree& tree, Layer
 
 ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const BuildOptions& options,
                                                   Monitor& monitor) {
-  VARVE_ASSIGN(const std::unique_ptr<LayerWriter> writer, LayerWriter::create(options.writer));
+  LayerWriter::Options writer_options = options.writer;
+  if (options.parents != nullptr) writer_options.parents = options.parents->records();
+  VARVE_ASSIGN(const std::unique_ptr<LayerWriter> writer, LayerWriter::create(writer_options));
   monitor.begin("scanning", 0);
   VARVE_ASSIGN(Tree tree, source.scan());
   monitor.end();
   apply_overrides(tree, options);
   VARVE_ASSIGN(const std::vector<std::uint32_t> inodes, add_metadata(tree, *writer, monitor));
 
+  std::optional<ParentFilter> filter;
+  if (options.parents != nullptr) {
+    const Status matched = options.parents->match(tree);
+    if (!matched.ok()) return failure_from(matched.error(), "reading the parent layers");
+    filter.emplace(*options.parents, *writer);
+  }
   monitor.begin("packing", content_bytes_of(tree));
   VARVE_RETURN_IF_ERROR(
       source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {
         if (monitor.cancelled()) return cancelled_failure();
-        return writer->add_content(inodes[node], content);
+        const InodeSpec& spec = tree.node(node).spec;
+        if (!filter || spec.base) return writer->add_content(inodes[node], content);
+        return filter->add(node, inodes[node], spec.attributes.size_bytes, content);
       }));
   if (monitor.cancelled()) return cancelled_failure();
   auto summary = writer->finish();

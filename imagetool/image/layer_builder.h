@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "imagetool/image/layer_writer.h"
+#include "imagetool/image/parent_files.h"
 #include "imagetool/image/source/tree_source.h"
 
 namespace varve::image {
@@ -23,6 +24,8 @@ struct BuildOptions {
   // Times later than this many seconds since 1970 become this
   // (https://reproducible-builds.org/specs/source-date-epoch).
   std::optional<std::int64_t> latest_mtime_seconds;
+  // The layers that the new one will lie on: what they hold already is not stored again. Borrowed; may be null.
+  ParentFiles* parents = nullptr;
 };
 
 // Returns: the failure of source or writer; then there is no output file.

@@ -18,8 +18,8 @@ std::uint64_t block_start(std::uint64_t offset) {
 
 class ContentReader {
  public:
-  ContentReader(std::uint64_t size_bytes, std::uint32_t frame_bytes, LayerContentStore& store)
-      : size_bytes_(size_bytes), frame_bytes_(frame_bytes), store_(store) {}
+  ContentReader(std::uint64_t size_bytes, bool delta, LayerContentStore& store)
+      : size_bytes_(size_bytes), frame_bytes_(store.frame_bytes()), delta_(delta), store_(store) {}
 
   ResultOrFailure<StoredContent> read(ContentSource& source) {
     for (;;) {
@@ -28,6 +28,10 @@ class ContentReader {
       VARVE_RETURN_IF_ERROR(add(*chunk));
     }
     VARVE_RETURN_IF_ERROR(end_range());
+    if (delta_) {
+      content_.digest = source.whole_digest();
+      return std::move(content_);
+    }
     hash_hole(size_bytes_ - position_);
     if (hole_bytes_ <= kMaxHashedHoleBytes) content_.digest = hasher_.digest();
     return std::move(content_);
@@ -35,17 +39,37 @@ class ContentReader {
 
  private:
   StatusOrFailure add(const Chunk& chunk) {
-    if (chunk.bytes.empty()) return {};
+    const std::uint64_t length = chunk.bytes.empty() ? chunk.hole_bytes : chunk.bytes.size();
+    if (length == 0) return {};
     if (chunk.offset_bytes < position_ ||
-        !range_within<std::uint64_t>(chunk.offset_bytes, chunk.bytes.size(), size_bytes_)) {
+        !range_within<std::uint64_t>(chunk.offset_bytes, length, size_bytes_)) {
       return Failure{
           EINVAL, fmt::format("its content has a piece at {}+{} that overlaps or leaves the file of {} bytes",
-                              chunk.offset_bytes, chunk.bytes.size(), size_bytes_)};
+                              chunk.offset_bytes, length, size_bytes_)};
     }
+    if (delta_) VARVE_RETURN_IF_ERROR(check_blocks(chunk.offset_bytes, length));
+    if (chunk.bytes.empty()) return delta_ ? add_hole(chunk.offset_bytes, length) : StatusOrFailure();
     VARVE_RETURN_IF_ERROR(move_to(chunk.offset_bytes));
-    hasher_.update(chunk.bytes);
+    if (!delta_) hasher_.update(chunk.bytes);
     position_ = chunk.offset_bytes + chunk.bytes.size();
     return append(chunk.bytes);
+  }
+
+  // Rounding to blocks would write zeros over what is inherited.
+  StatusOrFailure check_blocks(std::uint64_t offset, std::uint64_t length) const {
+    const std::uint64_t end = offset + length;
+    if (offset % kBlockBytes == 0 && (end % kBlockBytes == 0 || end == size_bytes_)) return {};
+    return Failure{EINVAL, fmt::format("its changes have a piece at {}+{} that is not of whole 4 KiB blocks",
+                                       offset, length)};
+  }
+
+  // Of a delta file: zeros in place of what would be inherited.
+  StatusOrFailure add_hole(std::uint64_t offset, std::uint64_t length) {
+    VARVE_RETURN_IF_ERROR(end_range());
+    content_.extents.push_back(
+        StoredExtent{.file_offset = offset, .length = length, .place = {}, .frames = 0});
+    position_ = offset + length;
+    return {};
   }
 
   // Data begins and ends at blocks: what is left of the first and last block of a hole becomes zeros.
@@ -118,9 +142,10 @@ class ContentReader {
   void note(std::uint64_t length, const StoredPlace& place) {
     if (!content_.extents.empty()) {
       StoredExtent& last = content_.extents.back();
-      const bool continues =
-          !last.place.packed && !place.packed && place.number == last.place.number + last.frames &&
-          last.length == last.frames * frame_bytes_ && last.file_offset + last.length == piece_offset_;
+      const bool continues = last.frames != 0 && !last.place.packed && !place.packed &&
+                             place.number == last.place.number + last.frames &&
+                             last.length == last.frames * frame_bytes_ &&
+                             last.file_offset + last.length == piece_offset_;
       if (continues) {
         last.length += length;
         ++last.frames;
@@ -132,6 +157,7 @@ class ContentReader {
 
   const std::uint64_t size_bytes_;
   const std::uint32_t frame_bytes_;
+  const bool delta_;
   LayerContentStore& store_;
   StoredContent content_;
   format::ContentHasher hasher_;
@@ -145,9 +171,9 @@ class ContentReader {
 
 }  // namespace
 
-ResultOrFailure<StoredContent> read_content(ContentSource& source, std::uint64_t size_bytes,
-                                            std::uint32_t frame_bytes, LayerContentStore& store) {
-  return ContentReader(size_bytes, frame_bytes, store).read(source);
+ResultOrFailure<StoredContent> read_content(ContentSource& source, std::uint64_t size_bytes, bool delta,
+                                            LayerContentStore& store) {
+  return ContentReader(size_bytes, delta, store).read(source);
 }
 
 }  // namespace varve::image

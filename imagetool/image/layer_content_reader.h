@@ -17,7 +17,7 @@ struct StoredExtent {
   std::uint64_t file_offset = 0;
   std::uint64_t length = 0;
   StoredPlace place;         // of its first byte
-  std::uint64_t frames = 1;  // of a run
+  std::uint64_t frames = 1;  // of a run; 0: a hole that hides what would be inherited
 };
 
 struct StoredContent {
@@ -30,9 +30,9 @@ struct StoredContent {
 // of zeros.
 inline constexpr std::uint64_t kMaxHashedHoleBytes = std::uint64_t{1} << 30;
 
-// Reads `source`, which gives a file of `size_bytes`, to its end. `frame_bytes`: of the store.
+// Reads `source`, which gives a file of `size_bytes`, to its end. `delta`: the file has a base.
 // Returns: EINVAL for pieces out of order or out of range; what the source or the store say.
-ResultOrFailure<StoredContent> read_content(ContentSource& source, std::uint64_t size_bytes,
-                                            std::uint32_t frame_bytes, LayerContentStore& store);
+ResultOrFailure<StoredContent> read_content(ContentSource& source, std::uint64_t size_bytes, bool delta,
+                                            LayerContentStore& store);
 
 }  // namespace varve::image

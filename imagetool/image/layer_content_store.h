@@ -37,6 +37,7 @@ class LayerContentStore {
   LayerContentStore(LayerFrameCompressor& compressor, Options options)
       : compressor_(compressor), options_(options) {}
 
+  std::uint32_t frame_bytes() const { return options_.frame_bytes; }
   // A frame of its own. Requires: 1..frame_bytes bytes.
   ResultOrFailure<StoredPlace> add_frame(Bytes content);
   // A part of a packed frame. Requires: fewer than frame_bytes bytes, at least 1.

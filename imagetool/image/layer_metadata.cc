@@ -30,7 +30,11 @@ Failure invalid(std::string why) {
 
 }  // namespace
 
-LayerMetadata::LayerMetadata() : inodes_(1), has_content_(1), is_named_(1), xattr_sets_(1), origins_(1) {}
+LayerMetadata::LayerMetadata(const std::vector<ParentLayer>& parents)
+    : inodes_(1), has_content_(1), is_named_(1), parents_(1), xattr_sets_(1), origins_(1) {
+  for (const ParentLayer& parent : parents)
+    parents_.push_back(format::Parent{parent.sha256, parent.root_hash});
+}
 
 StatusOrFailure LayerMetadata::check_spec(const InodeSpec& spec) const {
   const Attributes& attributes = spec.attributes;
@@ -56,7 +60,8 @@ StatusOrFailure LayerMetadata::check_spec(const InodeSpec& spec) const {
   if (spec.redirect && (spec.redirect->size() < 2 || spec.redirect->front() != '/')) {
     return invalid("a redirect must be an absolute path");
   }
-  return {};
+  if (spec.base && !S_ISREG(mode)) return invalid("only regular files inherit content");
+  return spec.base ? check_base(*spec.base) : StatusOrFailure();
 }
 
 ResultOrFailure<std::uint32_t> LayerMetadata::add_inode(const InodeSpec& spec) {
@@ -88,11 +93,55 @@ ResultOrFailure<std::uint32_t> LayerMetadata::add_inode(const InodeSpec& spec) {
     }
   }
   const auto index = static_cast<std::uint32_t>(inodes_.size());
+  if (spec.base) bases_.emplace(index, *spec.base);
   if (index == format::kRootInode) inode.payload_c = format::kRootInode;
   inodes_.push_back(inode);
   has_content_.push_back(false);
   is_named_.push_back(index == format::kRootInode);
   return index;
+}
+
+StatusOrFailure LayerMetadata::check_base(const DeltaBase& base) const {
+  if (std::size_t{base.parent} + 1 >= parents_.size() || base.inode == 0) {
+    return invalid("it inherits from a file of no known parent layer");
+  }
+  return {};
+}
+
+StatusOrFailure LayerMetadata::set_base(std::uint32_t inode, std::optional<DeltaBase> base) {
+  if (!base) {
+    bases_.erase(inode);
+    return {};
+  }
+  VARVE_RETURN_IF_ERROR(check_base(*base));
+  if (inode == 0 || inode >= inodes_.size() || !S_ISREG(inodes_[inode].mode)) {
+    return invalid(fmt::format("inode {} is not a regular file of this layer", inode));
+  }
+  VARVE_CHECK(!has_content_[inode] || has_base(inode));  // its content was read as that of an ordinary file
+  bases_.insert_or_assign(inode, std::move(*base));
+  return {};
+}
+
+void LayerMetadata::place_base(std::uint32_t index, const StoredContent* content) {
+  const DeltaBase& base = bases_.at(index);
+  format::Origin origin{};
+  origin.parent = static_cast<std::uint16_t>(base.parent + 1);
+  origin.inode = base.inode;
+  origin.base_digest = base.digest;
+  origin.path_offset = add_text(base.path);
+  origin.path_size = static_cast<std::uint32_t>(base.path.size());
+  Inode& inode = inodes_[index];
+  inode.flags = inode.flags | format::kInodeDelta;
+  inode.origin = static_cast<std::uint32_t>(origins_.size());
+  inode.payload_c = static_cast<std::uint32_t>(std::min<std::uint64_t>(base.data_blocks, UINT32_MAX));
+  origins_.push_back(origin);
+  incompat_ |= format::kIncompatDelta;
+  // A file that inherits everything has the content of its base.
+  const bool whole = content == nullptr || (content->extents.empty() && !content->digest);
+  if (whole && base.digest != format::Hash128{} && inode.size == base.size_bytes) {
+    inode.digest = static_cast<std::uint32_t>(digests_.size());
+    digests_.push_back(format::Digest{base.digest});
+  }
 }
 
 std::uint32_t LayerMetadata::add_redirect(const std::string& path) {
@@ -226,9 +275,11 @@ StatusOrFailure LayerMetadata::complete(Data data) {
   }
   VARVE_RETURN_IF_ERROR(sort_entries());
   place_extents(data.store);
-  meta_ = fmt::format(R"({{"features":[{}],"level":{},"writer":"varve {}","zstd":"{}"}})",
-                      (incompat_ & format::kIncompatRedirect) != 0 ? R"("redirect")" : "", data.level,
-                      VARVE_VERSION, ZSTD_versionString());
+  const bool redirects = (incompat_ & format::kIncompatRedirect) != 0;
+  const bool deltas = (incompat_ & format::kIncompatDelta) != 0;
+  meta_ = fmt::format(R"({{"features":[{}{}{}],"level":{},"writer":"varve {}","zstd":"{}"}})",
+                      deltas ? R"("delta")" : "", deltas && redirects ? "," : "",
+                      redirects ? R"("redirect")" : "", data.level, VARVE_VERSION, ZSTD_versionString());
   // As every reader will: what we write must open.
   if (const auto valid = format::validate(tables()); !valid.ok())
     return invalid("not a tree: " + valid.error().message);
@@ -268,7 +319,9 @@ void LayerMetadata::place_extents(const LayerContentStore& store) {
     if (!S_ISREG(inode.mode)) continue;
     inode.payload_a = extents_.size();
     const auto found = contents_.find(i);
-    if (found == contents_.end()) continue;  // empty, or one hole
+    const bool delta = has_base(i);
+    if (delta) place_base(i, found == contents_.end() ? nullptr : &found->second);
+    if (found == contents_.end()) continue;  // empty, or one hole, or all of it inherited
     const StoredContent& content = found->second;
     if (content.digest) {
       inode.digest = static_cast<std::uint32_t>(digests_.size());
@@ -279,11 +332,15 @@ void LayerMetadata::place_extents(const LayerContentStore& store) {
       format::Extent extent{};
       extent.file_offset = stored.file_offset;
       extent.length = stored.length;
+      if (stored.frames == 0) {
+        extent.source_word = format::make_extent_source(0, 0, format::ExtentKind::kHole);
+        return extent;
+      }
       extent.source_word = format::make_extent_source(store.frame_of(stored.place), 0, kind);
       extent.in_frame_offset = stored.place.offset;
       return extent;
     };
-    if (content.extents.size() == 1 && content.extents[0].length == inode.size) {
+    if (!delta && content.extents.size() == 1 && content.extents[0].length == inode.size) {
       const format::Extent extent = record_of(content.extents[0]);
       inode.flags = inode.flags | format::kInodeInlineExtent;
       inode.payload_a = extent.source_word.get();
@@ -312,6 +369,7 @@ format::LayerTables LayerMetadata::tables() const {
   if (xattr_sets_.size() > 1) tables.xattr_sets = xattr_sets_;
   tables.xattr_entries = xattr_entries_;
   tables.xattr_values = xattr_values_;
+  if (parents_.size() > 1) tables.parents = parents_;
   if (origins_.size() > 1) tables.origins = origins_;
   tables.meta = meta_;
   return tables;

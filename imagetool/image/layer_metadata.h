@@ -22,7 +22,7 @@ namespace varve::image {
 
 class LayerMetadata {
  public:
-  LayerMetadata();
+  explicit LayerMetadata(const std::vector<ParentLayer>& parents);
 
   // As LayerWriter's methods of the same names.
   ResultOrFailure<std::uint32_t> add_inode(const InodeSpec& spec);
@@ -31,6 +31,10 @@ class LayerMetadata {
 
   // The size of a regular file. Returns: EINVAL for any other inode, and for one that has its content.
   ResultOrFailure<std::uint64_t> size_awaiting_content(std::uint32_t inode) const;
+  // As LayerWriter::set_base.
+  StatusOrFailure set_base(std::uint32_t inode, std::optional<DeltaBase> base);
+  // Requires: `inode` is a regular file of this layer.
+  bool has_base(std::uint32_t inode) const { return bases_.contains(inode); }
   // Requires: size_awaiting_content() was good.
   void set_content(std::uint32_t inode, StoredContent content);
 
@@ -64,6 +68,9 @@ class LayerMetadata {
   ResultOrFailure<std::uint32_t> intern_xattrs(const InodeSpec& spec);
   std::uint32_t add_redirect(const std::string& path);
   std::string_view name_of(const format::Dirent& entry) const;
+  StatusOrFailure check_base(const DeltaBase& base) const;
+  // The records of what `inode` inherits from. Requires: has_base(inode).
+  void place_base(std::uint32_t inode, const StoredContent* content);
 
   StatusOrFailure sort_entries();
   void place_extents(const LayerContentStore& store);
@@ -76,6 +83,8 @@ class LayerMetadata {
   std::vector<PendingEntry> pending_;
   std::string names_;
   std::unordered_map<std::uint32_t, StoredContent> contents_;
+  std::unordered_map<std::uint32_t, DeltaBase> bases_;
+  std::vector<format::Parent> parents_;
 
   std::unordered_map<std::string, std::uint32_t> set_index_;            // serialised set -> index
   std::unordered_map<std::string, std::uint64_t> xattr_name_offsets_;   // in names_

@@ -95,6 +95,7 @@ ResultOrFailure<LayerFooter> LayerMetadata::write(LayerOutputFile& output) const
   VARVE_RETURN_IF_ERROR(writer.write_table(SectionType::kXattrSet, all.xattr_sets));
   VARVE_RETURN_IF_ERROR(writer.write_table(SectionType::kXattrEntry, all.xattr_entries));
   VARVE_RETURN_IF_ERROR(writer.write_text(SectionType::kXattrValue, all.xattr_values));
+  VARVE_RETURN_IF_ERROR(writer.write_table(SectionType::kParent, all.parents));
   VARVE_RETURN_IF_ERROR(writer.write_table(SectionType::kOrigin, all.origins));
   VARVE_RETURN_IF_ERROR(writer.write_text(SectionType::kMeta, all.meta, format::kSectionOptional));
 

@@ -65,6 +65,10 @@ StatusOrFailure Verification::check_files() {
     auto known = linked.find(at.entry.id.value());
     if (known == linked.end()) {
       ++report_.files;
+      if (!layer_.has_all_parents(at.entry.id)) {
+        ++report_.unchecked_files;
+        return true;
+      }
       report_.content_bytes += attributes->size_bytes;
       VARVE_ASSIGN(std::string outcome, check_content(at.entry.id, attributes->size_bytes));
       if (attributes->nlink < 2) {
@@ -123,13 +127,15 @@ ResultOrFailure<std::string> Verification::check_content(LowerId id, std::uint64
 
 }  // namespace
 
-ResultOrFailure<VerifyReport> verify_layer(const std::string& path, Monitor& monitor) {
+ResultOrFailure<VerifyReport> verify_layer(const std::string& path,
+                                           std::span<const std::shared_ptr<layer::Layer>> below,
+                                           Monitor& monitor) {
   struct stat status {};
   if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
     return Failure{EISDIR, path + ": a directory, which has no checksums (give a layer file)"};
   }
   const layer::LayerContext context;
-  auto opened = layer::LayerFile::open(path, context);
+  auto opened = layer::LayerFile::open(path, context, {.layers = below, .all_there = false});
   if (!opened.ok()) {
     if (opened.error().error_number != EUCLEAN) return std::move(opened).error();
     VerifyReport report;

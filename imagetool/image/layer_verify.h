@@ -5,9 +5,12 @@
 // Thread rule: one thread a call. Ownership: borrows the monitor.
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "fs/layer/layer.h"
 #include "imagetool/image/source/tree_source.h"
 
 namespace varve::image {
@@ -24,11 +27,16 @@ struct VerifyReport {
     std::string reason;
   };
   std::vector<DamagedFile> damaged_files;
+  // Files that inherit from a layer that is not at hand: what they store themselves is good if the frames are.
+  std::uint64_t unchecked_files = 0;
   bool good() const { return problems.empty() && damaged_files.empty(); }
 };
 
 // A layer whose metadata is damaged cannot be looked into: then that is the only problem told.
 // Returns: a Failure when `path` is missing, cannot be read or is no layer file.
-ResultOrFailure<VerifyReport> verify_layer(const std::string& path, Monitor& monitor);
+// `below`: the layers below it, in any order; without them files that inherit are not read whole.
+ResultOrFailure<VerifyReport> verify_layer(const std::string& path,
+                                           std::span<const std::shared_ptr<layer::Layer>> below,
+                                           Monitor& monitor);
 
 }  // namespace varve::image

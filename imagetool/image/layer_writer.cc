@@ -18,6 +18,8 @@
 namespace varve::image {
 namespace {
 
+constexpr std::size_t kMaxParents = 65534;  // a PARENT index has 16 bits, and 0 is none
+
 using Clock = std::chrono::steady_clock;
 
 StatusOrFailure check_options(const LayerWriter::Options& options) {
@@ -34,6 +36,10 @@ StatusOrFailure check_options(const LayerWriter::Options& options) {
     return Failure{EINVAL, fmt::format("packed frame size {} is not between {} and 1048576",
                                        options.packed_frame_bytes, options.frame_bytes)};
   }
+  if (options.parents.size() > kMaxParents) {
+    return Failure{
+        EINVAL, fmt::format("a layer has at most {} parents, not {}", kMaxParents, options.parents.size())};
+  }
   return {};
 }
 
@@ -44,7 +50,8 @@ class StreamingLayerWriter final : public LayerWriter {
         output_(std::move(output)),
         compressor_(*output_, {.level = options.level, .jobs = options.jobs}),
         store_(compressor_,
-               {.frame_bytes = options.frame_bytes, .packed_frame_bytes = options.packed_frame_bytes}) {}
+               {.frame_bytes = options.frame_bytes, .packed_frame_bytes = options.packed_frame_bytes}),
+        metadata_(options.parents) {}
 
   ResultOrFailure<std::uint32_t> add_inode(const InodeSpec& spec) override {
     return metadata_.add_inode(spec);
@@ -60,10 +67,15 @@ class StreamingLayerWriter final : public LayerWriter {
 
   StatusOrFailure add_content(std::uint32_t inode, ContentSource& source) override {
     VARVE_ASSIGN(const std::uint64_t size, metadata_.size_awaiting_content(inode));
-    VARVE_ASSIGN(StoredContent content, read_content(source, size, options_.frame_bytes, store_));
+    const bool delta = metadata_.has_base(inode);
+    VARVE_ASSIGN(StoredContent content, read_content(source, size, delta, store_));
     data_bytes_ += content.data_bytes;
     metadata_.set_content(inode, std::move(content));
     return {};
+  }
+
+  StatusOrFailure set_base(std::uint32_t inode, std::optional<DeltaBase> base) override {
+    return metadata_.set_base(inode, std::move(base));
   }
 
   ResultOrFailure<Summary> finish() override {

@@ -14,6 +14,7 @@
 // Thread rule: one thread calls a LayerWriter; it keeps `jobs` threads of its own for compression.
 // Ownership: the caller owns the writer and the sources; a source is used during add_content only.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,8 +27,25 @@
 
 #include "fs/base/attributes.h"
 #include "fs/base/result.h"
+#include "fs/format/hash.h"
 
 namespace varve::image {
+
+// A layer that lies below the new one in every stack. The new layer's files may inherit from its files.
+struct ParentLayer {
+  std::array<unsigned char, 32> sha256{};  // of the layer file; zeros when it is not known
+  format::Hash128 root_hash{};
+};
+
+// The file of a parent layer that a delta file inherits from: all that its own content does not say.
+struct DeltaBase {
+  std::uint16_t parent = 0;  // index in Options::parents
+  std::uint32_t inode = 0;
+  format::Hash128 digest{};       // of that inode's content; zeros when it has none
+  std::uint64_t size_bytes = 0;   // of that inode's content
+  std::string path;               // by which the inode can be found, absolute
+  std::uint64_t data_blocks = 0;  // 4 KiB blocks of the new file that hold data, the inherited ones included
+};
 
 // One object of the layer. Of `attributes` are used: mode, uid, gid, mtime, size_bytes (regular files) and rdev
 // (devices). nlink is counted from the names; atime and ctime are not stored.
@@ -37,21 +55,27 @@ struct InodeSpec {
   std::string symlink_target;                               // symbolic links: 1..4095 bytes
   bool opaque = false;                  // directories: nothing of the layers below shows through
   std::optional<std::string> redirect;  // directories: absolute path in the layers below
+  std::optional<DeltaBase> base;        // regular files: what it inherits from
 };
 
 // A piece of a regular file's content.
 struct Chunk {
   std::uint64_t offset_bytes = 0;
   std::span<const std::byte> bytes;  // valid until the next call of next()
+  std::uint64_t hole_bytes =
+      0;  // when `bytes` is empty: a hole of that many bytes, which hides what would be inherited
 };
 
 // The content of one regular file, given in pieces: offsets ascend, pieces do not overlap and stay within the size;
-// what no piece covers is a hole and is stored as one (rounded inwards to 4 KiB blocks).
+// what no piece covers is a hole and is stored as one (rounded inwards to 4 KiB blocks). Of a file with a base the pieces are
+// whole 4 KiB blocks (the last one up to the end of the file), and what no piece covers is inherited.
 class ContentSource {
  public:
   virtual ~ContentSource() = default;
   // Returns: the next piece, empty at the end. A Failure ends add_content with that failure.
   virtual ResultOrFailure<std::optional<Chunk>> next() = 0;
+  // Of a file with a base: XXH3-128 of its whole content, asked for at the end; empty when it is not known.
+  virtual std::optional<format::Hash128> whole_digest() const { return std::nullopt; }
 };
 
 class LayerWriter {
@@ -62,6 +86,7 @@ class LayerWriter {
     std::uint32_t frame_bytes = 65536;  // frames of files of at least this size; a power of two, 4096..1 MiB
     std::uint32_t packed_frame_bytes = 131072;  // frames shared by smaller files; frame_bytes..1 MiB
     unsigned jobs = 0;                          // threads that compress; 0: one for each processor
+    std::vector<ParentLayer> parents;           // nearest first; at most 65534
   };
 
   struct Summary {
@@ -96,6 +121,10 @@ class LayerWriter {
   // Reads `source` to its end. Requires: `inode` is a regular file whose content was not added before. A file that
   // never gets content is one hole of its size. Returns: what the source says; EINVAL for pieces out of order or range.
   virtual StatusOrFailure add_content(std::uint32_t inode, ContentSource& source) = 0;
+
+  // In place of InodeSpec::base, where what a file inherits shows only while its content is read. Before add_content: it inherits
+  // from `base`. Afterwards: with what was learnt, or nullopt, when its content left nothing to inherit.
+  virtual StatusOrFailure set_base(std::uint32_t inode, std::optional<DeltaBase> base) = 0;
 
   // Writes the metadata, syncs, and puts the file at output_path in place of what was there. Call once, last.
   virtual ResultOrFailure<Summary> finish() = 0;

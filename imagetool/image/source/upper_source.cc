@@ -14,6 +14,7 @@ namespace varve::image {
 namespace {
 
 constexpr std::uint64_t kPieceBytes = 1 << 20;
+constexpr std::uint64_t kBlockBytes = 4096;  // of the upper's block maps and of the layer format
 constexpr unsigned kMaxDepth = 2000;
 
 // What an upper records of the layers it was mounted over; the same as LowerStack::describe() of fs/view.
@@ -21,52 +22,84 @@ std::string base_line(const layer::Identity& identity) {
   return (identity.kind == layer::Identity::Kind::kLayerFile ? "layer " : "directory ") + identity.value;
 }
 
+// The content of a file of the upper: all of it, or, of one that is to inherit from its base, the blocks that it does not read
+// from there.
 class CowContent : public ContentSource {
  public:
-  CowContent(const upper::CowFile& file, std::uint64_t size_bytes, std::string path, Monitor& monitor)
+  struct What {
+    std::uint64_t size_bytes = 0;
+    bool own_blocks_only = false;
+    std::string path;  // for messages
+  };
+  CowContent(const upper::CowFile& file, What what, Monitor& monitor)
       : file_(file),
-        size_bytes_(size_bytes),
-        path_(std::move(path)),
+        what_(std::move(what)),
         monitor_(monitor),
-        buffer_(std::min(size_bytes, kPieceBytes)) {}
+        buffer_(std::min(what_.size_bytes, kPieceBytes)),
+        range_end_(what_.own_blocks_only ? 0 : what_.size_bytes) {}
 
   ResultOrFailure<std::optional<Chunk>> next() override {
     if (monitor_.cancelled()) return cancelled_failure();
-    if (offset_ >= data_end_ && offset_ < size_bytes_) VARVE_RETURN_IF_ERROR(find_data());
-    if (offset_ >= size_bytes_) return std::optional<Chunk>{};
+    if (offset_ >= range_end_ && what_.own_blocks_only) VARVE_RETURN_IF_ERROR(find_range());
+    if (offset_ < range_end_ && offset_ >= data_end_) {
+      const std::uint64_t hole = offset_;
+      VARVE_RETURN_IF_ERROR(find_data());
+      if (what_.own_blocks_only && offset_ > hole) {
+        return std::optional(Chunk{.offset_bytes = hole, .bytes = {}, .hole_bytes = offset_ - hole});
+      }
+    }
+    if (offset_ >= range_end_) return std::optional<Chunk>{};
     const std::size_t want =
         static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), data_end_ - offset_));
-    const Result<std::size_t> got = file_.read(offset_, std::span(buffer_).first(want));
-    if (!got.ok()) return failure_from(got.error(), path_);
-    if (*got == 0) return Failure{EIO, path_ + ": ends before its size"};
-    const Chunk chunk{offset_, std::span(buffer_).first(*got)};
-    offset_ += *got;
-    monitor_.advance(*got);
+    // All of it: what is inherited is described in whole blocks.
+    for (std::size_t have = 0; have < want;) {
+      const Result<std::size_t> got =
+          file_.read(offset_ + have, std::span(buffer_).subspan(have, want - have));
+      if (!got.ok()) return failure_from(got.error(), what_.path);
+      if (*got == 0) return Failure{EIO, what_.path + ": ends before its size"};
+      have += *got;
+    }
+    const Chunk chunk{.offset_bytes = offset_, .bytes = std::span(buffer_).first(want), .hole_bytes = 0};
+    offset_ += want;
+    monitor_.advance(want);
     return std::optional<Chunk>{chunk};
   }
 
  private:
+  // The next range that is not inherited; none: offset_ and range_end_ are at the end of the file.
+  StatusOrFailure find_range() {
+    const Result<std::optional<layer::Range>> own = file_.next_own(offset_);
+    if (!own.ok()) return failure_from(own.error(), what_.path);
+    offset_ = own->has_value() ? std::min((*own)->offset_bytes, what_.size_bytes) : what_.size_bytes;
+    range_end_ =
+        own->has_value() ? std::min((*own)->offset_bytes + (*own)->size_bytes, what_.size_bytes) : offset_;
+    data_end_ = offset_;
+    return {};
+  }
+
+  // Within the range: offset_ moves on to data, or to the end of the range, and data_end_ to where the data ends. Blocks that
+  // hold a byte of data are data.
   StatusOrFailure find_data() {
     const Result<std::uint64_t> start = file_.seek(offset_, SEEK_DATA);
-    if (!start.ok() && start.error().value == ENXIO) {
-      offset_ = data_end_ = size_bytes_;
+    if ((!start.ok() && start.error().value == ENXIO) || (start.ok() && *start >= range_end_)) {
+      offset_ = data_end_ = range_end_;
       return {};
     }
-    if (!start.ok()) return failure_from(start.error(), path_);
+    if (!start.ok()) return failure_from(start.error(), what_.path);
     const Result<std::uint64_t> end = file_.seek(*start, SEEK_HOLE);
-    if (!end.ok()) return failure_from(end.error(), path_);
-    offset_ = std::min(*start, size_bytes_);
-    data_end_ = std::min(*end, size_bytes_);
+    if (!end.ok()) return failure_from(end.error(), what_.path);
+    offset_ = std::max(offset_, *start / kBlockBytes * kBlockBytes);
+    data_end_ = std::min((*end + kBlockBytes - 1) / kBlockBytes * kBlockBytes, range_end_);
     return {};
   }
 
   const upper::CowFile& file_;
-  std::uint64_t size_bytes_;
-  std::string path_;
+  const What what_;
   Monitor& monitor_;
-  std::uint64_t offset_ = 0;
-  std::uint64_t data_end_ = 0;
   std::vector<std::byte> buffer_;
+  std::uint64_t offset_ = 0;
+  std::uint64_t range_end_;  // of what is given, from offset_ on
+  std::uint64_t data_end_ = 0;
 };
 
 }  // namespace
@@ -128,6 +161,7 @@ StatusOrFailure UpperSource::scan_name(Tree& tree, const Directory& in, const st
   }
   Result<InodeSpec> spec = read_spec(object, *entry);
   if (!spec.ok()) return failure_from(spec.error(), shown(path));
+  VARVE_ASSIGN(spec->base, delta_base(*entry, path));
   const TreeIndex node = tree.add(std::move(spec).value());
   tree.set_name(in.node, name, node);
   if (linked) hard_links_.emplace(entry->inode_number, node);
@@ -166,8 +200,8 @@ ResultOrFailure<Tree> UpperSource::scan() {
 }
 
 // The mark is not proof: the path must still lead to the file that was copied up.
-ResultOrFailure<std::unique_ptr<layer::LowerFile>> UpperSource::open_base(const upper::Base& base,
-                                                                          const std::string& path) const {
+ResultOrFailure<UpperSource::BaseFile> UpperSource::find_base(const upper::Base& base,
+                                                              const std::string& path) const {
   if (base.slot.value() < 1 || base.slot.value() > options_.layers.size()) {
     return Failure{EIO, shown(path) + ": copied up from a layer that the stack does not have"};
   }
@@ -179,12 +213,36 @@ ResultOrFailure<std::unique_ptr<layer::LowerFile>> UpperSource::open_base(const 
     return Failure{EIO, shown(path) + ": copied up from " + layer.name() + ": " + base.path +
                             ", where another file lies now (the layer was changed)"};
   }
-  Result<std::unique_ptr<layer::LowerFile>> file = layer.open_file(id);
-  if (!file.ok()) return failure_from(file.error(), layer.name() + ": " + base.path);
+  return BaseFile{&layer, id};
+}
+
+ResultOrFailure<std::unique_ptr<layer::LowerFile>> UpperSource::open_base(const upper::Base& base,
+                                                                          const std::string& path) const {
+  VARVE_ASSIGN(const BaseFile found, find_base(base, path));
+  Result<std::unique_ptr<layer::LowerFile>> file = found.layer->open_file(found.id);
+  if (!file.ok()) return failure_from(file.error(), found.layer->name() + ": " + base.path);
   return std::move(file).value();
 }
 
-StatusOrFailure UpperSource::take_content(const ContentFile& file, std::uint64_t size_bytes,
+ResultOrFailure<std::optional<DeltaBase>> UpperSource::delta_base(const upper::UpperEntry& entry,
+                                                                  const std::string& path) const {
+  if (options_.parents == nullptr || !entry.marks.base || entry.attributes.size_bytes == 0) {
+    return std::optional<DeltaBase>();
+  }
+  VARVE_ASSIGN(const BaseFile found, find_base(*entry.marks.base, path));
+  const auto parent = options_.parents->in_layer(*found.layer, found.id);
+  if (!parent) return std::optional<DeltaBase>();
+  DeltaBase base = options_.parents->base(*parent);
+  // Not counted exactly, as that would read every block map twice: blocks that were changed count on both sides.
+  const Result<Attributes> below = found.layer->attributes(found.id);
+  if (!below.ok()) return failure_from(below.error(), options_.parents->describe(*parent));
+  constexpr std::uint64_t kSectors = kBlockBytes / 512;
+  base.data_blocks = std::min((below->blocks_512 + entry.attributes.blocks_512 + kSectors - 1) / kSectors,
+                              (entry.attributes.size_bytes + kBlockBytes - 1) / kBlockBytes);
+  return std::optional(std::move(base));
+}
+
+StatusOrFailure UpperSource::take_content(const ContentFile& file, const InodeSpec& spec,
                                           const ContentConsumer& take) {
   const std::size_t slash = file.path.rfind('/');
   const std::string parent = slash == std::string::npos ? "." : file.path.substr(0, slash);
@@ -201,14 +259,18 @@ StatusOrFailure UpperSource::take_content(const ContentFile& file, std::uint64_t
   const Result<std::unique_ptr<upper::CowFile>> cow =
       upper::CowFile::open(*store_, object, entry->marks, std::move(base));
   if (!cow.ok()) return failure_from(cow.error(), shown(file.path));
-  CowContent content(**cow, size_bytes, shown(file.path), monitor_);
+  CowContent content(**cow,
+                     {.size_bytes = spec.attributes.size_bytes,
+                      .own_blocks_only = spec.base.has_value(),
+                      .path = shown(file.path)},
+                     monitor_);
   return take(file.node, content);
 }
 
 StatusOrFailure UpperSource::for_each_content(const Tree& tree, const ContentConsumer& take) {
   for (ContentFile& file : files_in_layer_order(tree)) {
     if (const auto known = paths_.find(file.node); known != paths_.end()) file.path = known->second;
-    VARVE_RETURN_IF_ERROR(take_content(file, tree.node(file.node).spec.attributes.size_bytes, take));
+    VARVE_RETURN_IF_ERROR(take_content(file, tree.node(file.node).spec, take));
   }
   return {};
 }

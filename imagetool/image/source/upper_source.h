@@ -12,6 +12,7 @@
 
 #include "fs/layer/layer.h"
 #include "fs/upper/upper_store.h"
+#include "imagetool/image/parent_files.h"
 #include "imagetool/image/source/lower_links.h"
 #include "imagetool/image/source/tree_source.h"
 
@@ -23,6 +24,8 @@ class UpperSource : public TreeSource {
     std::string upper_path;
     std::string work_path;
     std::vector<std::shared_ptr<layer::Layer>> layers;  // bottom first: what the upper was mounted over
+    const ParentFiles* parents =
+        nullptr;  // of the new layer, over the same layers; borrowed; null: nothing is inherited
   };
   // Returns: a Failure that names what is wrong: in use by PID, other layers than it was mounted over, no
   // work directory.
@@ -40,8 +43,16 @@ class UpperSource : public TreeSource {
   Result<InodeSpec> read_spec(upper::ObjectRef object, const upper::UpperEntry& entry) const;
   StatusOrFailure scan_directory(Tree& tree, const Directory& directory);
   StatusOrFailure scan_name(Tree& tree, const Directory& in, const std::string& name);
-  StatusOrFailure take_content(const ContentFile& file, std::uint64_t size_bytes,
-                               const ContentConsumer& take);
+  StatusOrFailure take_content(const ContentFile& file, const InodeSpec& spec, const ContentConsumer& take);
+  // A file of one of the layers.
+  struct BaseFile {
+    const layer::Layer* layer = nullptr;
+    LowerId id;
+  };
+  ResultOrFailure<BaseFile> find_base(const upper::Base& base, const std::string& path) const;
+  // What the file inherits from in the new layer; empty when all of it is stored there.
+  ResultOrFailure<std::optional<DeltaBase>> delta_base(const upper::UpperEntry& entry,
+                                                       const std::string& path) const;
   ResultOrFailure<std::unique_ptr<layer::LowerFile>> open_base(const upper::Base& base,
                                                                const std::string& path) const;
 

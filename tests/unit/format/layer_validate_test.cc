@@ -133,6 +133,7 @@ class ValidateTest : public testing::Test {
     t.xattr_sets = sets;
     t.xattr_entries = entries;
     t.xattr_values = values;
+    t.parents = parents;
     t.origins = origins;
     return t;
   }
@@ -151,6 +152,7 @@ class ValidateTest : public testing::Test {
   std::vector<XattrSet> sets;
   std::vector<XattrEntry> entries;
   std::string values;
+  std::vector<Parent> parents;
   std::vector<Origin> origins;
   std::uint64_t content_bytes = 0;
   std::uint64_t incompat = 0;
@@ -293,12 +295,62 @@ TEST_F(ValidateTest, RefusesUnknownKindsOfExtents) {
   EXPECT_THAT(verdict(), HasSubstr("unknown kind of extent"));
 }
 
-TEST_F(ValidateTest, CallsParentFramesAndDeltasUnsupported) {
-  extents[0].source_word = make_extent_source(0, 1, ExtentKind::kData);
-  EXPECT_EQ(validate(tables()).error().kind, FormatError::Kind::kUnsupported);
-  extents[0].source_word = make_extent_source(0, 0, ExtentKind::kData);
+TEST_F(ValidateTest, TakesFramesOfAParentThatIsThere) {
+  extents[0].source_word = make_extent_source(99, 1, ExtentKind::kData);
+  EXPECT_THAT(verdict(), HasSubstr("an extent with an impossible source"));
+  parents.resize(2);
+  EXPECT_THAT(verdict(), HasSubstr("an extent with an impossible source"));
+  incompat = kIncompatParentFrames;
+  EXPECT_EQ(verdict(), "good");
+  extents[0].source_word = make_extent_source(0, 1, ExtentKind::kHole);
+  EXPECT_THAT(verdict(), HasSubstr("an extent with an impossible source"));
+}
+
+class DeltaTest : public ValidateTest {
+ protected:
+  void SetUp() override {
+    ValidateTest::SetUp();
+    parents.resize(2);
+    origins.resize(2);
+    origins[1].parent = 1;
+    origins[1].inode = 77;
+    inodes[6].flags = kInodeDelta;
+    inodes[6].origin = 1;
+    inodes[6].payload_c = 5;
+    incompat = kIncompatDelta;
+  }
+};
+
+TEST_F(DeltaTest, AcceptsAFileOfAParent) {
+  EXPECT_EQ(verdict(), "good");
+  inodes[6].payload_a = 0;
+  inodes[6].payload_b = 0;
+  extents.clear();
+  EXPECT_EQ(verdict(), "good");
+}
+
+TEST_F(DeltaTest, RefusesWhatHasNoBase) {
+  incompat = 0;
+  EXPECT_THAT(verdict(), HasSubstr("its feature bit is missing"));
+  incompat = kIncompatDelta;
+  origins[1].inode = 0;
+  EXPECT_THAT(verdict(), HasSubstr("origin 1: unused fields"));
+  origins[1].parent = 0;
+  EXPECT_THAT(verdict(), HasSubstr("an origin that is not of its kind"));
+  origins[1].parent = 2;
+  EXPECT_THAT(verdict(), HasSubstr("no such parent"));
+  inodes[6].origin = 0;
+  origins[1].parent = 1;
+  origins[1].inode = 77;
+  EXPECT_THAT(verdict(), HasSubstr("origin without a redirect or a delta"));
+}
+
+TEST_F(DeltaTest, RefusesOtherThanRegularFilesAndInlineExtents) {
+  inodes[6].flags = kInodeDelta | kInodeInlineExtent;
+  EXPECT_THAT(verdict(), HasSubstr("unknown flags"));
   inodes[6].flags = kInodeDelta;
-  EXPECT_EQ(validate(tables()).error().kind, FormatError::Kind::kUnsupported);
+  inodes[2].flags = kInodeDelta;
+  EXPECT_THAT(verdict(), HasSubstr("unknown flags"));
 }
 
 TEST_F(ValidateTest, RefusesFramesOutsideOfTheData) {
@@ -383,7 +435,7 @@ TEST_F(RedirectTest, RefusesPathsThatLeadElsewhere) {
 TEST_F(RedirectTest, RefusesARedirectWithoutItsFeatureBit) {
   redirect("/a");
   incompat = 0;
-  EXPECT_THAT(verdict(), HasSubstr("without its feature bit"));
+  EXPECT_THAT(verdict(), HasSubstr("its feature bit is missing"));
 }
 
 }  // namespace

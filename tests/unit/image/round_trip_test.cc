@@ -299,12 +299,12 @@ TEST_F(RoundTripTest, VerifyFindsTheFilesThatAFlippedByteDamages) {
   ASSERT_EQ(::link(at("big.bin").c_str(), at("linked.bin").c_str()), 0);
   write_file(at("other.txt"), "untouched");
   build(tree(), scratch_ / "a.layer");
-  EXPECT_TRUE(must(verify_layer(scratch_ / "a.layer", monitor_)).good());
+  EXPECT_TRUE(must(verify_layer(scratch_ / "a.layer", {}, monitor_)).good());
 
   std::string bytes = read_file(scratch_ / "a.layer");
   bytes[4096 + 70000] = static_cast<char>(bytes[4096 + 70000] ^ 1);
   write_file(scratch_ / "a.layer", bytes);
-  const VerifyReport report = must(verify_layer(scratch_ / "a.layer", monitor_));
+  const VerifyReport report = must(verify_layer(scratch_ / "a.layer", {}, monitor_));
   std::vector<std::string> paths;
   for (const auto& file : report.damaged_files) paths.push_back(file.path);
   EXPECT_THAT(paths, ElementsAreArray({"/big.bin", "/linked.bin"}));
@@ -318,10 +318,10 @@ TEST_F(RoundTripTest, VerifyTellsDamagedMetadataAndForeignFiles) {
   std::string bytes = read_file(scratch_ / "a.layer");
   bytes[bytes.size() - 300] = static_cast<char>(bytes[bytes.size() - 300] ^ 1);
   write_file(scratch_ / "a.layer", bytes);
-  EXPECT_EQ(must(verify_layer(scratch_ / "a.layer", monitor_)).problems.size(), 1U);
+  EXPECT_EQ(must(verify_layer(scratch_ / "a.layer", {}, monitor_)).problems.size(), 1U);
   write_file(scratch_ / "text", "hello");
-  EXPECT_FALSE(verify_layer(scratch_ / "text", monitor_).ok());
-  EXPECT_FALSE(verify_layer(scratch_ / "missing", monitor_).ok());
+  EXPECT_FALSE(verify_layer(scratch_ / "text", {}, monitor_).ok());
+  EXPECT_FALSE(verify_layer(scratch_ / "missing", {}, monitor_).ok());
 }
 
 TEST(PosixAcl, KernelFormComesBack) {
