@@ -45,6 +45,10 @@ function(varve_library name)
   target_sources(${name} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${ARG_HEADERS})
   set_target_properties(${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
   target_link_libraries(${name} PUBLIC varve_options ${ARG_DEPENDS})
+  if(VARVE_FUZZ)
+    # Coverage, which the fuzz targets are guided by; other programs of such a build count in vain.
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
 
 # varve_program(varvefs SOURCES ... DEPENDS ...): an executable that `cmake --install` puts into bin.

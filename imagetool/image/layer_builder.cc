@@ -126,6 +126,17 @@ ResultOrFailure<std::vector<std::uint32_t>> add_metadata(const Tree& tree, Layer
   return inodes;
 }
 
+// One of the names of `node`, from the root. For messages: it looks at the whole tree.
+std::string path_of(const Tree& tree, TreeIndex node) {
+  std::string path;
+  const StatusOrFailure walked = tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
+    if (visit.node != node) return {};
+    path = visit.path;
+    return Failure{EEXIST, "found"};  // ends the walk
+  });
+  return walked.ok() ? std::string("a file without a name") : path;
+}
+
 }  // namespace
 
 ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const BuildOptions& options,
@@ -150,8 +161,14 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
       source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {
         if (monitor.cancelled()) return cancelled_failure();
         const InodeSpec& spec = tree.node(node).spec;
-        if (!filter || spec.base) return writer->add_content(inodes[node], content);
-        return filter->add(node, inodes[node], spec.attributes.size_bytes, content);
+        const StatusOrFailure added =
+            !filter || spec.base ? writer->add_content(inodes[node], content)
+                                 : filter->add(node, inodes[node], spec.attributes.size_bytes, content);
+        // What the content is says the source; what does not fit the file says the writer, which knows no paths.
+        if (!added.ok() && added.error().error_number == EINVAL && !monitor.cancelled()) {
+          return with_path(path_of(tree, node), added.error());
+        }
+        return added;
       }));
   if (monitor.cancelled()) return cancelled_failure();
   auto summary = writer->finish();

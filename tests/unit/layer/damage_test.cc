@@ -7,7 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
+#include <random>
 
 #include "fs/layer/layer_file.h"
 #include "fs/layer/open_layer.h"
@@ -143,6 +146,68 @@ TEST_F(DamageTest, OfAnyByteIsAnErrorOrChangesNothing) {
   // All but the frames is refused at open; the frames answer EIO.
   EXPECT_EQ(refused, 2 * (format::kDataOffset + bytes_.size() - data_end));
   EXPECT_GT(unreadable, 100U);
+}
+
+// One change to a good file, which the next call of back() takes back.
+class OneChange {
+ public:
+  OneChange(const std::string& path, const std::string& bytes)
+      : file_(::open(path.c_str(), O_WRONLY)), bytes_(bytes) {}
+  bool put(std::size_t offset, unsigned char byte) {
+    first_ = offset;
+    return ::pwrite(file_.get(), &byte, 1, static_cast<off_t>(offset)) == 1;
+  }
+  bool cut(std::size_t size) {
+    first_ = size;
+    return ::ftruncate(file_.get(), static_cast<off_t>(size)) == 0;
+  }
+  bool back() {
+    const std::size_t count = bytes_.size() - first_;
+    return ::pwrite(file_.get(), bytes_.data() + first_, count, static_cast<off_t>(first_)) ==
+           static_cast<ssize_t>(count);
+  }
+
+ private:
+  UniqueFd file_;
+  const std::string& bytes_;
+  std::size_t first_ = 0;
+};
+
+// scripts/flip-layer runs this with many more: VARVE_FLIPS says how many, VARVE_FLIP_SEED which.
+TEST_F(DamageTest, OfBitsBytesAndLengthsAtRandomIsAnErrorOrChangesNothing) {
+  const char* count_text = std::getenv("VARVE_FLIPS");
+  const char* seed_text = std::getenv("VARVE_FLIP_SEED");
+  const unsigned long count = count_text != nullptr ? std::strtoul(count_text, nullptr, 10) : 3000;
+  std::mt19937_64 random(seed_text != nullptr ? std::strtoul(seed_text, nullptr, 10) : 1);
+  ASSERT_GT(count, 0U);
+  OneChange change(path_, bytes_);
+  unsigned long refused = 0;
+  testing::internal::CaptureStderr();
+  for (unsigned long i = 0; i < count; ++i) {
+    const std::size_t offset = random() % bytes_.size();
+    const auto before = static_cast<unsigned char>(bytes_[offset]);
+    const unsigned kind = random() % 16;
+    if (kind == 0) {
+      ASSERT_TRUE(change.cut(offset));
+    } else {
+      const unsigned mask = kind < 12 ? 1U << random() % 8 : 1 + random() % 255;
+      ASSERT_TRUE(change.put(offset, static_cast<unsigned char>(before ^ mask)));
+    }
+    const auto layer = open_layer(path_, {});
+    if (layer.ok()) {
+      const std::vector<std::string> found = describe(**layer);
+      ASSERT_EQ(found.size(), wanted_.size()) << "change " << i << " at " << offset;
+      for (std::size_t line = 0; line < found.size(); ++line)
+        ASSERT_TRUE(is_error_or_equal(found[line], wanted_[line])) << "change " << i << " at " << offset;
+    } else {
+      ++refused;
+    }
+    ASSERT_TRUE(change.back());
+  }
+  testing::internal::GetCapturedStderr();
+  ASSERT_EQ(describe(*must(open_layer(path_, {}))), wanted_);
+  std::printf("%lu changes, %lu refused at once, the others an error or the right content\n", count, refused);
+  EXPECT_GT(refused, count / 2);
 }
 
 TEST_F(DamageTest, OfAnyLengthIsRefused) {

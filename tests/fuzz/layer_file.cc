@@ -1,0 +1,124 @@
+// Fuzz target: opens bytes as a layer file, walks all of it and reads everything. Once a layer opened, its metadata is
+// consistent: only contents may still answer EIO. Input: packed_layer.h.
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "fs/base/check.h"
+#include "fs/base/log.h"
+#include "fs/layer/layer_file.h"
+#include "tests/fuzz/memory_file.h"
+#include "tests/fuzz/packed_layer.h"
+
+namespace varve {
+namespace {
+
+// Files may claim 2^63 bytes: of each its beginning, its end and the start of a few data ranges are read.
+constexpr std::uint64_t kReadBytes = 256 * 1024;
+constexpr int kRanges = 16;
+
+void read_at(const layer::LowerFile& file, std::uint64_t offset) {
+  static std::array<std::byte, kReadBytes> buffer;
+  const Result<std::size_t> got = file.read(offset, buffer);
+  if (!got.ok()) {
+    VARVE_CHECK(got.error() == Errno{EIO});
+    return;
+  }
+  const std::uint64_t left = file.size_bytes() - std::min(offset, file.size_bytes());
+  VARVE_CHECK(*got == std::min<std::uint64_t>(left, buffer.size()));
+}
+
+void read_content(const layer::LayerFile& layer, LowerId id, std::uint64_t size_bytes) {
+  const auto opened = layer.open_file(id);
+  VARVE_CHECK(opened.ok());
+  const layer::LowerFile& file = **opened;
+  VARVE_CHECK(file.size_bytes() == size_bytes);
+  read_at(file, 0);
+  read_at(file, size_bytes - std::min<std::uint64_t>(size_bytes, 5000));
+  read_at(file, size_bytes);
+  std::uint64_t offset = 0;
+  for (int i = 0; i < kRanges; ++i) {
+    const auto range = file.next_data(offset);
+    VARVE_CHECK(range.ok());
+    if (!*range) return;
+    const layer::Range& data = **range;
+    VARVE_CHECK(data.offset_bytes >= offset && data.size_bytes > 0 && data.offset_bytes <= size_bytes &&
+                data.size_bytes <= size_bytes - data.offset_bytes);
+    read_at(file, data.offset_bytes);
+    offset = data.offset_bytes + data.size_bytes;
+  }
+}
+
+// The path leads back to the object.
+void check_path(const layer::LayerFile& layer, LowerId id) {
+  const Result<std::string> path = layer.path_of(id);
+  VARVE_CHECK(path.ok() && path->starts_with('/'));
+  LowerId at = layer.root();
+  for (std::string_view rest = std::string_view(*path).substr(1); !rest.empty();) {
+    const std::size_t slash = std::min(rest.find('/'), rest.size());
+    const Result<Name> name = Name::parse(rest.substr(0, slash));
+    VARVE_CHECK(name.ok());
+    const Result<layer::Entry> entry = layer.look_up(at, *name);
+    VARVE_CHECK(entry.ok() && entry->kind == layer::Entry::Kind::kObject);
+    at = entry->id;
+    rest.remove_prefix(std::min(slash + 1, rest.size()));
+  }
+  VARVE_CHECK(at == id);
+}
+
+void check_object(const layer::LayerFile& layer, LowerId id) {
+  const Result<Attributes> attributes = layer.attributes(id);
+  VARVE_CHECK(attributes.ok() && attributes->mtime.nanoseconds < 1'000'000'000);
+  VARVE_CHECK(layer.inode_number(id).ok());
+  check_path(layer, id);
+  const auto names = layer.xattr_names(id);
+  VARVE_CHECK(names.ok());
+  for (const std::string& name : *names) VARVE_CHECK(layer.xattr(id, name).ok());
+  if (attributes->is_symlink()) VARVE_CHECK(layer.read_link(id).ok());
+  if (attributes->is_regular()) read_content(layer, id, attributes->size_bytes);
+}
+
+// Every directory once. Ends because validation found no loop.
+void walk(const layer::LayerFile& layer) {
+  std::vector<LowerId> waiting = {layer.root()};
+  check_object(layer, layer.root());
+  while (!waiting.empty()) {
+    const LowerId directory = waiting.back();
+    waiting.pop_back();
+    VARVE_CHECK(layer.directory_mark(directory).ok());
+    const Status listed =
+        layer.for_each_entry(directory, [&](std::string_view text, const layer::Entry& entry) {
+          const Result<Name> name = Name::parse(text);
+          VARVE_CHECK(name.ok());
+          const Result<layer::Entry> found = layer.look_up(directory, *name);
+          VARVE_CHECK(found.ok() && found->kind == entry.kind && found->id == entry.id &&
+                      found->type == entry.type);
+          if (entry.kind == layer::Entry::Kind::kObject) {
+            check_object(layer, entry.id);
+            if (entry.type == S_IFDIR) waiting.push_back(entry.id);
+          }
+          return true;
+        });
+    VARVE_CHECK(listed.ok());
+  }
+}
+
+}  // namespace
+}  // namespace varve
+
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  varve::set_log_destination({.least = varve::LogLevel::kFatal});
+  return 0;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const varve::fuzz::MemoryFile file(varve::fuzz::unpack_layer({data, size}));
+  const auto layer = varve::layer::LayerFile::open(file.path(), {});
+  if (layer.ok()) {
+    varve::walk(**layer);
+  } else {
+    VARVE_CHECK(layer.error().message.starts_with(file.path() + ": "));
+  }
+  return 0;
+}

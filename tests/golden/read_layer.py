@@ -1,0 +1,482 @@
+#!/usr/bin/python3
+"""A second reader of layer files, written from docs/layer-format.md and from nothing else.
+
+It shows that the page is enough to write a reader from: a fault of the page, or a layer that only our own reader
+understands, shows here. It takes the whole file into memory and is in no hurry.
+
+Usage: read_layer.py ls [--contents] LAYER     the tree as JSON, paths in ascending order of bytes
+       read_layer.py cat LAYER PATH            a regular file to standard output
+       read_layer.py verify LAYER              decodes all frames, hashes all files
+Exit status: 0 good, 1 damaged or not there (one line on standard error says where and why), 2 wrong usage.
+Needs python3-zstandard and python3-xxhash.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import struct
+import sys
+
+import xxhash
+import zstandard
+
+PAGE = 4096
+MAX_FRAME = 1 << 20
+INODE, DIRENT, NAMES, EXTENT, FRAME, DIGEST, XATTR_SET, XATTR_ENTRY, XATTR_VALUE, PARENT, ORIGIN, META = range(1, 13)
+RECORD_BYTES = {INODE: 64, DIRENT: 16, EXTENT: 32, FRAME: 24, DIGEST: 16, XATTR_SET: 8, XATTR_ENTRY: 24, PARENT: 48,
+                ORIGIN: 40}
+# Features that change how a layer is read. 1 and 4 can be listed; what they store elsewhere is NeedsParent.
+FEATURES = {1: "delta files", 2: "redirected directories", 4: "frames stored in parent layers"}
+DELTA, INLINE_EXTENT, OPAQUE, REDIRECT = 1, 2, 4, 8
+DATA, RUN, HOLE = 1, 2, 3
+TYPES = {stat.S_IFREG: "regular", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFCHR: "character device",
+         stat.S_IFBLK: "block device", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket"}
+
+
+class Damaged(Exception):
+    """The bytes are not a layer file, or not what was written."""
+
+
+class NeedsParent(Exception):
+    """The content lies in a layer below, which this reader is not given."""
+
+
+def require(condition, what):
+    if not condition:
+        raise Damaged(what)
+
+
+def xxh3_64(data):
+    return xxhash.xxh3_64_intdigest(data)
+
+
+def xxh3_128(data):
+    """In the canonical form, as the format stores it."""
+    return xxhash.xxh3_128_digest(data)
+
+
+def legal_name(name):
+    return 1 <= len(name) <= 255 and b"/" not in name and b"\0" not in name and name not in (b".", b"..")
+
+
+class Inode:
+    """One record of section INODE."""
+
+    def __init__(self, record):
+        (self.mode, self.flags, self.nlink, self.uid, self.gid, seconds, nanoseconds, self.xattr_set, self.size,
+         self.payload_a, self.payload_b, self.payload_c, self.digest, self.origin) = struct.unpack(
+             "<HHIIIqIIQQIIII", record)
+        require(nanoseconds < 10**9, "an inode's nanoseconds")
+        self.mtime_ns = seconds * 10**9 + nanoseconds
+        self.type = stat.S_IFMT(self.mode)
+
+    def is_directory(self):
+        return self.type == stat.S_IFDIR
+
+    def is_regular(self):
+        return self.type == stat.S_IFREG
+
+
+class Layer:
+    """A layer file whose checksums of metadata, and whose tables, were found good. Raises Damaged."""
+
+    def __init__(self, data):
+        self.data = memoryview(data)
+        self.sections = {}
+        self._read_header()
+        self._read_footer()
+        self._read_section_table()
+        self._read_frames()
+        self._read_xattrs()
+        self.inodes = [Inode(self.record(INODE, index)) for index in range(self.count(INODE))]
+        self._check_inodes()
+
+    # --- from the ends of the file to the sections
+
+    def _read_header(self):
+        require(len(self.data) >= PAGE + 256, "the file is too short to be a layer file")
+        header = bytes(self.data[:64])
+        require(header[:8] == b"\x89VRV\r\n\x1a\n", "the header's magic: no layer file")
+        major, _, size, block_log2, frame_log2 = struct.unpack_from("<HHIBB", header, 8)
+        require(xxh3_64(header[:56]) == struct.unpack_from("<Q", header, 56)[0], "the header's checksum")
+        require(major == 1, f"version {major}; this reader knows 1")
+        require(size == 64 and block_log2 == 12 and 12 <= frame_log2 <= 20, "the header's sizes")
+        require(not any(header[18:24]) and not any(header[32:56]), "the header's reserved fields")
+        require(not any(self.data[64:PAGE]), "bytes behind the header that are not zero")
+        self.frame_bytes = 1 << frame_log2
+        self.header_features = struct.unpack_from("<Q", header, 24)[0]
+
+    def _read_footer(self):
+        footer = bytes(self.data[-256:])
+        require(footer[:8] == b"VRVFOOT1", "the footer's magic: the file is cut or longer than it was")
+        require(xxh3_64(footer[:248]) == struct.unpack_from("<Q", footer, 248)[0], "the footer's checksum")
+        (major, _, self.section_count, features, _, _, file_size, self.data_end, self.table_offset, table_size,
+         inodes, dirents, frames, extents, self.content_bytes) = struct.unpack_from("<HHI12Q", footer, 8)
+        require(major == 1, f"version {major} in the footer; this reader knows 1")
+        unknown = [bit for bit in range(64) if features >> bit & 1 and 1 << bit not in FEATURES]
+        require(not unknown, f"features that this reader does not know: bits {unknown}")
+        require(self.header_features & ~features == 0, "the header names features that the footer lacks")
+        require(file_size == len(self.data), f"the file has {len(self.data)} bytes, not {file_size}: cut or lengthened")
+        require(self.section_count <= 64 and table_size == 32 * self.section_count, "the size of the section table")
+        require(self.table_offset % PAGE == 0 and self.table_offset + table_size == len(self.data) - 256,
+                "the place of the section table")
+        require(PAGE <= self.data_end <= self.table_offset, "the end of DATA")
+        require(not any(footer[128:248]), "the footer's reserved fields")
+        self.root_hash = footer[112:128]
+        self.footer_counts = {INODE: inodes, DIRENT: dirents, FRAME: frames, EXTENT: extents}
+
+    def _read_section_table(self):
+        table = bytes(self.data[self.table_offset:-256])
+        require(xxh3_128(table) == self.root_hash, "the section table's hash")
+        end = None  # where the section before ends
+        last_known = 0
+        for index in range(self.section_count):
+            kind, flags, reserved, offset, length, checksum = struct.unpack_from("<HHIQQQ", table, 32 * index)
+            what = f"section {index} of type {kind}"
+            require(reserved == 0 and flags & ~1 == 0, f"{what}: reserved fields")
+            first = end if end is not None else self.data_end
+            require(offset % PAGE == 0 and 0 <= offset - first < PAGE, f"{what}: its place")
+            require(end is None or not any(self.data[end:offset]), f"{what}: bytes before it that are not zero")
+            require(0 < length <= self.table_offset - offset, f"{what}: its length")
+            end = offset + length
+            require(xxh3_64(self.data[offset:end]) == checksum, f"{what}: its checksum")
+            if not INODE <= kind <= META:
+                require(flags & 1, f"{what}: not known, and not to be skipped")
+                continue
+            require(kind > last_known, f"{what}: out of order")
+            require(length % RECORD_BYTES.get(kind, 1) == 0, f"{what}: not whole records")
+            last_known = kind
+            self.sections[kind] = self.data[offset:end]
+        require(end is not None and 0 <= self.table_offset - end < PAGE and not any(self.data[end:self.table_offset]),
+                "the bytes between the last section and the table")
+        for kind, wanted in self.footer_counts.items():
+            require(self.count(kind) == wanted, f"section {kind} has {self.count(kind)} records, not {wanted}")
+
+    def count(self, kind):
+        return len(self.sections.get(kind, b"")) // RECORD_BYTES[kind]
+
+    def record(self, kind, index):
+        require(index < self.count(kind), f"record {index} of section {kind}, which has {self.count(kind)}")
+        size = RECORD_BYTES[kind]
+        return bytes(self.sections[kind][index * size:(index + 1) * size])
+
+    def text(self, kind, offset, size):
+        section = self.sections.get(kind, b"")
+        require(offset + size <= len(section), f"bytes outside of section {kind}")
+        return bytes(section[offset:offset + size])
+
+    # --- tables
+
+    def _read_frames(self):
+        self.frames = []
+        end = PAGE
+        for index in range(self.count(FRAME)):
+            word, stored, content, checksum = struct.unpack("<QIIQ", self.record(FRAME, index))
+            offset, flags = word >> 16, word & 0xffff
+            what = f"frame {index}"
+            require(flags & ~1 == 0 and 1 <= content <= MAX_FRAME and stored <= content + 64, f"{what}: its record")
+            require(end <= offset and offset + stored <= self.data_end, f"{what}: its place")
+            require(not flags or stored == content + 8, f"{what}: the size of a stored frame")
+            end = offset + stored
+            self.frames.append((offset, stored, content, checksum, flags))
+
+    def frame(self, index):
+        """The content of frame `index`, its checksum checked before it is decoded."""
+        offset, stored, content, checksum, flags = self.frames[index]
+        data = bytes(self.data[offset:offset + stored])
+        require(xxh3_64(data) == checksum, f"frame {index} at {offset}: its checksum")
+        if flags:
+            require(data[:8] == struct.pack("<II", 0x184D2A50, content), f"frame {index} at {offset}: its stored header")
+            return data[8:]
+        require(zstandard.frame_content_size(data) == content, f"frame {index} at {offset}: its content size")
+        try:
+            decoded = zstandard.ZstdDecompressor().decompress(data)
+        except zstandard.ZstdError as error:
+            raise Damaged(f"frame {index} at {offset}: {error}") from error
+        require(len(decoded) == content, f"frame {index} at {offset}: decodes to {len(decoded)} bytes, not {content}")
+        return decoded
+
+    def _read_xattrs(self):
+        self.xattr_sets = []
+        entries = 0
+        for index in range(self.count(XATTR_SET)):
+            first, size = struct.unpack("<II", self.record(XATTR_SET, index))
+            found, total = {}, 0
+            if index == 0:
+                require(first == 0 and size == 0, "xattr set 0 is not zeros")
+            else:
+                require(first == entries and size > 0, f"xattr set {index}: its entries")
+                entries += size
+            for number in range(first, first + size):
+                offset, name_size, value_size, value_offset = struct.unpack("<QIIQ", self.record(XATTR_ENTRY, number))
+                require(1 <= name_size <= 255 and value_size <= 65536, f"xattr entry {number}: its sizes")
+                name = self.text(NAMES, offset, name_size)
+                require(b"\0" not in name and all(other < name for other in found), f"xattr entry {number}: its name")
+                found[name] = self.text(XATTR_VALUE, value_offset, value_size)
+                total += name_size + value_size
+            require(total <= 1 << 20, f"xattr set {index}: too large")
+            self.xattr_sets.append(found)
+        require(entries == self.count(XATTR_ENTRY), "xattr entries that belong to no set")
+
+    def _check_inodes(self):
+        require(len(self.inodes) >= 2 and not any(self.record(INODE, 0)), "inode 0 is not zeros, or there is no root")
+        require(self.inodes[1].is_directory() and self.inodes[1].payload_c == 1, "inode 1 is no root directory")
+        entries = extents = 0
+        for number, inode in enumerate(self.inodes[1:], 1):
+            what = f"inode {number}"
+            require(inode.type in TYPES and inode.flags & ~15 == 0, f"{what}: its type or flags")
+            require(inode.xattr_set == 0 or inode.xattr_set < len(self.xattr_sets), f"{what}: its xattr set")
+            require(inode.digest == 0 or (inode.is_regular() and inode.digest < self.count(DIGEST)), f"{what}: its digest")
+            require((inode.origin != 0) == bool(inode.flags & (REDIRECT | DELTA)), f"{what}: its origin")
+            require(inode.is_directory() or not inode.flags & (OPAQUE | REDIRECT), f"{what}: a directory's flags")
+            require(inode.is_regular() or not inode.flags & (INLINE_EXTENT | DELTA), f"{what}: a file's flags")
+            if inode.is_directory():
+                require(inode.payload_a == entries and inode.payload_b == inode.size, f"{what}: its entries")
+                entries += inode.payload_b
+            elif inode.is_regular():
+                require(inode.size < 1 << 63 and inode.payload_c == 0, f"{what}: its size")
+                if not inode.flags & INLINE_EXTENT:
+                    require(inode.payload_a == extents or inode.payload_b == 0, f"{what}: its extents")
+                    extents += inode.payload_b
+                for _ in self.pieces(number):
+                    pass
+            elif inode.type == stat.S_IFLNK:
+                require(inode.payload_b == inode.size and 1 <= inode.size <= 4095, f"{what}: the target's size")
+                require(b"\0" not in self.target(number), f"{what}: its target")
+            else:
+                require(inode.payload_a == inode.payload_b == inode.payload_c == 0, f"{what}: its unused fields")
+        require(entries == self.count(DIRENT), "entries that belong to no directory")
+        require(extents == self.count(EXTENT), "extents that belong to no file")
+        self._check_tree()
+
+    def _check_tree(self):
+        names = [0] * len(self.inodes)
+        directories = 0
+        waiting = [1]
+        while waiting:
+            number = waiting.pop()
+            directories += 1
+            subdirectories = 0
+            for _, child in self.entries(number):
+                if not child:
+                    continue
+                names[child] += 1
+                if self.inodes[child].is_directory():
+                    require(names[child] == 1 and child != 1, f"inode {child}: a directory with two names")
+                    require(self.inodes[child].payload_c == number, f"inode {child}: its parent")
+                    subdirectories += 1
+                    waiting.append(child)
+            require(self.inodes[number].nlink == 2 + subdirectories, f"inode {number}: its links")
+        for number, inode in enumerate(self.inodes[1:], 1):
+            require(inode.is_directory() or names[number] == inode.nlink > 0, f"inode {number}: its links")
+        require(directories == sum(inode.is_directory() for inode in self.inodes[1:]), "directories in a loop")
+
+    # --- what is in it
+
+    def entries(self, number):
+        """Names and inodes (0: deleted below) of the directory `number`, in the order of the file."""
+        inode, before = self.inodes[number], (-1, b"")
+        for index in range(inode.payload_a, inode.payload_a + inode.payload_b):
+            hash32, child, low, high, size, kind, flags = struct.unpack("<IIIBBBB", self.record(DIRENT, index))
+            what = f"entry {index}"
+            name = self.text(NAMES, high << 32 | low, size)
+            require(legal_name(name) and hash32 == xxh3_64(name) & 0xffffffff, f"{what}: its name")
+            require(before < (hash32, name), f"{what}: out of order")
+            require(flags & ~1 == 0 and bool(flags) == (child == 0) and child < len(self.inodes), f"{what}: its inode")
+            require(kind == (self.inodes[child].type >> 12 if child else 0), f"{what}: its type")
+            before = (hash32, name)
+            yield name, child
+
+    def target(self, number):
+        inode = self.inodes[number]
+        return self.text(NAMES, inode.payload_a, inode.payload_b)
+
+    def redirect(self, number):
+        """The path that a redirected directory continues below."""
+        _, _, _, _, offset, size, _ = struct.unpack("<HHI16sQII", self.record(ORIGIN, self.inodes[number].origin))
+        path = self.text(NAMES, offset, size)
+        require(size <= 4095 and path.startswith(b"/") and all(map(legal_name, path[1:].split(b"/"))),
+                f"inode {number}: where it continues")
+        return path
+
+    def pieces(self, number):
+        """(offset in the file, bytes, kind, frame, offset in it, source) of each extent of a regular file, ascending."""
+        inode = self.inodes[number]
+        if inode.flags & INLINE_EXTENT:
+            raw = [(0, inode.size, inode.payload_a, inode.payload_b, 0)]
+        else:
+            raw = [struct.unpack("<QQQII", self.record(EXTENT, inode.payload_a + index))
+                   for index in range(inode.payload_b)]
+        end = 0
+        for offset, length, word, in_frame, reserved in raw:
+            frame, source, kind = word >> 24, word >> 8 & 0xffff, word & 0xff
+            what = f"inode {number}: its extent at {offset}"
+            require(reserved == 0 and offset % PAGE == 0 and offset >= end and length > 0, f"{what}: out of order")
+            end = offset + length
+            require(end <= inode.size and (length % PAGE == 0 or end == inode.size), f"{what}: its length")
+            require(kind in (DATA, RUN, HOLE), f"{what}: its kind")
+            if kind == HOLE:
+                require(frame == source == in_frame == 0, f"{what}: a hole with a frame")
+            elif source == 0:
+                self._check_piece(what, kind, frame, in_frame, length)
+            yield offset, length, kind, frame, in_frame, source
+
+    def _check_piece(self, what, kind, frame, in_frame, length):
+        last = frame if kind == DATA else frame + (length - 1) // self.frame_bytes
+        require(last < len(self.frames), f"{what}: frames that are not there")
+        if kind == DATA:
+            require(in_frame + length <= self.frames[frame][2], f"{what}: more than its frame holds")
+            return
+        require(in_frame == 0, f"{what}: a run that begins within a frame")
+        require(all(self.frames[index][2] == self.frame_bytes for index in range(frame, last)), f"{what}: a short frame")
+        require(length - (last - frame) * self.frame_bytes <= self.frames[last][2], f"{what}: more than its frames hold")
+
+    def content(self, number):
+        """Yields the content in parts of at most 1 MiB, holes as zeros."""
+        inode = self.inodes[number]
+        if inode.flags & DELTA:
+            raise NeedsParent(f"inode {number} is a delta: it needs its parent layer, which this reader does not read")
+        position = 0
+        for offset, length, kind, frame, in_frame, source in self.pieces(number):
+            if source:
+                raise NeedsParent(f"inode {number} has data in a parent layer, which this reader does not read")
+            yield from zeros(offset - position)
+            position = offset + length
+            if kind == HOLE:
+                yield from zeros(length)
+            elif kind == DATA:
+                yield self.frame(frame)[in_frame:in_frame + length]
+            else:
+                for start in range(0, length, self.frame_bytes):
+                    yield self.frame(frame + start // self.frame_bytes)[:length - start]
+        yield from zeros(inode.size - position)
+
+    def data_ranges(self, number):
+        """[offset, bytes] of what is no hole, neighbours joined."""
+        ranges = []
+        for offset, length, kind, *_ in self.pieces(number):
+            if kind == HOLE:
+                continue
+            if ranges and sum(ranges[-1]) == offset:
+                ranges[-1][1] += length
+            else:
+                ranges.append([offset, length])
+        return ranges
+
+    def walk(self):
+        """(path, inode or 0) of every name, the root first, ascending by the bytes of the path."""
+        found = [(b"/", 1)]
+        waiting = [(b"", 1)]
+        while waiting:
+            path, number = waiting.pop()
+            for name, child in self.entries(number):
+                found.append((path + b"/" + name, child))
+                if child and self.inodes[child].is_directory():
+                    waiting.append((path + b"/" + name, child))
+        return sorted(found)
+
+
+def zeros(size):
+    for start in range(0, size, 1 << 20):
+        yield bytes(min(1 << 20, size - start))
+
+
+def describe(layer, path, number, first_names):
+    """The object as JSON. `first_names`: inode -> the first path that it was met under."""
+    shown = os.fsdecode(path)
+    if number == 0:
+        return {"path": shown, "type": "whiteout"}
+    inode = layer.inodes[number]
+    entry = {"path": shown, "type": TYPES[inode.type], "mode": f"{stat.S_IMODE(inode.mode):04o}", "uid": inode.uid,
+             "gid": inode.gid, "mtime_ns": inode.mtime_ns}
+    if inode.is_regular():
+        entry["size"] = inode.size
+        ranges = layer.data_ranges(number)
+        if inode.flags & DELTA:
+            entry["delta"] = True
+        elif ranges != ([[0, inode.size]] if inode.size else []):
+            entry["data"] = ranges
+    elif inode.type == stat.S_IFLNK:
+        entry["target"] = os.fsdecode(layer.target(number))
+    elif inode.type in (stat.S_IFCHR, stat.S_IFBLK):
+        entry["device"] = [inode.size >> 32, inode.size & 0xffffffff]
+    if inode.xattr_set:
+        entry["xattrs"] = {os.fsdecode(name): value.hex() for name, value in layer.xattr_sets[inode.xattr_set].items()}
+    if inode.flags & OPAQUE:
+        entry["opaque"] = True
+    if inode.flags & REDIRECT:
+        entry["redirect"] = os.fsdecode(layer.redirect(number))
+    if not inode.is_directory() and first_names.setdefault(number, shown) != shown:
+        entry["same_as"] = first_names[number]
+    return entry
+
+
+def listing(layer, contents):
+    """The tree as a list of JSON objects; `contents`: with the SHA-256 of every regular file."""
+    first_names, result = {}, []
+    for path, number in layer.walk():
+        entry = describe(layer, path, number, first_names)
+        if contents and number and layer.inodes[number].is_regular():
+            digest = hashlib.sha256()
+            for part in layer.content(number):
+                digest.update(part)
+            entry["sha256"] = digest.hexdigest()
+        result.append(entry)
+    return result
+
+
+def verify(layer):
+    """Decodes every frame and compares every file that has a digest with it. Returns how many were compared."""
+    for index in range(len(layer.frames)):
+        layer.frame(index)
+    compared = 0
+    for number, inode in enumerate(layer.inodes):
+        if not inode.digest or inode.flags & DELTA:
+            continue
+        digest = xxhash.xxh3_128()
+        for part in layer.content(number):
+            digest.update(part)
+        require(digest.digest() == layer.record(DIGEST, inode.digest), f"inode {number}: the digest of its content")
+        compared += 1
+    return compared
+
+
+def find(layer, path):
+    number = 1
+    for name in os.fsencode(path).split(b"/"):
+        if name:
+            require(layer.inodes[number].is_directory(), f"{path}: no such file")
+            number = dict(layer.entries(number)).get(name, 0)
+            require(number, f"{path}: no such file")
+    require(layer.inodes[number].is_regular(), f"{path}: no regular file")
+    return number
+
+
+def run(words):
+    command, contents = words[0], "--contents" in words
+    names = [word for word in words[1:] if word != "--contents"]
+    with open(names[0], "rb") as file:
+        layer = Layer(file.read())
+    if command == "ls":
+        json.dump(listing(layer, contents), sys.stdout, indent=1, sort_keys=True)
+        print()
+    elif command == "cat":
+        for part in layer.content(find(layer, names[1])):
+            sys.stdout.buffer.write(part)
+    else:
+        print(f"{names[0]}: {len(layer.frames)} frames good, {verify(layer)} files as their digests say")
+
+
+def main(words):
+    if not (len(words) >= 2 and words[0] in ("ls", "verify")) and not (len(words) == 3 and words[0] == "cat"):
+        print(__doc__[__doc__.index("Usage"):], file=sys.stderr)
+        sys.exit(2)
+    try:
+        run(words)
+    except (Damaged, NeedsParent, OSError) as error:
+        sys.exit(f"read_layer: reading {words[-1]}: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

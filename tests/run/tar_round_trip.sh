@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# tar -> layer -> read-only mount -> tar, and tar -> layer -> tar: the same archive, entry by entry (compare_tars.py).
+# Environment: VARVE_BIN, the directory of imagetool and varvefs. Exit status 77: cannot run here, and says why.
+set -euo pipefail
+bin=${VARVE_BIN:?the directory with imagetool and varvefs}
+here=$(cd "$(dirname "$0")" && pwd)
+
+[ "$(id -u)" -eq 0 ] || { echo "skipped: owners, devices and mounts need root"; exit 77; }
+[ -w /dev/fuse ] || { echo "skipped: there is no usable /dev/fuse"; exit 77; }
+for program in setfacl setfattr setcap python3 tar; do
+  command -v "$program" >/dev/null || { echo "skipped: there is no $program"; exit 77; }
+done
+
+scratch=$(mktemp -d /tmp/varve-round-trip.XXXXXX)
+cleanup() {
+  while mountpoint --quiet "$scratch/mnt" && umount --lazy "$scratch/mnt"; do :; done
+  rm -rf --one-file-system "$scratch"
+}
+trap cleanup EXIT
+cd "$scratch"
+
+step() { echo "== $*"; }
+compare() { python3 -B "$here/compare_tars.py" "$@"; }
+# archive DIRECTORY FILE: all that GNU tar can say of it.
+archive() {
+  tar --create --file "$2" --directory "$1" --format=pax --pax-option=delete=atime,delete=ctime --numeric-owner --sparse \
+    --acls --xattrs --xattrs-include='*' .
+}
+
+step "a tree with every kind of object"
+mkdir -p tree/{dir,sticky,defaults,deep/er/still} mnt
+printf 'hello\n' >tree/dir/file
+ln tree/dir/file tree/dir/linked
+ln tree/dir/file tree/deep/er/linked
+printf 'other\n' >tree/pair
+ln tree/pair tree/deep/pair
+ln -s ../dir/file tree/deep/relative
+ln -s /nowhere/at/all tree/deep/dangling
+ln -s "$(printf 'x/%.0s' $(seq 500))" tree/deep/long-target
+mknod tree/dev-char c 1 3
+mknod tree/dev-block b 259 1000
+mkfifo tree/fifo
+: >tree/empty
+head --bytes 700000 /dev/urandom >tree/random
+seq 200000 >tree/text
+truncate --size 9M tree/sparse
+printf middle | dd of=tree/sparse bs=1 seek=4194304 conv=notrunc status=none
+printf end | dd of=tree/sparse bs=1 seek=9437180 conv=notrunc status=none
+truncate --size 3M tree/hole
+truncate --size 20000000000 tree/large-hole
+printf x | dd of=tree/large-hole bs=1 seek=19999997952 conv=notrunc status=none
+touch "tree/$(printf 'n%.0s' $(seq 255))" $'tree/new\nline' $'tree/not-utf8-\xff'
+cp /bin/true tree/capable
+setcap cap_net_raw,cap_sys_admin+ep tree/capable
+cp /bin/true tree/setuid
+chmod 6755 tree/setuid
+chmod 1777 tree/sticky
+chmod 0000 tree/empty
+chown --no-dereference 123456:4000000000 tree/text tree/deep/dangling tree/fifo
+setfattr --name user.note --value 'a value' tree/dir/file
+setfattr --name user.binary --value 0x00ff0a3d00 tree/text
+setfattr --name trusted.hidden --value secret tree/dir
+setfacl --modify u:1234:rw,g:99:r,m::rw tree/random
+setfacl --default --modify u:7:rwx tree/defaults
+touch --date '1999-12-31 23:59:59.123456789 UTC' --no-dereference tree/deep/relative
+touch --date '1960-01-01 00:00:00.250000001 UTC' tree/text
+touch --date '2100-02-03 04:05:06.999999999 UTC' tree/defaults
+touch --date '@0' tree/sticky
+archive tree first.tar
+
+step "tar -> layer -> tar"
+"$bin/imagetool" layer build first.tar -o a.layer 2>warnings
+# libarchive warns of the name that is no UTF-8, and keeps it.
+if grep --invert-match --fixed-strings "can't be converted from UTF-8" warnings; then
+  echo "FAILED: something was warned of"
+  exit 1
+fi
+"$bin/imagetool" layer extract a.layer --tar extracted.tar
+compare first.tar extracted.tar --mask
+
+step "tar -> layer -> mount -> tar"
+"$bin/varvefs" -o "ro,lowerdir=$scratch/a.layer" mnt
+archive mnt mounted.tar
+umount mnt
+compare first.tar mounted.tar
+
+step "the comparison sees what changes"
+chmod 0640 tree/random
+setfattr --name user.note --value 'another' tree/dir/file
+archive tree changed.tar
+if compare first.tar changed.tar >out; then echo "FAILED: a changed mode was not seen"; exit 1; fi
+grep --quiet '^/random: mode' out
+grep --quiet '^/dir/linked: records' out
+
+echo "all passed"
