@@ -7,13 +7,9 @@ namespace {
 
 void apply_overrides(Tree& tree, const BuildOptions& options) {
   for (TreeIndex index = 0; index < tree.node_count(); ++index) {
-    Attributes& attributes = tree.node(index).spec.attributes;
-    if (options.owner) {
-      attributes.uid = options.owner->uid;
-      attributes.gid = options.owner->gid;
-    }
-    if (options.latest_mtime_seconds && attributes.mtime.seconds >= *options.latest_mtime_seconds) {
-      attributes.mtime = {*options.latest_mtime_seconds, 0};
+    if (options.owner) tree.set_owner(index, options.owner->uid, options.owner->gid);
+    if (options.latest_mtime_seconds && tree.mtime_seconds(index) >= *options.latest_mtime_seconds) {
+      tree.set_mtime(index, {*options.latest_mtime_seconds, 0});
     }
   }
 }
@@ -21,8 +17,7 @@ void apply_overrides(Tree& tree, const BuildOptions& options) {
 std::uint64_t content_bytes_of(const Tree& tree) {
   std::uint64_t total = 0;
   for (TreeIndex index = 0; index < tree.node_count(); ++index) {
-    const Attributes& attributes = tree.node(index).spec.attributes;
-    if (attributes.is_regular()) total += attributes.size_bytes;
+    total += tree.size_bytes(index);
   }
   return total;
 }

@@ -70,7 +70,7 @@ StatusOrFailure DirectorySource::scan_name(Tree& tree, const Directory& in, cons
     return {};
   }
   if (aufs == AufsName::kOpaque) {
-    tree.node(in.node).spec.opaque = true;
+    tree.set_opaque(in.node);
     return {};
   }
   if (aufs == AufsName::kWhiteout) {
