@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "imagetool/image/layer_verify.h"
+
 namespace varve::image {
 namespace {
 
@@ -20,6 +22,22 @@ std::uint64_t content_bytes_of(const Tree& tree) {
     total += tree.size_bytes(index);
   }
   return total;
+}
+
+InodeSpec directory_spec() {
+  InodeSpec spec;
+  spec.attributes.mode = S_IFDIR;
+  return spec;
+}
+
+// The layer at `path` as anybody would read it.
+StatusOrFailure check_layer(const std::string& path, Monitor& monitor) {
+  VARVE_ASSIGN(const VerifyReport report, verify_layer(path, monitor));
+  if (report.good()) return {};
+  const std::string what = report.problems.empty()
+                               ? report.damaged_files[0].path + ": " + report.damaged_files[0].reason
+                               : report.problems[0];
+  return Failure{EIO, "the layer just written does not read as it should (check memory and disk): " + what};
 }
 
 Failure with_path(const std::string& path, const Failure& failure) {
@@ -53,13 +71,18 @@ ResultOrFailure<std::vector<std::uint32_t>> add_metadata(const Tree& tree, Layer
 
 ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const BuildOptions& options,
                                                   Monitor& monitor) {
-  VARVE_ASSIGN(const std::unique_ptr<LayerWriter> writer, LayerWriter::create(options.writer));
+  LayerWriter::Options writer_options = options.writer;
+  if (options.verify) {
+    writer_options.check = [&monitor](const std::string& path) { return check_layer(path, monitor); };
+  }
+  VARVE_ASSIGN(const std::unique_ptr<LayerWriter> writer, LayerWriter::create(writer_options));
   monitor.begin("scanning", 0);
   VARVE_ASSIGN(Tree tree, source.scan());
   monitor.end();
   apply_overrides(tree, options);
-  VARVE_ASSIGN(const std::vector<std::uint32_t> inodes, add_metadata(tree, *writer, monitor));
+  VARVE_ASSIGN(std::vector<std::uint32_t> inodes, add_metadata(tree, *writer, monitor));
 
+  source.set_large_bytes(options.writer.frame_bytes);
   monitor.begin("packing", content_bytes_of(tree));
   VARVE_RETURN_IF_ERROR(
       source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {
@@ -67,6 +90,9 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
         return writer->add_content(inodes[node], content);
       }));
   if (monitor.cancelled()) return cancelled_failure();
+  // The writer has all of it by now, and is about to need memory of its own.
+  tree = Tree(directory_spec());
+  inodes = {};
   auto summary = writer->finish();
   monitor.end();
   return summary;
