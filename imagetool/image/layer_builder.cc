@@ -82,8 +82,10 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
   apply_overrides(tree, options);
   VARVE_ASSIGN(std::vector<std::uint32_t> inodes, add_metadata(tree, *writer, monitor));
 
+  const std::uint64_t content_bytes = content_bytes_of(tree);
+  tree.keep_only_sizes();
   source.set_large_bytes(options.writer.frame_bytes);
-  monitor.begin("packing", content_bytes_of(tree));
+  monitor.begin("packing", content_bytes);
   VARVE_RETURN_IF_ERROR(
       source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {
         if (monitor.cancelled()) return cancelled_failure();
@@ -92,7 +94,7 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
   if (monitor.cancelled()) return cancelled_failure();
   // The writer has all of it by now, and is about to need memory of its own.
   tree = Tree(directory_spec());
-  inodes = {};
+  inodes = std::vector<std::uint32_t>();
   auto summary = writer->finish();
   monitor.end();
   return summary;

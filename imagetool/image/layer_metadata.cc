@@ -279,7 +279,7 @@ StatusOrFailure LayerMetadata::sort_entries() {
     inode.payload_b = static_cast<std::uint32_t>(next - inode.payload_a);
     inode.size = inode.payload_b.get();
   }
-  pending_ = {};
+  pending_ = std::vector<PendingEntry>();  // ={} would keep the memory
   return {};
 }
 

@@ -271,7 +271,7 @@ ResultOrFailure<Tree> TarSource::scan() {
 StatusOrFailure TarSource::for_each_content(const Tree& tree, const ContentConsumer& take) {
   std::vector<TreeIndex> wanted;  // by member number; kWhiteoutNode: not wanted
   for (const ContentFile file : files_in_layer_order(tree, large_bytes_)) {
-    const std::uint64_t key = tree.node(file.node).source_key;
+    const std::uint64_t key = tree.source_key(file.node);
     if (wanted.size() <= key) wanted.resize(key + 1, kWhiteoutNode);
     wanted[key] = file.node;
   }

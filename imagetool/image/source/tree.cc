@@ -42,6 +42,7 @@ Tree::PackedNode Tree::pack(InodeSpec spec) {
 }
 
 const Tree::Node Tree::node(TreeIndex index) const {
+  VARVE_CHECK(index < nodes_.size());
   const PackedNode& packed = nodes_[index];
   Node node;
   if (packed.rest) node.spec = *packed.rest;
@@ -51,12 +52,24 @@ const Tree::Node Tree::node(TreeIndex index) const {
   attributes.gid = packed.gid;
   attributes.mtime = {packed.mtime_seconds, packed.mtime_nanoseconds};
   (is_device(packed.mode) ? attributes.rdev : attributes.size_bytes) = packed.size_or_rdev;
-  if (index < source_keys_.size()) node.source_key = source_keys_[index];
+  node.source_key = source_key(index);
   return node;
 }
 
 std::uint64_t Tree::size_bytes(TreeIndex index) const {
+  if (nodes_.empty()) return sizes_[index] == kDirectorySize ? 0 : sizes_[index];
   return S_ISREG(nodes_[index].mode) ? nodes_[index].size_or_rdev : 0;
+}
+
+std::uint64_t Tree::source_key(TreeIndex index) const {
+  return index < source_keys_.size() ? source_keys_[index] : 0;
+}
+
+void Tree::keep_only_sizes() {
+  sizes_.reserve(nodes_.size());
+  for (TreeIndex i = 0; i < nodes_.size(); ++i)
+    sizes_.push_back(S_ISDIR(nodes_[i].mode) ? kDirectorySize : size_bytes(i));
+  nodes_ = std::vector<PackedNode>();  // ={} would keep the memory
 }
 
 void Tree::set_spec(TreeIndex index, InodeSpec spec) {

@@ -38,17 +38,23 @@ class Tree {
 
   // A copy. Of its attributes only those are kept that a layer stores (layer_writer.h, InodeSpec).
   const Node node(TreeIndex index) const;
-  std::uint32_t mode(TreeIndex index) const { return nodes_[index].mode; }
   // Of a regular file, in bytes; 0 for others.
   std::uint64_t size_bytes(TreeIndex index) const;
   std::int64_t mtime_seconds(TreeIndex index) const { return nodes_[index].mtime_seconds; }
+  std::uint64_t source_key(TreeIndex index) const;
   void set_spec(TreeIndex index, InodeSpec spec);
   void set_opaque(TreeIndex index);
   void set_source_key(TreeIndex index, std::uint64_t key);
   void set_owner(TreeIndex index, std::uint32_t uid, std::uint32_t gid);
   void set_mtime(TreeIndex index, Timestamp mtime);
-  std::size_t node_count() const { return nodes_.size(); }
-  bool is_directory(TreeIndex index) const { return index != kWhiteoutNode && S_ISDIR(nodes_[index].mode); }
+  // Frees all that is no longer needed once the metadata are in the layer: names, the sizes of regular files and what is
+  // a directory stay. No node is asked for or changed afterwards.
+  void keep_only_sizes();
+  std::size_t node_count() const { return nodes_.empty() ? sizes_.size() : nodes_.size(); }
+  bool is_directory(TreeIndex index) const {
+    if (index == kWhiteoutNode) return false;
+    return nodes_.empty() ? sizes_[index] == kDirectorySize : S_ISDIR(nodes_[index].mode);
+  }
 
   // A node without a name yet. Nodes that never get one are left out of walks.
   TreeIndex add(InodeSpec spec);
@@ -80,9 +86,12 @@ class Tree {
     std::uint64_t size_or_rdev = 0;   // rdev of devices, size of all others
     std::unique_ptr<InodeSpec> rest;  // what is beyond the attributes; null when nothing is
   };
+  static constexpr std::uint64_t kDirectorySize = ~std::uint64_t{0};  // no file is so large
   static PackedNode pack(InodeSpec spec);
 
-  std::vector<PackedNode> nodes_;
+  std::vector<PackedNode> nodes_;  // empty after keep_only_sizes()
+  std::vector<std::uint64_t>
+      sizes_;  // filled by it: of regular files, kDirectorySize of directories, 0 of others
   std::vector<std::uint64_t> source_keys_;      // by TreeIndex, as far as there are any
   std::unordered_map<TreeIndex, Names> names_;  // of directories that have any
 };

@@ -208,7 +208,7 @@ StatusOrFailure UpperSource::take_content(const ContentFile& file, std::uint64_t
 StatusOrFailure UpperSource::for_each_content(const Tree& tree, const ContentConsumer& take) {
   for (ContentFile file : files_in_layer_order(tree, large_bytes_)) {
     if (const auto known = paths_.find(file.node); known != paths_.end()) file.path = known->second;
-    VARVE_RETURN_IF_ERROR(take_content(file, tree.node(file.node).spec.attributes.size_bytes, take));
+    VARVE_RETURN_IF_ERROR(take_content(file, tree.size_bytes(file.node), take));
   }
   return {};
 }

@@ -71,6 +71,18 @@ TEST_F(ContentOrderTest, LeavesOutWhatHasNoContentAndFurtherNames) {
   EXPECT_THAT(paths(), ElementsAre("a"));
 }
 
+TEST_F(ContentOrderTest, NeedsOnlySizes) {
+  const TreeIndex sub = directory(kTreeRoot, "sub");
+  const TreeIndex large = file(sub, "large", 70'000);
+  file(kTreeRoot, "small", 7);
+  const std::vector<std::string> before = paths();
+  tree_.keep_only_sizes();
+  EXPECT_EQ(paths(), before);
+  EXPECT_EQ(tree_.size_bytes(large), 70'000U);
+  EXPECT_EQ(tree_.size_bytes(sub), 0U);
+  EXPECT_TRUE(tree_.is_directory(sub));
+}
+
 TEST(TreeNames, AreSortedInWhateverOrderTheyCome) {
   TreeNames names;
   std::map<std::string, TreeIndex> model;
