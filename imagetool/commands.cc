@@ -17,6 +17,21 @@
 namespace varve::imagetool {
 namespace {
 
+struct Profile {
+  std::string_view name;
+  int level;
+  std::uint32_t frame_bytes;
+};
+constexpr std::array<Profile, 3> kProfiles = {
+    {{"default", 3, 64 << 10}, {"fast", 1, 64 << 10}, {"max", 19, 1 << 20}}};
+
+const Profile& profile_named(std::string_view name) {
+  for (const Profile& profile : kProfiles) {
+    if (profile.name == name) return profile;
+  }
+  return kProfiles[0];
+}
+
 template <class Integer>
 bool parse_whole(std::string_view text, Integer& to) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), to);
@@ -138,14 +153,23 @@ void print(std::string_view text) {
 }
 
 void add_build_flags(CLI::App& command, BuildFlags& flags) {
-  command.add_option("--level", flags.level, "zstd level, 1 to 19")
-      ->check(CLI::Range(1, 19))
+  command
+      .add_option("--profile", flags.profile,
+                  "fast (level 1, frames of 64K), default (level 3, 64K), max (level 19, 1M: small, slow to "
+                  "build and to "
+                  "read at random)")
+      ->check(CLI::IsMember({"fast", "default", "max"}))
       ->capture_default_str();
-  command.add_option("--block-size", flags.block_size, "Bytes compressed together, 4K to 1M, a power of two")
-      ->transform(CLI::AsSizeValue(false))
-      ->capture_default_str();
+  command.add_option("--level", flags.level, "zstd level, 1 to 19, in place of the profile's")
+      ->check(CLI::Range(1, 19));
+  command
+      .add_option("--frame-size,--block-size", flags.frame_size,
+                  "Bytes of a file compressed together, 4K to 1M, a power of two, in place of the profile's")
+      ->transform(CLI::AsSizeValue(false));
   command.add_option("--jobs,-j", flags.jobs, "Threads that compress (default: one for each processor)")
       ->check(CLI::Range(1, 1024));
+  command.add_flag("--verify", flags.verify,
+                   "Read the layer again and decode all of it before it gets its name");
   command.add_option("--exclude", flags.excludes, "Leave out what matches the pattern; may be repeated")
       ->type_name("GLOB")
       ->allow_extra_args(false);
@@ -160,15 +184,16 @@ void add_build_flags(CLI::App& command, BuildFlags& flags) {
 
 ResultOrFailure<image::BuildOptions> build_options(const BuildFlags& flags, const std::string& output_path) {
   image::BuildOptions options;
-  if (flags.block_size < 4096 || flags.block_size > (1U << 20) ||
-      (flags.block_size & (flags.block_size - 1)) != 0) {
-    return Failure{EINVAL, "--block-size: not a power of two from 4K to 1M"};
+  const Profile& profile = profile_named(flags.profile);
+  const std::uint64_t frame_size = flags.frame_size.value_or(profile.frame_bytes);
+  if (frame_size < 4096 || frame_size > (1U << 20) || (frame_size & (frame_size - 1)) != 0) {
+    return Failure{EINVAL, "--frame-size: not a power of two from 4K to 1M"};
   }
   options.writer.output_path = output_path;
-  options.writer.level = flags.level;
-  options.writer.frame_bytes = static_cast<std::uint32_t>(flags.block_size);
-  options.writer.packed_frame_bytes = std::max(options.writer.frame_bytes, options.writer.packed_frame_bytes);
+  options.writer.level = flags.level.value_or(profile.level);
+  options.writer.frame_bytes = static_cast<std::uint32_t>(frame_size);
   options.writer.jobs = flags.jobs;
+  options.verify = flags.verify;
   if (!flags.owner.empty()) {
     VARVE_ASSIGN(options.owner, parse_owner(flags.owner));
   }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -54,9 +55,11 @@ void print(std::string_view text);
 
 // Options that everything that builds a layer has.
 struct BuildFlags {
-  int level = 3;
-  std::uint64_t block_size = 65536;
+  std::string profile = "default";
+  std::optional<int> level;                 // instead of the profile's
+  std::optional<std::uint64_t> frame_size;  // likewise, bytes
   unsigned jobs = 0;
+  bool verify = false;
   std::vector<std::string> excludes;
   std::string owner;
   std::string source_date_epoch;

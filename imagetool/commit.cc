@@ -185,9 +185,8 @@ void add_commit(CLI::App& app, Context& context) {
                    "For an UPPER: its work directory (default: \"work\" beside it)")
       ->type_name("DIR");
   command->add_flag("--json", arguments->json, "Tell the result as JSON");
-  command->add_option("--level", arguments->build.level, "zstd level, 1 to 19")
-      ->check(CLI::Range(1, 19))
-      ->capture_default_str();
+  command->add_option("--level", arguments->build.level, "zstd level, 1 to 19 (default 3)")
+      ->check(CLI::Range(1, 19));
   command->add_option("--jobs,-j", arguments->build.jobs, "Threads that compress")
       ->check(CLI::Range(1, 1024));
   command

@@ -1,6 +1,11 @@
 // imagetool layer build SRC -o FILE
 
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 #include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
@@ -14,8 +19,13 @@ struct Arguments {
   std::string output;
   std::vector<std::string> parents;
   bool json = false;
+  bool dry_run = false;
   BuildFlags build;
 };
+
+bool goes_to_standard_output(const Arguments& arguments) {
+  return !arguments.dry_run && arguments.output == "-";
+}
 
 std::string directory_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -23,18 +33,35 @@ std::string directory_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+// Where a tar stream is kept while it is read twice.
+std::string spool_directory(const Arguments& arguments) {
+  if (!arguments.dry_run && arguments.output != "-") return directory_of(arguments.output);
+  const char* chosen = std::getenv("TMPDIR");
+  return chosen != nullptr && *chosen != '\0' ? chosen : "/tmp";
+}
+
+// On standard error when the layer itself is on standard output.
+void tell(const Arguments& arguments, const std::string& text) {
+  if (goes_to_standard_output(arguments)) {
+    std::fputs(text.c_str(), stderr);
+  } else {
+    print(text);
+  }
+}
+
 void report(const Arguments& arguments, const image::LayerWriter::Summary& summary) {
   if (arguments.json) {
-    print(image::json_text({{"output", arguments.output},
-                            {"files", summary.files},
-                            {"content_bytes", summary.content_bytes},
-                            {"data_bytes", summary.data_bytes},
-                            {"duplicate_bytes", summary.duplicate_bytes},
-                            {"stored_bytes", summary.stored_bytes},
-                            {"file_bytes", summary.file_bytes},
-                            {"root_hash", summary.root_hash},
-                            {"seconds", summary.seconds}}) +
-          "\n");
+    tell(arguments, image::json_text({{"output", arguments.output},
+                                      {"dry_run", arguments.dry_run},
+                                      {"files", summary.files},
+                                      {"content_bytes", summary.content_bytes},
+                                      {"data_bytes", summary.data_bytes},
+                                      {"duplicate_bytes", summary.duplicate_bytes},
+                                      {"stored_bytes", summary.stored_bytes},
+                                      {"file_bytes", summary.file_bytes},
+                                      {"root_hash", summary.root_hash},
+                                      {"seconds", summary.seconds}}) +
+                        "\n");
     return;
   }
   const double ratio = summary.file_bytes == 0 ? 0
@@ -43,9 +70,13 @@ void report(const Arguments& arguments, const image::LayerWriter::Summary& summa
   const std::string copies = summary.duplicate_bytes == 0 ? ""
                                                           : fmt::format(", {} of copies stored once",
                                                                         human_bytes(summary.duplicate_bytes));
-  print(fmt::format("{}: {} files, {} of content in {} ({:.2f} to 1){}, {:.1f} s\n",
-                    printable(arguments.output), summary.files, human_bytes(summary.content_bytes),
-                    human_bytes(summary.file_bytes), ratio, copies, summary.seconds));
+  const auto rate =
+      static_cast<std::uint64_t>(static_cast<double>(summary.data_bytes) / std::max(summary.seconds, 1e-3));
+  tell(arguments,
+       fmt::format("{}: {} files, {} of content in {} ({:.2f} to 1){}, {:.1f} s, {}/s\n",
+                   arguments.dry_run ? "dry run, nothing is written" : printable(arguments.output),
+                   summary.files, human_bytes(summary.content_bytes), human_bytes(summary.file_bytes), ratio,
+                   copies, summary.seconds, human_bytes(rate)));
 }
 
 StatusOrFailure build(const Arguments& arguments, const Context& context) {
@@ -57,8 +88,11 @@ StatusOrFailure build(const Arguments& arguments, const Context& context) {
     VARVE_ASSIGN(parents, image::ParentFiles::make(std::move(stack), {}));
     options.parents = parents.get();
   }
+  options.writer.dry_run = arguments.dry_run;
+  if (goes_to_standard_output(arguments) && ::isatty(STDOUT_FILENO) == 1)
+    return Failure{EINVAL, "standard output is a terminal (send it to a file or a pipe)"};
   VARVE_ASSIGN(const std::unique_ptr<image::TreeSource> source,
-               open_source(arguments.source, arguments.build, directory_of(arguments.output), *monitor));
+               open_source(arguments.source, arguments.build, spool_directory(arguments), *monitor));
   VARVE_ASSIGN(const image::LayerWriter::Summary summary, image::build_layer(*source, options, *monitor));
   report(arguments, summary);
   return {};
@@ -73,16 +107,21 @@ void add_layer_build(CLI::App& layer, Context& context) {
       ->add_option("SRC", arguments->source,
                    "Directory, tar archive (plain or compressed), or - for standard input")
       ->required();
-  command->add_option("-o,--output", arguments->output, "Layer file to write")->required()->type_name("FILE");
+  command->add_option("-o,--output", arguments->output, "Layer file to write, or - for standard output")
+      ->type_name("FILE");
+  command->add_flag("--dry-run", arguments->dry_run,
+                    "Read and compress, tell what would come of it, write nothing");
   command->add_flag("--json", arguments->json, "Tell the result as JSON");
   add_parent_option(*command, arguments->parents);
   add_build_flags(*command, arguments->build);
   command->footer(
       "Example:\n  imagetool layer build rootfs/ -o base.layer --exclude 'var/cache/*'\n"
       "  tar c rootfs | imagetool layer build - -o base.layer --level 9\n"
+      "  imagetool layer build rootfs/ -o - | ssh host 'cat > base.layer'\n"
       "  imagetool layer build changed/ -o top.layer --parent base.layer    # stores only what base.layer "
       "has not");
   command->callback([arguments, &context] {
+    if (arguments->output.empty() && !arguments->dry_run) throw CLI::RequiredError("--output");
     run_command(context, "building a layer", [&] { return build(*arguments, context); });
   });
 }

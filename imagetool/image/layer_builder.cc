@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fs/base/checked.h"
+#include "imagetool/image/layer_verify.h"
 #include "imagetool/image/parent_content.h"
 
 namespace varve::image {
@@ -12,13 +13,9 @@ namespace {
 
 void apply_overrides(Tree& tree, const BuildOptions& options) {
   for (TreeIndex index = 0; index < tree.node_count(); ++index) {
-    Attributes& attributes = tree.node(index).spec.attributes;
-    if (options.owner) {
-      attributes.uid = options.owner->uid;
-      attributes.gid = options.owner->gid;
-    }
-    if (options.latest_mtime_seconds && attributes.mtime.seconds >= *options.latest_mtime_seconds) {
-      attributes.mtime = {*options.latest_mtime_seconds, 0};
+    if (options.owner) tree.set_owner(index, options.owner->uid, options.owner->gid);
+    if (options.latest_mtime_seconds && tree.mtime_seconds(index) >= *options.latest_mtime_seconds) {
+      tree.set_mtime(index, {*options.latest_mtime_seconds, 0});
     }
   }
 }
@@ -26,10 +23,27 @@ void apply_overrides(Tree& tree, const BuildOptions& options) {
 std::uint64_t content_bytes_of(const Tree& tree) {
   std::uint64_t total = 0;
   for (TreeIndex index = 0; index < tree.node_count(); ++index) {
-    const Attributes& attributes = tree.node(index).spec.attributes;
-    if (attributes.is_regular()) total += attributes.size_bytes;
+    total += tree.size_bytes(index);
   }
   return total;
+}
+
+InodeSpec directory_spec() {
+  InodeSpec spec;
+  spec.attributes.mode = S_IFDIR;
+  return spec;
+}
+
+// The layer at `path` as anybody would read it.
+StatusOrFailure check_layer(const std::string& path, const ParentFiles* parents, Monitor& monitor) {
+  std::span<const std::shared_ptr<layer::Layer>> below;
+  if (parents != nullptr) below = parents->stack();
+  VARVE_ASSIGN(const VerifyReport report, verify_layer(path, below, monitor));
+  if (report.good()) return {};
+  const std::string what = report.problems.empty()
+                               ? report.damaged_files[0].path + ": " + report.damaged_files[0].reason
+                               : report.problems[0];
+  return Failure{EIO, "the layer just written does not read as it should (check memory and disk): " + what};
 }
 
 Failure with_path(const std::string& path, const Failure& failure) {
@@ -73,9 +87,12 @@ class HeldContent : public ContentSource {
 // Hands contents to the writer, without what the parents hold already.
 class ParentFilter {
  public:
-  ParentFilter(ParentFiles& parents, LayerWriter& writer) : parents_(parents), writer_(writer) {}
+  // `with_base`: by TreeIndex, the files of which the source gives only what they do not inherit.
+  ParentFilter(ParentFiles& parents, LayerWriter& writer, std::vector<bool> with_base)
+      : parents_(parents), writer_(writer), with_base_(std::move(with_base)) {}
 
   StatusOrFailure add(TreeIndex node, std::uint32_t inode, std::uint64_t size_bytes, ContentSource& content) {
+    if (with_base_[node]) return writer_.add_content(inode, content);
     if (const auto same_path = parents_.at(node)) return add_beside(*same_path, inode, size_bytes, content);
     if (size_bytes > kMaxHeldBytes || !parents_.has_size(size_bytes))
       return writer_.add_content(inode, content);
@@ -101,7 +118,16 @@ class ParentFilter {
 
   ParentFiles& parents_;
   LayerWriter& writer_;
+  const std::vector<bool> with_base_;
 };
+
+std::vector<bool> nodes_with_base(const Tree& tree) {
+  std::vector<bool> with_base(tree.node_count());
+  for (TreeIndex index = 0; index < tree.node_count(); ++index) {
+    with_base[index] = tree.node(index).spec.base.has_value();
+  }
+  return with_base;
+}
 
 // Inodes and names in canonical order. Returns: the writer's number for each node of the tree; 0 for nodes
 // without a name.
@@ -143,27 +169,33 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
                                                   Monitor& monitor) {
   LayerWriter::Options writer_options = options.writer;
   if (options.parents != nullptr) writer_options.parents = options.parents->records();
+  if (options.verify) {
+    writer_options.check = [&monitor, &options](const std::string& path) {
+      return check_layer(path, options.parents, monitor);
+    };
+  }
   VARVE_ASSIGN(const std::unique_ptr<LayerWriter> writer, LayerWriter::create(writer_options));
   monitor.begin("scanning", 0);
   VARVE_ASSIGN(Tree tree, source.scan());
   monitor.end();
   apply_overrides(tree, options);
-  VARVE_ASSIGN(const std::vector<std::uint32_t> inodes, add_metadata(tree, *writer, monitor));
+  VARVE_ASSIGN(std::vector<std::uint32_t> inodes, add_metadata(tree, *writer, monitor));
 
   std::optional<ParentFilter> filter;
   if (options.parents != nullptr) {
     const Status matched = options.parents->match(tree);
     if (!matched.ok()) return failure_from(matched.error(), "reading the parent layers");
-    filter.emplace(*options.parents, *writer);
+    filter.emplace(*options.parents, *writer, nodes_with_base(tree));
   }
-  monitor.begin("packing", content_bytes_of(tree));
+  const std::uint64_t content_bytes = content_bytes_of(tree);
+  tree.keep_only_sizes();
+  source.set_large_bytes(options.writer.frame_bytes);
+  monitor.begin("packing", content_bytes);
   VARVE_RETURN_IF_ERROR(
       source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {
         if (monitor.cancelled()) return cancelled_failure();
-        const InodeSpec& spec = tree.node(node).spec;
-        const StatusOrFailure added =
-            !filter || spec.base ? writer->add_content(inodes[node], content)
-                                 : filter->add(node, inodes[node], spec.attributes.size_bytes, content);
+        const StatusOrFailure added = filter ? filter->add(node, inodes[node], tree.size_bytes(node), content)
+                                             : writer->add_content(inodes[node], content);
         // What the content is says the source; what does not fit the file says the writer, which knows no paths.
         if (!added.ok() && added.error().error_number == EINVAL && !monitor.cancelled()) {
           return with_path(path_of(tree, node), added.error());
@@ -171,6 +203,9 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
         return added;
       }));
   if (monitor.cancelled()) return cancelled_failure();
+  // The writer has all of it by now, and is about to need memory of its own.
+  tree = Tree(directory_spec());
+  inodes = std::vector<std::uint32_t>();
   auto summary = writer->finish();
   monitor.end();
   return summary;

@@ -1,5 +1,7 @@
 #include "imagetool/image/layer_content_store.h"
 
+#include <openssl/evp.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -11,14 +13,22 @@ constexpr std::size_t kRecentFrames = 8;
 
 }  // namespace
 
-std::size_t LayerContentStore::KeyHash::operator()(const Key& key) const noexcept {
+std::size_t LayerContentStore::Sha256Hash::operator()(const Sha256Bytes& digest) const noexcept {
   std::size_t value;
-  std::memcpy(&value, key.hash.data(), sizeof value);
+  std::memcpy(&value, digest.data(), sizeof value);
   return value;
 }
 
-LayerContentStore::Key LayerContentStore::key_of(std::span<const std::byte> content) {
-  return Key{format::xxh3_128(content), content.size()};
+LayerContentStore::Key LayerContentStore::key_of(std::span<const std::byte> content,
+                                                 std::uint64_t fingerprint) const {
+  Key key;
+  if (compressor_.can_read_back()) {
+    key.fingerprint = fingerprint;
+  } else {
+    VARVE_CHECK(
+        EVP_Digest(content.data(), content.size(), key.sha256.data(), nullptr, EVP_sha256(), nullptr) == 1);
+  }
+  return key;
 }
 
 ResultOrFailure<std::span<const std::byte>> LayerContentStore::frame_content(std::uint64_t frame) {
@@ -34,42 +44,66 @@ ResultOrFailure<std::span<const std::byte>> LayerContentStore::frame_content(std
   return std::span<const std::byte>(held->second);
 }
 
-ResultOrFailure<std::optional<StoredPlace>> LayerContentStore::find(const Key& key,
-                                                                    std::span<const std::byte> content) {
-  const auto found = places_.find(key);
-  if (found == places_.end()) return std::optional<StoredPlace>();
-  const StoredPlace& place = found->second;
+ResultOrFailure<bool> LayerContentStore::equals(const StoredPlace& place,
+                                                std::span<const std::byte> content) {
   std::span<const std::byte> held = packed_;
   if (!place.packed || place.number < packed_frames_.size()) {
     VARVE_ASSIGN(held, frame_content(frame_of(place)));
   }
-  if (!std::ranges::equal(held.subspan(place.offset, content.size()), content))
-    return std::optional<StoredPlace>();
-  duplicate_bytes_ += content.size();
-  return std::optional<StoredPlace>(place);
+  return held.size() - place.offset >= content.size() &&
+         std::memcmp(held.data() + place.offset, content.data(), content.size()) == 0;
 }
 
-ResultOrFailure<StoredPlace> LayerContentStore::add_frame(Bytes content) {
-  VARVE_CHECK(!content.empty() && content.size() <= options_.frame_bytes);
-  const Key key = key_of(content);
-  VARVE_ASSIGN(const std::optional<StoredPlace> before, find(key, content));
-  if (before) return *before;
-  VARVE_ASSIGN(const std::uint64_t frame, compressor_.submit(std::move(content)));
-  const StoredPlace place{.number = frame, .offset = 0, .packed = false};
-  places_.try_emplace(key, place);
+ResultOrFailure<std::optional<StoredPlace>> LayerContentStore::find(const Key& key,
+                                                                    std::span<const std::byte> content) {
+  std::optional<StoredPlace> place;
+  if (compressor_.can_read_back()) {
+    place = places_.find(key.fingerprint);
+    if (place) {
+      VARVE_ASSIGN(const bool same, equals(*place, content));
+      if (!same) place.reset();
+    }
+  } else if (const auto found = places_by_sha256_.find(key.sha256); found != places_by_sha256_.end()) {
+    place = found->second;
+  }
+  if (place) duplicate_bytes_ += content.size();
   return place;
 }
 
-ResultOrFailure<StoredPlace> LayerContentStore::add_packed(std::span<const std::byte> content) {
+void LayerContentStore::note(const Key& key, const StoredPlace& place) {
+  if (compressor_.can_read_back()) {
+    places_.add(key.fingerprint, place);
+  } else {
+    places_by_sha256_.try_emplace(key.sha256, place);
+  }
+}
+
+ResultOrFailure<StoredPlace> LayerContentStore::add_frame(std::span<const std::byte> content) {
+  VARVE_CHECK(!content.empty() && content.size() <= options_.frame_bytes);
+  const Key key = key_of(content, format::xxh3_64(content));
+  VARVE_ASSIGN(const std::optional<StoredPlace> before, find(key, content));
+  if (before) return *before;
+  VARVE_ASSIGN(const std::uint64_t frame, compressor_.submit(Bytes(content.begin(), content.end())));
+  const StoredPlace place{.number = frame, .offset = 0, .packed = false};
+  note(key, place);
+  return place;
+}
+
+ResultOrFailure<StoredPlace> LayerContentStore::add_packed(std::span<const std::byte> content,
+                                                           const format::Hash128& hash) {
   VARVE_CHECK(!content.empty() && content.size() < options_.frame_bytes);
-  const Key key = key_of(content);
+  // Half of the hash is enough where bytes are compared.
+  std::uint64_t fingerprint;
+  std::memcpy(&fingerprint, hash.data(), sizeof fingerprint);
+  const Key key = key_of(content, fingerprint);
   VARVE_ASSIGN(const std::optional<StoredPlace> before, find(key, content));
   if (before) return *before;
   if (packed_.size() + content.size() > options_.packed_frame_bytes) VARVE_RETURN_IF_ERROR(flush_packed());
+  if (packed_.empty()) packed_.reserve(options_.packed_frame_bytes);
   const StoredPlace place{
       .number = packed_frames_.size(), .offset = static_cast<std::uint32_t>(packed_.size()), .packed = true};
   packed_.insert(packed_.end(), content.begin(), content.end());
-  places_.try_emplace(key, place);
+  note(key, place);
   return place;
 }
 

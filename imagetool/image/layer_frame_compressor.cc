@@ -41,17 +41,20 @@ void store(const Bytes& content, Bytes& out) {
   std::memcpy(out.data() + sizeof header, content.data(), content.size());
 }
 
-// Returns: whether `out` is stored, not compressed.
-bool compress(ZSTD_CCtx* context, const Bytes& content, Bytes& out) {
-  out.resize(ZSTD_compressBound(content.size()));
-  const std::size_t size = ZSTD_compress2(context, out.data(), out.size(), content.data(), content.size());
+// Returns: whether `out` is stored, not compressed. `scratch` serves one frame after the other: a new buffer of the
+// largest possible size for each would cost more to clear than its use is worth.
+bool compress(ZSTD_CCtx* context, const Bytes& content, Bytes& scratch, Bytes& out) {
+  const std::size_t most = ZSTD_compressBound(content.size());
+  if (scratch.size() < most) scratch.resize(most);
+  const std::size_t size =
+      ZSTD_compress2(context, scratch.data(), scratch.size(), content.data(), content.size());
   VARVE_CHECK(
       !ZSTD_isError(size));  // the output is large enough and the parameters are good: nothing else can fail
   if (size * 100 > content.size() * (100 - kLeastGainPercent)) {
     store(content, out);
     return true;
   }
-  out.resize(size);
+  out.assign(scratch.begin(), scratch.begin() + static_cast<std::ptrdiff_t>(size));
   return false;
 }
 
@@ -69,7 +72,7 @@ ResultOrFailure<Bytes> decode(const Bytes& stored, const format::Frame& record) 
 
 }  // namespace
 
-LayerFrameCompressor::LayerFrameCompressor(LayerOutputFile& output, Options options)
+LayerFrameCompressor::LayerFrameCompressor(LayerOutput& output, Options options)
     : output_(output), options_(options) {
   for (unsigned i = 0; i < options_.jobs; ++i) threads_.emplace_back([this] { work(); });
 }
@@ -106,9 +109,9 @@ ResultOrFailure<Bytes> LayerFrameCompressor::read_back(std::uint64_t frame) {
     record = frames_[frame];
   }
   Bytes stored(record.stored_size);
-  if (const Status status = layer::read_fully(output_.fd(), format::frame_offset(record), stored);
+  if (const Status status = layer::read_fully(output_.readable_fd(), format::frame_offset(record), stored);
       !status.ok()) {
-    return failure_from(status.error(), "reading back " + output_.path());
+    return failure_from(status.error(), "reading back " + output_.name());
   }
   return decode(stored, record);
 }
@@ -136,10 +139,12 @@ std::optional<LayerFrameCompressor::Job> LayerFrameCompressor::next_job() {
 
 void LayerFrameCompressor::work() {
   const CompressorPtr context = make_compressor(options_.level);
+  Bytes scratch;
   while (std::optional<Job> job = next_job()) {
     Compressed compressed;
     compressed.content_bytes = static_cast<std::uint32_t>(job->content.size());
-    if (compress(context.get(), job->content, compressed.stored)) compressed.flags = format::kFrameStored;
+    if (compress(context.get(), job->content, scratch, compressed.stored))
+      compressed.flags = format::kFrameStored;
     compressed.xxh3 = format::xxh3_64(compressed.stored);
     deliver(job->frame, std::move(compressed));
   }

@@ -17,7 +17,7 @@
 #include "fs/base/mutex.h"
 #include "fs/base/result.h"
 #include "fs/format/layer_layout.h"
-#include "imagetool/image/layer_output_file.h"
+#include "imagetool/image/layer_output.h"
 
 namespace varve::image {
 
@@ -30,7 +30,7 @@ class LayerFrameCompressor {
     unsigned jobs = 1;  // at least 1
   };
 
-  LayerFrameCompressor(LayerOutputFile& output, Options options);
+  LayerFrameCompressor(LayerOutput& output, Options options);
   LayerFrameCompressor(const LayerFrameCompressor&) = delete;
   LayerFrameCompressor& operator=(const LayerFrameCompressor&) = delete;
   ~LayerFrameCompressor();
@@ -38,7 +38,8 @@ class LayerFrameCompressor {
   // Waits while too many frames are under way. Returns: the number of the frame; the first failure of any
   // frame. Requires: 1..format::kMaxFrameBytes bytes.
   ResultOrFailure<std::uint64_t> submit(Bytes content);
-  // The content of a frame submitted before; waits until it is written.
+  bool can_read_back() const { return output_.readable_fd() >= 0; }
+  // The content of a frame submitted before; waits until it is written. Requires: can_read_back().
   ResultOrFailure<Bytes> read_back(std::uint64_t frame);
   // Waits until everything is written. Returns: one record a frame.
   ResultOrFailure<std::vector<format::Frame>> drain();
@@ -63,7 +64,7 @@ class LayerFrameCompressor {
   void deliver(std::uint64_t frame, Compressed compressed);
   void fail_locked(Failure failure) REQUIRES(mutex_);
 
-  LayerOutputFile& output_;
+  LayerOutput& output_;
   const Options options_;
 
   Mutex mutex_;

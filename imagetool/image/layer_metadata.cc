@@ -24,6 +24,10 @@ bool is_device(std::uint32_t mode) {
   return S_ISCHR(mode) || S_ISBLK(mode);
 }
 
+// What payload_c of an inode with an inline extent says until place_extents().
+constexpr std::uint32_t kPendingPacked = 1;
+constexpr std::uint32_t kPendingRun = 2;
+
 Failure invalid(std::string why) {
   return Failure{EINVAL, std::move(why)};
 }
@@ -31,9 +35,10 @@ Failure invalid(std::string why) {
 }  // namespace
 
 LayerMetadata::LayerMetadata(const std::vector<ParentLayer>& parents)
-    : inodes_(1), has_content_(1), is_named_(1), parents_(1), xattr_sets_(1), origins_(1) {
-  for (const ParentLayer& parent : parents)
+    : inodes_(1), has_content_(1), is_named_(1), parents_(1), digests_(1), xattr_sets_(1), origins_(1) {
+  for (const ParentLayer& parent : parents) {
     parents_.push_back(format::Parent{parent.sha256, parent.root_hash});
+  }
 }
 
 StatusOrFailure LayerMetadata::check_spec(const InodeSpec& spec) const {
@@ -256,9 +261,26 @@ ResultOrFailure<std::uint64_t> LayerMetadata::size_awaiting_content(std::uint32_
   return inodes_[inode].size.get();
 }
 
+bool LayerMetadata::is_inline(const StoredContent& content, const Inode& inode) {
+  return content.extents.size() == 1 && content.extents[0].length == inode.size;
+}
+
 void LayerMetadata::set_content(std::uint32_t inode, StoredContent content) {
   has_content_[inode] = true;
-  contents_.emplace(inode, std::move(content));
+  Inode& record = inodes_[inode];
+  if (content.digest) {
+    record.digest = static_cast<std::uint32_t>(digests_.size());
+    digests_.push_back(format::Digest{*content.digest});
+  }
+  if (has_base(inode) || !is_inline(content, record)) {
+    contents_.emplace(inode, std::move(content));
+    return;
+  }
+  const StoredExtent& stored = content.extents[0];
+  record.flags = record.flags | format::kInodeInlineExtent;
+  record.payload_a = stored.place.number;
+  record.payload_b = stored.place.offset;
+  record.payload_c = (stored.place.packed ? kPendingPacked : 0) | (stored.frames > 1 ? kPendingRun : 0);
 }
 
 std::string_view LayerMetadata::name_of(const Dirent& entry) const {
@@ -308,47 +330,42 @@ StatusOrFailure LayerMetadata::sort_entries() {
     inode.payload_b = static_cast<std::uint32_t>(next - inode.payload_a);
     inode.size = inode.payload_b.get();
   }
-  pending_ = {};
+  pending_ = std::vector<PendingEntry>();  // ={} would keep the memory
   return {};
 }
 
 void LayerMetadata::place_extents(const LayerContentStore& store) {
-  digests_.resize(1);
+  const auto source_of = [&](const StoredPlace& place, bool run) {
+    return format::make_extent_source(store.frame_of(place), 0,
+                                      run ? format::ExtentKind::kDataRun : format::ExtentKind::kData);
+  };
   for (std::uint32_t i = format::kRootInode; i < inodes_.size(); ++i) {
     Inode& inode = inodes_[i];
     if (!S_ISREG(inode.mode)) continue;
+    if ((inode.flags & format::kInodeInlineExtent) != 0) {
+      const StoredPlace place{.number = inode.payload_a,
+                              .offset = inode.payload_b,
+                              .packed = (inode.payload_c & kPendingPacked) != 0};
+      inode.payload_a = source_of(place, (inode.payload_c & kPendingRun) != 0);
+      inode.payload_c = 0;
+      continue;
+    }
     inode.payload_a = extents_.size();
     const auto found = contents_.find(i);
-    const bool delta = has_base(i);
-    if (delta) place_base(i, found == contents_.end() ? nullptr : &found->second);
+    if (has_base(i)) place_base(i, found == contents_.end() ? nullptr : &found->second);
     if (found == contents_.end()) continue;  // empty, or one hole, or all of it inherited
-    const StoredContent& content = found->second;
-    if (content.digest) {
-      inode.digest = static_cast<std::uint32_t>(digests_.size());
-      digests_.push_back(format::Digest{*content.digest});
-    }
-    const auto record_of = [&](const StoredExtent& stored) {
-      const auto kind = stored.frames > 1 ? format::ExtentKind::kDataRun : format::ExtentKind::kData;
+    for (const StoredExtent& stored : found->second.extents) {
       format::Extent extent{};
       extent.file_offset = stored.file_offset;
       extent.length = stored.length;
-      if (stored.frames == 0) {
-        extent.source_word = format::make_extent_source(0, 0, format::ExtentKind::kHole);
-        return extent;
+      extent.source_word = format::make_extent_source(0, 0, format::ExtentKind::kHole);
+      if (stored.frames > 0) {
+        extent.source_word = source_of(stored.place, stored.frames > 1);
+        extent.in_frame_offset = stored.place.offset;
       }
-      extent.source_word = format::make_extent_source(store.frame_of(stored.place), 0, kind);
-      extent.in_frame_offset = stored.place.offset;
-      return extent;
-    };
-    if (!delta && content.extents.size() == 1 && content.extents[0].length == inode.size) {
-      const format::Extent extent = record_of(content.extents[0]);
-      inode.flags = inode.flags | format::kInodeInlineExtent;
-      inode.payload_a = extent.source_word.get();
-      inode.payload_b = extent.in_frame_offset.get();
-      continue;
+      extents_.push_back(extent);
     }
-    for (const StoredExtent& stored : content.extents) extents_.push_back(record_of(stored));
-    inode.payload_b = static_cast<std::uint32_t>(content.extents.size());
+    inode.payload_b = static_cast<std::uint32_t>(found->second.extents.size());
   }
   contents_ = {};
 }

@@ -18,7 +18,7 @@ using format::SectionType;
 // Appends sections to the output and keeps the table of them.
 class SectionWriter {
  public:
-  SectionWriter(LayerOutputFile& output, std::uint64_t data_end) : output_(output), position_(data_end) {}
+  SectionWriter(LayerOutput& output, std::uint64_t data_end) : output_(output), position_(data_end) {}
 
   // An empty section is left out.
   StatusOrFailure write(SectionType type, std::span<const std::byte> bytes, std::uint16_t flags = 0) {
@@ -62,12 +62,14 @@ class SectionWriter {
   // What is skipped reads as zeros: the file is new.
   void align() { position_ = checked_round_up<std::uint64_t>(position_, format::kSectionAlignment).value(); }
 
-  LayerOutputFile& output_;
+  LayerOutput& output_;
   std::uint64_t position_;
   std::vector<SectionEntry> entries_;
 };
 
-StatusOrFailure write_header(LayerOutputFile& output, std::uint32_t frame_bytes, std::uint64_t incompat) {
+}  // namespace
+
+StatusOrFailure LayerMetadata::write_header(LayerOutput& output, std::uint32_t frame_bytes) const {
   LayerHeader header{};
   header.magic = format::kLayerMagic;
   header.major_version = format::kMajorVersion;
@@ -75,15 +77,12 @@ StatusOrFailure write_header(LayerOutputFile& output, std::uint32_t frame_bytes,
   header.header_bytes = sizeof header;
   header.block_log2 = format::kBlockLog2;
   header.frame_log2 = static_cast<std::uint8_t>(std::countr_zero(frame_bytes));
-  header.incompat = incompat;
+  header.incompat = incompat_;
   header.xxh3 = format::xxh3_64(format::bytes_of(header).first(offsetof(LayerHeader, xxh3)));
   return output.write_at(0, format::bytes_of(header));
 }
 
-}  // namespace
-
-ResultOrFailure<LayerFooter> LayerMetadata::write(LayerOutputFile& output) const {
-  VARVE_RETURN_IF_ERROR(write_header(output, frame_bytes_, incompat_));
+ResultOrFailure<LayerFooter> LayerMetadata::write(LayerOutput& output) const {
   const format::LayerTables all = tables();
   SectionWriter writer(output, data_end_);
   VARVE_RETURN_IF_ERROR(writer.write_table(SectionType::kInode, all.inodes));

@@ -1,6 +1,7 @@
 #include "imagetool/image/layer_writer.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -14,6 +15,7 @@
 #include "imagetool/image/layer_frame_compressor.h"
 #include "imagetool/image/layer_metadata.h"
 #include "imagetool/image/layer_output_file.h"
+#include "imagetool/image/layer_output_stream.h"
 
 namespace varve::image {
 namespace {
@@ -21,6 +23,11 @@ namespace {
 constexpr std::size_t kMaxParents = 65534;  // a PARENT index has 16 bits, and 0 is none
 
 using Clock = std::chrono::steady_clock;
+
+constexpr std::string_view kStandardOutput = "-";
+// Packed frames are so many times larger than those of large files: small files are read whole and often together, so
+// that a larger frame costs them less than it gains.
+constexpr std::uint32_t kPackedFrames = 4;
 
 StatusOrFailure check_options(const LayerWriter::Options& options) {
   if (options.level < 1 || options.level > 19) {
@@ -31,6 +38,8 @@ StatusOrFailure check_options(const LayerWriter::Options& options) {
     return Failure{
         EINVAL, fmt::format("frame size {} is not a power of two from 4096 to 1048576", options.frame_bytes)};
   }
+  if (options.check && (options.dry_run || options.output_path == kStandardOutput))
+    return Failure{EINVAL, "only a layer in a file can be checked after it is written"};
   if (options.packed_frame_bytes < options.frame_bytes ||
       options.packed_frame_bytes > format::kMaxFrameBytes) {
     return Failure{EINVAL, fmt::format("packed frame size {} is not between {} and 1048576",
@@ -45,7 +54,7 @@ StatusOrFailure check_options(const LayerWriter::Options& options) {
 
 class StreamingLayerWriter final : public LayerWriter {
  public:
-  StreamingLayerWriter(std::unique_ptr<LayerOutputFile> output, const Options& options)
+  StreamingLayerWriter(std::unique_ptr<LayerOutput> output, const Options& options)
       : options_(options),
         output_(std::move(output)),
         compressor_(*output_, {.level = options.level, .jobs = options.jobs}),
@@ -66,6 +75,7 @@ class StreamingLayerWriter final : public LayerWriter {
   }
 
   StatusOrFailure add_content(std::uint32_t inode, ContentSource& source) override {
+    VARVE_RETURN_IF_ERROR(begin_data());
     VARVE_ASSIGN(const std::uint64_t size, metadata_.size_awaiting_content(inode));
     const bool delta = metadata_.has_base(inode);
     VARVE_ASSIGN(StoredContent content, read_content(source, size, delta, store_));
@@ -79,6 +89,7 @@ class StreamingLayerWriter final : public LayerWriter {
   }
 
   ResultOrFailure<Summary> finish() override {
+    VARVE_RETURN_IF_ERROR(begin_data());
     VARVE_RETURN_IF_ERROR(store_.finish());
     VARVE_ASSIGN(std::vector<format::Frame> frames, compressor_.drain());
     const std::uint64_t data_end = compressor_.data_end();
@@ -88,6 +99,9 @@ class StreamingLayerWriter final : public LayerWriter {
                                               .frame_bytes = options_.frame_bytes,
                                               .level = options_.level}));
     VARVE_ASSIGN(const format::LayerFooter footer, metadata_.write(*output_));
+    if (options_.check) {
+      VARVE_RETURN_IF_ERROR(options_.check(fmt::format("/proc/self/fd/{}", output_->readable_fd())));
+    }
     VARVE_RETURN_IF_ERROR(output_->publish());
     return Summary{.files = metadata_.inode_count(),
                    .content_bytes = metadata_.content_bytes(),
@@ -100,21 +114,45 @@ class StreamingLayerWriter final : public LayerWriter {
   }
 
  private:
+  // The header goes first, as a stream needs it, and tells the features known so far.
+  StatusOrFailure begin_data() {
+    if (has_header_) return {};
+    has_header_ = true;
+    return metadata_.write_header(*output_, options_.frame_bytes);
+  }
+
   const Options options_;
   const Clock::time_point started_ = Clock::now();
-  std::unique_ptr<LayerOutputFile> output_;
+  std::unique_ptr<LayerOutput> output_;
   LayerFrameCompressor compressor_;
   LayerContentStore store_;
   LayerMetadata metadata_;
   std::uint64_t data_bytes_ = 0;
+  bool has_header_ = false;
 };
+
+ResultOrFailure<std::unique_ptr<LayerOutput>> open_output(const LayerWriter::Options& options) {
+  if (options.dry_run) {
+    return std::unique_ptr<LayerOutput>(std::make_unique<LayerOutputStream>(-1, options.output_path));
+  }
+  if (options.output_path == kStandardOutput) {
+    return std::unique_ptr<LayerOutput>(
+        std::make_unique<LayerOutputStream>(STDOUT_FILENO, "standard output"));
+  }
+  VARVE_ASSIGN(std::unique_ptr<LayerOutput> file, LayerOutputFile::create(options.output_path));
+  return file;
+}
 
 }  // namespace
 
 ResultOrFailure<std::unique_ptr<LayerWriter>> LayerWriter::create(const Options& options) {
-  VARVE_RETURN_IF_ERROR(check_options(options));
-  VARVE_ASSIGN(std::unique_ptr<LayerOutputFile> output, LayerOutputFile::create(options.output_path));
   Options settled = options;
+  if (settled.packed_frame_bytes == 0) {
+    settled.packed_frame_bytes =
+        std::min<std::uint32_t>(options.frame_bytes, format::kMaxFrameBytes / kPackedFrames) * kPackedFrames;
+  }
+  VARVE_RETURN_IF_ERROR(check_options(settled));
+  VARVE_ASSIGN(std::unique_ptr<LayerOutput> output, open_output(settled));
   if (settled.jobs == 0) settled.jobs = std::max(1U, std::thread::hardware_concurrency());
   return std::unique_ptr<LayerWriter>(std::make_unique<StreamingLayerWriter>(std::move(output), settled));
 }

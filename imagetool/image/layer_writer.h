@@ -17,6 +17,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -81,12 +82,17 @@ class ContentSource {
 class LayerWriter {
  public:
   struct Options {
-    std::string output_path;
-    int level = 3;                      // zstd, 1..19
+    std::string output_path;  // "-": standard output, in one pass; the bytes are the same as a file's
+    bool dry_run = false;     // everything but the output, which is written nowhere
+    int level = 3;            // zstd, 1..19
     std::uint32_t frame_bytes = 65536;  // frames of files of at least this size; a power of two, 4096..1 MiB
-    std::uint32_t packed_frame_bytes = 131072;  // frames shared by smaller files; frame_bytes..1 MiB
-    unsigned jobs = 0;                          // threads that compress; 0: one for each processor
-    std::vector<ParentLayer> parents;           // nearest first; at most 65534
+    // Frames shared by smaller files; frame_bytes..1 MiB. 0: four times frame_bytes, at most 1 MiB.
+    std::uint32_t packed_frame_bytes = 0;
+    unsigned jobs = 0;                 // threads that compress; 0: one for each processor
+    std::vector<ParentLayer> parents;  // nearest first; at most 65534
+    // Looks at the finished file, which has no name yet, by the path it is given; its failure is finish()'s, and nothing
+    // is left behind. Not for streams and dry runs.
+    std::function<StatusOrFailure(const std::string& path)> check;
   };
 
   struct Summary {

@@ -33,6 +33,8 @@ class ParentFiles {
   static ResultOrFailure<std::unique_ptr<ParentFiles>> make(std::vector<std::shared_ptr<layer::Layer>> stack,
                                                             std::span<const Digest> digests);
 
+  // As given to make().
+  const std::vector<std::shared_ptr<layer::Layer>>& stack() const { return stack_; }
   // What the writer is to be told of the parents. Nearest first.
   const std::vector<ParentLayer>& records() const { return records_; }
 

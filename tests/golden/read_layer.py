@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A second reader of layer files, written from docs/layer-format.md and from nothing else.
+"""A second reader of layer files, written from docs/layer-format.md without a look at fs/format.
 
 It shows that the page is enough to write a reader from: a fault of the page, or a layer that only our own reader
 understands, shows here. It takes the whole file into memory and is in no hurry.
@@ -21,7 +21,9 @@ import sys
 import xxhash
 import zstandard
 
-PAGE = 4096
+BLOCK = 4096
+ALIGNMENT = 64  # of DATA and of each section
+HEADER_BYTES = 64
 MAX_FRAME = 1 << 20
 INODE, DIRENT, NAMES, EXTENT, FRAME, DIGEST, XATTR_SET, XATTR_ENTRY, XATTR_VALUE, PARENT, ORIGIN, META = range(1, 13)
 RECORD_BYTES = {INODE: 64, DIRENT: 16, EXTENT: 32, FRAME: 24, DIGEST: 16, XATTR_SET: 8, XATTR_ENTRY: 24, PARENT: 48,
@@ -95,7 +97,7 @@ class Layer:
     # --- from the ends of the file to the sections
 
     def _read_header(self):
-        require(len(self.data) >= PAGE + 256, "the file is too short to be a layer file")
+        require(len(self.data) >= HEADER_BYTES + 256, "the file is too short to be a layer file")
         header = bytes(self.data[:64])
         require(header[:8] == b"\x89VRV\r\n\x1a\n", "the header's magic: no layer file")
         major, _, size, block_log2, frame_log2 = struct.unpack_from("<HHIBB", header, 8)
@@ -103,7 +105,6 @@ class Layer:
         require(major == 1, f"version {major}; this reader knows 1")
         require(size == 64 and block_log2 == 12 and 12 <= frame_log2 <= 20, "the header's sizes")
         require(not any(header[18:24]) and not any(header[32:56]), "the header's reserved fields")
-        require(not any(self.data[64:PAGE]), "bytes behind the header that are not zero")
         self.frame_bytes = 1 << frame_log2
         self.header_features = struct.unpack_from("<Q", header, 24)[0]
 
@@ -119,9 +120,9 @@ class Layer:
         require(self.header_features & ~features == 0, "the header names features that the footer lacks")
         require(file_size == len(self.data), f"the file has {len(self.data)} bytes, not {file_size}: cut or lengthened")
         require(self.section_count <= 64 and table_size == 32 * self.section_count, "the size of the section table")
-        require(self.table_offset % PAGE == 0 and self.table_offset + table_size == len(self.data) - 256,
+        require(self.table_offset % ALIGNMENT == 0 and self.table_offset + table_size == len(self.data) - 256,
                 "the place of the section table")
-        require(PAGE <= self.data_end <= self.table_offset, "the end of DATA")
+        require(HEADER_BYTES <= self.data_end <= self.table_offset, "the end of DATA")
         require(not any(footer[128:248]), "the footer's reserved fields")
         self.root_hash = footer[112:128]
         self.footer_counts = {INODE: inodes, DIRENT: dirents, FRAME: frames, EXTENT: extents}
@@ -129,15 +130,14 @@ class Layer:
     def _read_section_table(self):
         table = bytes(self.data[self.table_offset:-256])
         require(xxh3_128(table) == self.root_hash, "the section table's hash")
-        end = None  # where the section before ends
+        end = self.data_end  # where the section before ends
         last_known = 0
         for index in range(self.section_count):
             kind, flags, reserved, offset, length, checksum = struct.unpack_from("<HHIQQQ", table, 32 * index)
             what = f"section {index} of type {kind}"
             require(reserved == 0 and flags & ~1 == 0, f"{what}: reserved fields")
-            first = end if end is not None else self.data_end
-            require(offset % PAGE == 0 and 0 <= offset - first < PAGE, f"{what}: its place")
-            require(end is None or not any(self.data[end:offset]), f"{what}: bytes before it that are not zero")
+            require(offset % ALIGNMENT == 0 and 0 <= offset - end < ALIGNMENT, f"{what}: its place")
+            require(not any(self.data[end:offset]), f"{what}: bytes before it that are not zero")
             require(0 < length <= self.table_offset - offset, f"{what}: its length")
             end = offset + length
             require(xxh3_64(self.data[offset:end]) == checksum, f"{what}: its checksum")
@@ -148,7 +148,7 @@ class Layer:
             require(length % RECORD_BYTES.get(kind, 1) == 0, f"{what}: not whole records")
             last_known = kind
             self.sections[kind] = self.data[offset:end]
-        require(end is not None and 0 <= self.table_offset - end < PAGE and not any(self.data[end:self.table_offset]),
+        require(0 <= self.table_offset - end < ALIGNMENT and not any(self.data[end:self.table_offset]),
                 "the bytes between the last section and the table")
         for kind, wanted in self.footer_counts.items():
             require(self.count(kind) == wanted, f"section {kind} has {self.count(kind)} records, not {wanted}")
@@ -170,7 +170,7 @@ class Layer:
 
     def _read_frames(self):
         self.frames = []
-        end = PAGE
+        end = HEADER_BYTES
         for index in range(self.count(FRAME)):
             word, stored, content, checksum = struct.unpack("<QIIQ", self.record(FRAME, index))
             offset, flags = word >> 16, word & 0xffff
@@ -235,7 +235,7 @@ class Layer:
                 require(inode.payload_a == entries and inode.payload_b == inode.size, f"{what}: its entries")
                 entries += inode.payload_b
             elif inode.is_regular():
-                require(inode.size < 1 << 63 and inode.payload_c == 0, f"{what}: its size")
+                require(inode.size < 1 << 63 and (inode.payload_c == 0 or inode.flags & DELTA), f"{what}: its size")
                 if not inode.flags & INLINE_EXTENT:
                     require(inode.payload_a == extents or inode.payload_b == 0, f"{what}: its extents")
                     extents += inode.payload_b
@@ -312,9 +312,9 @@ class Layer:
         for offset, length, word, in_frame, reserved in raw:
             frame, source, kind = word >> 24, word >> 8 & 0xffff, word & 0xff
             what = f"inode {number}: its extent at {offset}"
-            require(reserved == 0 and offset % PAGE == 0 and offset >= end and length > 0, f"{what}: out of order")
+            require(reserved == 0 and offset % BLOCK == 0 and offset >= end and length > 0, f"{what}: out of order")
             end = offset + length
-            require(end <= inode.size and (length % PAGE == 0 or end == inode.size), f"{what}: its length")
+            require(end <= inode.size and (length % BLOCK == 0 or end == inode.size), f"{what}: its length")
             require(kind in (DATA, RUN, HOLE), f"{what}: its kind")
             if kind == HOLE:
                 require(frame == source == in_frame == 0, f"{what}: a hole with a frame")

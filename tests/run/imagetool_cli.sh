@@ -69,6 +69,26 @@ cmp a.layer b.layer
 (cd back && getfacl -R .) >facl.back
 cmp facl.tree facl.back
 
+step "to a pipe, on trial, checked, small"
+# shellcheck disable=SC2094  # the layer goes through a pipe, what is told of it goes to the file
+"$imagetool" layer build tree -o - 2>err | cat >c.layer
+cmp a.layer c.layer || fail "a layer through a pipe differs"
+grep --quiet 'standard output\|^-: ' err || fail "no summary beside the pipe: $(cat err)"
+tar --create --file - --directory tree . | "$imagetool" layer build - -o - 2>/dev/null | cat >d.layer
+"$imagetool" layer verify d.layer >/dev/null
+bytes=$(stat --format %s a.layer)
+"$imagetool" layer build tree --dry-run --json | python3 -c "import json,sys; assert json.load(sys.stdin)['file_bytes'] == $bytes"
+"$imagetool" layer build tree -o dry.layer --dry-run >out
+grep --quiet '^dry run' out || fail "dry run: $(cat out)"
+[ ! -e dry.layer ] || fail "a dry run wrote a layer"
+"$imagetool" layer build tree -o c.layer --verify >/dev/null
+cmp a.layer c.layer
+"$imagetool" layer build tree -o c.layer --profile max >/dev/null
+"$imagetool" layer inspect c.layer | grep --quiet '"level":19' || fail "--profile max is not level 19"
+"$imagetool" layer build tree -o d.layer --level 19 --frame-size 1M >/dev/null
+cmp c.layer d.layer || fail "--level and --frame-size are not what --profile max is"
+rm ./[cd].layer
+
 step "tar, as GNU tar writes it and compressed, -> layer -> tar"
 tar --create --file a.tar --directory tree --sparse --acls --xattrs --xattrs-include='*' --format=pax .
 "$imagetool" layer build a.tar -o tar.layer >/dev/null
@@ -99,6 +119,26 @@ grep --quiet greeting.link out || fail "tree: $(cat out)"
 "$imagetool" layer verify a.layer >out
 grep --quiet good out || fail "verify: $(cat out)"
 
+step "a layer on another one: what that holds is not stored again"
+cp --archive tree changed
+printf 'more' >>changed/etc/greeting
+head --bytes=1000000 /dev/urandom >big && cp big tree-big && printf 'x' | dd of=tree-big bs=1 seek=500000 conv=notrunc status=none
+mkdir low high && cp big low/big && cp tree-big high/big && cp big high/elsewhere
+"$imagetool" layer build low -o low.layer >/dev/null
+"$imagetool" layer build high -o high.layer --parent low.layer --verify >/dev/null
+[ "$(stat -c %s high.layer)" -lt 10000 ] || fail "high.layer has $(stat -c %s high.layer) bytes"
+"$imagetool" layer cat high.layer big --parent low.layer | cmp - tree-big
+"$imagetool" layer extract high.layer -o high-back --parent low.layer
+[ "$(listing high)" = "$(listing high-back)" ] || fail "the delta files changed: $(diff -r high high-back)"
+"$imagetool" layer verify high.layer --parent low.layer >out
+grep --quiet 'good: 2 files, ' out || fail "verify with its parent: $(cat out)"
+"$imagetool" layer verify high.layer >out
+grep --quiet '2 of them inherit from layers that are not given' out || fail "verify alone: $(cat out)"
+expect 1 'is not below it' "$imagetool" layer cat high.layer big --parent a.layer
+"$imagetool" layer build changed -o changed.layer --parent a.layer >/dev/null
+"$imagetool" layer extract changed.layer -o changed-back --parent a.layer
+[ "$(listing changed)" = "$(listing changed-back)" ] || fail "the tree changed: $(diff -r --no-dereference changed changed-back)"
+
 step "errors: one line, the right status, nothing left"
 expect 1 'missing: No such file' "$imagetool" layer build missing -o x.layer
 expect 1 'not a tar archive' "$imagetool" layer build /etc/passwd -o x.layer
@@ -109,8 +149,13 @@ expect 1 'is not empty' "$imagetool" layer extract a.layer -o tree
 expect 1 'No space left' "$imagetool" layer extract a.layer --tar /dev/full
 [ -c /dev/full ] || fail "/dev/full was replaced"
 expect 2 'command line' "$imagetool" layer build
+expect 2 '--output' "$imagetool" layer build tree
+expect 2 'command line' "$imagetool" layer build tree -o x.layer --profile best
+expect 1 '--frame-size' "$imagetool" layer build tree -o x.layer --frame-size 5000
+expect 1 'only a layer in a file' "$imagetool" layer build tree -o - --verify
 expect 2 'command line' "$imagetool" layer build tree -o x.layer --level 99
-expect 2 'command line' "$imagetool" layer build tree -o x.layer --parent a.layer
+expect 2 'command line' "$imagetool" layer build tree -o x.layer --no-such-option
+expect 1 'no such layer' "$imagetool" layer build tree -o x.layer --parent missing.layer
 expect 2 'command line' "$imagetool" frobnicate
 expect 1 'no such image' "$imagetool" inspect nothing
 expect 1 'neither a container' "$imagetool" commit nothing x

@@ -4,7 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <tuple>
+#include <array>
+#include <deque>
 
 #include "fs/layer/hidden_names.h"
 #include "fs/layer/open_beneath.h"
@@ -16,6 +17,16 @@ namespace varve::image {
 namespace {
 
 constexpr unsigned kMaxDepth = 2000;
+constexpr std::size_t kPieceBytes =
+    256 << 10;  // within a processor's own cache: what is read is then hashed and copied
+// So many files are open before they are packed, with so much of each on its way from the disk.
+constexpr std::size_t kAheadFiles = 32;
+constexpr off_t kAheadBytes = 1 << 20;
+
+// What tells that a file was written to.
+std::array<std::int64_t, 5> stamp_of(const struct stat& of) {
+  return {of.st_size, of.st_mtim.tv_sec, of.st_mtim.tv_nsec, of.st_ctim.tv_sec, of.st_ctim.tv_nsec};
+}
 
 }  // namespace
 
@@ -70,7 +81,7 @@ StatusOrFailure DirectorySource::scan_name(Tree& tree, const Directory& in, cons
     return {};
   }
   if (aufs == AufsName::kOpaque) {
-    tree.node(in.node).spec.opaque = true;
+    tree.set_opaque(in.node);
     return {};
   }
   if (aufs == AufsName::kWhiteout) {
@@ -133,35 +144,45 @@ ResultOrFailure<Tree> DirectorySource::scan() {
   return tree;
 }
 
-StatusOrFailure DirectorySource::take_content(const Tree& tree, const ContentFile& file,
-                                              const ContentConsumer& take) {
-  const Attributes& attributes = tree.node(file.node).spec.attributes;
+ResultOrFailure<DirectorySource::OpenFile> DirectorySource::open_content(ContentFile file) {
   // O_NOATIME keeps the source as it was. O_NONBLOCK: should it be a fifo by now.
-  const Result<UniqueFd> opened =
-      layer::open_beneath(root_.get(), file.path, O_RDONLY | O_NOATIME | O_NONBLOCK);
+  Result<UniqueFd> opened = layer::open_beneath(root_.get(), file.path, O_RDONLY | O_NOATIME | O_NONBLOCK);
   if (!opened.ok()) return failure_from(opened.error(), shown(file.path));
   struct stat status {};
   if (::fstat(opened->get(), &status) != 0) return failure_from(Errno::last(), shown(file.path));
   if (!S_ISREG(status.st_mode)) {
     return Failure{EIO, shown(file.path) + ": changed its type while the directory was read (try again)"};
   }
-  const auto stamp = [](const struct stat& of) {
-    return std::tuple(of.st_size, of.st_mtim.tv_sec, of.st_mtim.tv_nsec, of.st_ctim.tv_sec,
-                      of.st_ctim.tv_nsec);
-  };
-  const auto before = stamp(status);
-  SparseContent content(opened->get(), attributes.size_bytes, shown(file.path), monitor_);
-  VARVE_RETURN_IF_ERROR(take(file.node, content));
-  if (::fstat(opened->get(), &status) != 0) return failure_from(Errno::last(), shown(file.path));
-  if (stamp(status) != before || static_cast<std::uint64_t>(status.st_size) != attributes.size_bytes) {
-    monitor_.warn(shown(file.path) + ": changed while it was read; the layer holds parts of both states");
+  // The kernel reads while the files before are being packed. A hint: what comes of it does not matter.
+  ::posix_fadvise(opened->get(), 0, kAheadBytes, POSIX_FADV_WILLNEED);
+  return OpenFile{std::move(file), std::move(opened).value(), stamp_of(status)};
+}
+
+StatusOrFailure DirectorySource::take_content(const Tree& tree, const OpenFile& open,
+                                              const ContentConsumer& take) {
+  const std::string path = shown(open.file.path);
+  const std::uint64_t size_bytes = tree.size_bytes(open.file.node);
+  SparseContent content(open.fd.get(), size_bytes, path, buffer_, monitor_);
+  VARVE_RETURN_IF_ERROR(take(open.file.node, content));
+  struct stat status {};
+  if (::fstat(open.fd.get(), &status) != 0) return failure_from(Errno::last(), path);
+  if (stamp_of(status) != open.stamp || static_cast<std::uint64_t>(status.st_size) != size_bytes) {
+    monitor_.warn(path + ": changed while it was read; the layer holds parts of both states");
   }
   return {};
 }
 
 StatusOrFailure DirectorySource::for_each_content(const Tree& tree, const ContentConsumer& take) {
-  for (const ContentFile& file : files_in_layer_order(tree)) {
-    VARVE_RETURN_IF_ERROR(take_content(tree, file, take));
+  buffer_.resize(kPieceBytes);
+  const ContentOrder order = files_in_layer_order(tree, large_bytes_);
+  std::deque<OpenFile> ahead;
+  for (std::size_t next = 0; next < order.size() || !ahead.empty();) {
+    for (; next < order.size() && ahead.size() < kAheadFiles; ++next) {
+      VARVE_ASSIGN(OpenFile opened, open_content(order[next]));
+      ahead.push_back(std::move(opened));
+    }
+    VARVE_RETURN_IF_ERROR(take_content(tree, ahead.front(), take));
+    ahead.pop_front();
   }
   return {};
 }

@@ -5,13 +5,17 @@
 // vanishes or changes its type between the passes is an error that names it; a file that changes while it is
 // read is named in a warning. Thread rule: one thread. Ownership: owns its descriptors; borrows the monitor.
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "fs/base/unique_fd.h"
+#include "imagetool/image/source/content_order.h"
 #include "imagetool/image/source/tree_source.h"
 
 namespace varve::image {
@@ -32,6 +36,11 @@ class DirectorySource : public TreeSource {
 
  private:
   struct Directory;  // one on the way from the root to what is being read
+  struct OpenFile {
+    ContentFile file;
+    UniqueFd fd;
+    std::array<std::int64_t, 5> stamp;
+  };
 
   DirectorySource(std::string path, UniqueFd root, Options options, Monitor& monitor)
       : path_(std::move(path)), root_(std::move(root)), options_(std::move(options)), monitor_(monitor) {}
@@ -40,13 +49,15 @@ class DirectorySource : public TreeSource {
                                        const Attributes& attributes);
   StatusOrFailure scan_name(Tree& tree, const Directory& in, const std::string& name);
   StatusOrFailure scan_directory(Tree& tree, const Directory& directory);
-  StatusOrFailure take_content(const Tree& tree, const ContentFile& file, const ContentConsumer& take);
+  ResultOrFailure<OpenFile> open_content(ContentFile file);
+  StatusOrFailure take_content(const Tree& tree, const OpenFile& open, const ContentConsumer& take);
 
   std::string path_;
   UniqueFd root_;
   Options options_;
   Monitor& monitor_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, TreeIndex> hard_links_;  // (device, inode)
+  std::vector<std::byte> buffer_;                                            // pieces of contents
 };
 
 }  // namespace varve::image

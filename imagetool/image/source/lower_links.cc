@@ -138,8 +138,8 @@ StatusOrFailure LinkSearch::visit(Place& place) {
   VARVE_ASSIGN(const auto lower, lower_names(place));
   // Before anything is added; names of directories alone lead further.
   const Tree::Names own = place.node ? tree_.names(*place.node) : Tree::Names{};
-  for (const auto& [name, node] : own) {
-    if (tree_.is_directory(node)) VARVE_RETURN_IF_ERROR(visit_tree_directory(place, name, node));
+  for (const auto [name, node] : own) {
+    if (tree_.is_directory(node)) VARVE_RETURN_IF_ERROR(visit_tree_directory(place, std::string(name), node));
   }
   for (const auto& [name, one] : lower) {
     if (!one.hidden && !own.contains(name)) VARVE_RETURN_IF_ERROR(visit_lower(place, name, one.object));
@@ -148,7 +148,7 @@ StatusOrFailure LinkSearch::visit(Place& place) {
 }
 
 StatusOrFailure LinkSearch::visit_tree_directory(Place& place, const std::string& name, TreeIndex node) {
-  const InodeSpec& spec = tree_.node(node).spec;
+  const InodeSpec spec = tree_.node(node).spec;
   Place child{node, join_path(place.path, name), {}, &place, place.depth + 1};
   if (spec.redirect) {
     VARVE_ASSIGN(child.sources, sources_at(*spec.redirect, layers_.size()));

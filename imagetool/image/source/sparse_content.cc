@@ -5,27 +5,23 @@
 #include <algorithm>
 
 namespace varve::image {
-namespace {
-
-constexpr std::uint64_t kPieceBytes = 1 << 20;
-
-}  // namespace
-
-SparseContent::SparseContent(int fd, std::uint64_t size_bytes, std::string path, Monitor& monitor)
-    : fd_(fd),
-      size_bytes_(size_bytes),
-      path_(std::move(path)),
-      monitor_(monitor),
-      buffer_(std::min(size_bytes, kPieceBytes)) {}
 
 // Moves offset_ to the next data; to the end of the file when there is none.
 StatusOrFailure SparseContent::find_data() {
-  const off_t start = ::lseek(fd_, static_cast<off_t>(offset_), SEEK_DATA);
-  if (start < 0 && errno == ENXIO) {
+  off_t start = static_cast<off_t>(offset_);
+  off_t end = ::lseek(fd_, start, SEEK_HOLE);
+  if (end < 0 && errno == ENXIO) {  // it became shorter: nothing is there any more
     offset_ = data_end_ = size_bytes_;
     return {};
   }
-  const off_t end = start < 0 ? start : ::lseek(fd_, start, SEEK_HOLE);
+  if (end == start) {  // rare: most files have no holes, and this question alone tells
+    start = ::lseek(fd_, start, SEEK_DATA);
+    if (start < 0 && errno == ENXIO) {
+      offset_ = data_end_ = size_bytes_;
+      return {};
+    }
+    end = start < 0 ? start : ::lseek(fd_, start, SEEK_HOLE);
+  }
   if (end < 0) {
     if (errno != EINVAL && errno != ENOTSUP) return failure_from(Errno::last(), path_);
     data_end_ = size_bytes_;  // a file system that knows no holes
@@ -55,7 +51,7 @@ ResultOrFailure<std::optional<Chunk>> SparseContent::next() {
       return Failure{EIO, path_ + ": became shorter while it was read (try again when nobody writes to it)"};
     have += static_cast<std::size_t>(got);
   }
-  const Chunk chunk{offset_, std::span(buffer_).first(want)};
+  const Chunk chunk{offset_, buffer_.first(want)};
   offset_ += want;
   monitor_.advance(want);
   return std::optional<Chunk>{chunk};

@@ -162,7 +162,7 @@ ResultOrFailure<bool> TarSource::Scan::add_aufs_mark(const Place& place, std::st
       monitor_.warn(input_.name() + ": \"" + std::string(path) + "\" is bookkeeping of AUFS, left out");
       return true;
     case AufsName::kOpaque:
-      tree_.node(place.directory).spec.opaque = true;
+      tree_.set_opaque(place.directory);
       return true;
     case AufsName::kWhiteout:
       put_whiteout(tree_, place.directory,
@@ -184,7 +184,7 @@ StatusOrFailure TarSource::Scan::add_object(const Place& place, std::string_view
   if (place.name.empty()) {
     if (!is_directory) return refuse(path, "the root is not a directory");
     spec.opaque = spec.opaque || tree_.node(kTreeRoot).spec.opaque;
-    tree_.node(kTreeRoot).spec = std::move(spec);
+    tree_.set_spec(kTreeRoot, std::move(spec));
     return {};
   }
   if (is_overlay_whiteout(spec.attributes)) {
@@ -194,11 +194,11 @@ StatusOrFailure TarSource::Scan::add_object(const Place& place, std::string_view
   const TreeIndex* before = tree_.find(place.directory, place.name);
   if (is_directory && before != nullptr && tree_.is_directory(*before)) {
     spec.opaque = spec.opaque || tree_.node(*before).spec.opaque;
-    tree_.node(*before).spec = std::move(spec);
+    tree_.set_spec(*before, std::move(spec));
     return {};
   }
   const TreeIndex node = tree_.add(std::move(spec));
-  tree_.node(node).source_key = key;
+  tree_.set_source_key(node, key);
   put_object(tree_, place.directory, place.name, node);
   return {};
 }
@@ -270,8 +270,8 @@ ResultOrFailure<Tree> TarSource::scan() {
 
 StatusOrFailure TarSource::for_each_content(const Tree& tree, const ContentConsumer& take) {
   std::vector<TreeIndex> wanted;  // by member number; kWhiteoutNode: not wanted
-  for (const ContentFile& file : files_in_layer_order(tree)) {
-    const std::uint64_t key = tree.node(file.node).source_key;
+  for (const ContentFile file : files_in_layer_order(tree, large_bytes_)) {
+    const std::uint64_t key = tree.source_key(file.node);
     if (wanted.size() <= key) wanted.resize(key + 1, kWhiteoutNode);
     wanted[key] = file.node;
   }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "imagetool/image/source/content_order.h"
 #include "imagetool/image/source/tree.h"
 
 namespace varve::image {
@@ -55,21 +56,18 @@ class TreeSource {
   // Returns: a Failure that names the path that could not be read or makes no sense.
   virtual ResultOrFailure<Tree> scan() = 0;
 
+  // Regular files of this many bytes and more have frames of their own; smaller ones share some (content_order.h).
+  void set_large_bytes(std::uint64_t large_bytes) { large_bytes_ = large_bytes; }
+
   // Called with a regular file of the tree and its content.
   using ContentConsumer = std::function<StatusOrFailure(TreeIndex, ContentSource&)>;
   // Calls `take` once for each regular file with a size above 0 that a walk of `tree` reaches, in the order
   // that suits a layer. Requires: `tree` came from scan(); its attributes may have been changed, its names
   // not.
   virtual StatusOrFailure for_each_content(const Tree& tree, const ContentConsumer& take) = 0;
-};
 
-// Regular files with content in the order in which a reader finds them well: those of `large_bytes` and more
-// by path, then small ones by extension, last component and path, so that like lies beside like in shared
-// frames.
-struct ContentFile {
-  std::string path;
-  TreeIndex node = 0;
+ protected:
+  std::uint64_t large_bytes_ = 65536;
 };
-std::vector<ContentFile> files_in_layer_order(const Tree& tree, std::uint64_t large_bytes = 65536);
 
 }  // namespace varve::image

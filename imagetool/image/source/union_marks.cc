@@ -63,8 +63,7 @@ StatusOrFailure take_union_marks(InodeSpec& spec, std::string_view lower_path) {
 
 void put_object(Tree& tree, TreeIndex directory, std::string_view name, TreeIndex node) {
   const TreeIndex* before = tree.find(directory, name);
-  if (before != nullptr && *before == kWhiteoutNode && tree.is_directory(node))
-    tree.node(node).spec.opaque = true;
+  if (before != nullptr && *before == kWhiteoutNode && tree.is_directory(node)) tree.set_opaque(node);
   tree.set_name(directory, name, node);
 }
 
@@ -73,7 +72,7 @@ void put_whiteout(Tree& tree, TreeIndex directory, std::string_view name) {
   if (before == nullptr) {
     tree.set_whiteout(directory, name);
   } else if (tree.is_directory(*before)) {
-    tree.node(*before).spec.opaque = true;
+    tree.set_opaque(*before);
   }
 }
 

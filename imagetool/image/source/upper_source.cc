@@ -162,7 +162,9 @@ StatusOrFailure UpperSource::scan_name(Tree& tree, const Directory& in, const st
   Result<InodeSpec> spec = read_spec(object, *entry);
   if (!spec.ok()) return failure_from(spec.error(), shown(path));
   VARVE_ASSIGN(spec->base, delta_base(*entry, path));
+  const bool inherits = spec->base.has_value();
   const TreeIndex node = tree.add(std::move(spec).value());
+  if (inherits) inheriting_.insert(node);
   tree.set_name(in.node, name, node);
   if (linked) hard_links_.emplace(entry->inode_number, node);
   if (!is_directory && entry->marks.origin && entry->marks.nlink_delta > 0) {
@@ -242,7 +244,7 @@ ResultOrFailure<std::optional<DeltaBase>> UpperSource::delta_base(const upper::U
   return std::optional(std::move(base));
 }
 
-StatusOrFailure UpperSource::take_content(const ContentFile& file, const InodeSpec& spec,
+StatusOrFailure UpperSource::take_content(const ContentFile& file, std::uint64_t size_bytes,
                                           const ContentConsumer& take) {
   const std::size_t slash = file.path.rfind('/');
   const std::string parent = slash == std::string::npos ? "." : file.path.substr(0, slash);
@@ -260,17 +262,17 @@ StatusOrFailure UpperSource::take_content(const ContentFile& file, const InodeSp
       upper::CowFile::open(*store_, object, entry->marks, std::move(base));
   if (!cow.ok()) return failure_from(cow.error(), shown(file.path));
   CowContent content(**cow,
-                     {.size_bytes = spec.attributes.size_bytes,
-                      .own_blocks_only = spec.base.has_value(),
+                     {.size_bytes = size_bytes,
+                      .own_blocks_only = inheriting_.contains(file.node),
                       .path = shown(file.path)},
                      monitor_);
   return take(file.node, content);
 }
 
 StatusOrFailure UpperSource::for_each_content(const Tree& tree, const ContentConsumer& take) {
-  for (ContentFile& file : files_in_layer_order(tree)) {
+  for (ContentFile file : files_in_layer_order(tree, large_bytes_)) {
     if (const auto known = paths_.find(file.node); known != paths_.end()) file.path = known->second;
-    VARVE_RETURN_IF_ERROR(take_content(file, tree.node(file.node).spec, take));
+    VARVE_RETURN_IF_ERROR(take_content(file, tree.size_bytes(file.node), take));
   }
   return {};
 }

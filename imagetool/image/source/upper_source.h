@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,8 @@ class UpperSource : public TreeSource {
   Result<InodeSpec> read_spec(upper::ObjectRef object, const upper::UpperEntry& entry) const;
   StatusOrFailure scan_directory(Tree& tree, const Directory& directory);
   StatusOrFailure scan_name(Tree& tree, const Directory& in, const std::string& name);
-  StatusOrFailure take_content(const ContentFile& file, const InodeSpec& spec, const ContentConsumer& take);
+  StatusOrFailure take_content(const ContentFile& file, std::uint64_t size_bytes,
+                               const ContentConsumer& take);
   // A file of one of the layers.
   struct BaseFile {
     const layer::Layer* layer = nullptr;
@@ -60,6 +62,7 @@ class UpperSource : public TreeSource {
   std::unique_ptr<upper::UpperStore> store_;
   Monitor& monitor_;
   std::map<std::uint64_t, TreeIndex> hard_links_;  // by inode number in the upper
+  std::set<TreeIndex> inheriting_;  // files with a base: of them only the blocks of the upper are given
   LowerLinks lower_links_;
   std::map<TreeIndex, std::string>
       paths_;  // in the upper, of the files in lower_links_: they get other names too

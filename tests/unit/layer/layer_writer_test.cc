@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <filesystem>
 
+#include "fs/base/unique_fd.h"
 #include "fs/layer/open_layer.h"
 #include "tests/unit/layer/layer_builder.h"
 #include "tests/unit/layer/temporary_directory.h"
@@ -40,6 +43,64 @@ TEST(LayerWriter, WritesTheSameForAnyNumberOfJobs) {
     EXPECT_GT(bytes.size(), 100'000U);
     EXPECT_TRUE(bytes == first) << jobs;
   }
+}
+
+// Builds with standard output going to `path`.
+void build_to_standard_output(const std::string& path) {
+  std::fflush(stdout);
+  const UniqueFd before(::dup(STDOUT_FILENO));
+  {
+    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600));
+    ASSERT_TRUE(file.valid());
+    ASSERT_EQ(::dup2(file.get(), STDOUT_FILENO), STDOUT_FILENO);
+  }
+  {
+    LayerBuilder builder(LayerWriter::Options{.output_path = "-", .jobs = 3});
+    fill(builder);
+    builder.finish();
+  }
+  ASSERT_EQ(::dup2(before.get(), STDOUT_FILENO), STDOUT_FILENO);
+}
+
+TEST(LayerWriter, WritesTheSameToAStream) {
+  const test::TemporaryDirectory directory;
+  LayerBuilder builder(directory.file("a.layer"));
+  fill(builder);
+  EXPECT_GT(builder.finish().duplicate_bytes, 0U);
+  build_to_standard_output(directory.file("stream"));
+  // O_APPEND: what was not written in order lies elsewhere.
+  EXPECT_TRUE(test::read_file(directory.file("stream")) == test::read_file(directory.file("a.layer")));
+}
+
+TEST(LayerWriter, TellsOfADryRunWhatItWouldWrite) {
+  const test::TemporaryDirectory directory;
+  LayerBuilder dry(LayerWriter::Options{.output_path = directory.file("a.layer"), .dry_run = true});
+  fill(dry);
+  const auto told = dry.finish();
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+  LayerBuilder builder(directory.file("a.layer"));
+  fill(builder);
+  const auto written = builder.finish();
+  EXPECT_EQ(told.file_bytes, written.file_bytes);
+  EXPECT_EQ(told.root_hash, written.root_hash);
+  EXPECT_EQ(told.duplicate_bytes, written.duplicate_bytes);
+}
+
+TEST(LayerWriter, GivesNoNameToWhatFailsItsCheck) {
+  const test::TemporaryDirectory directory;
+  std::uint64_t seen_bytes = 0;
+  const auto check = [&](const std::string& path) -> StatusOrFailure {
+    seen_bytes = std::filesystem::file_size(path);
+    return Failure{EIO, "damaged"};
+  };
+  {
+    LayerBuilder builder(LayerWriter::Options{.output_path = directory.file("a.layer"), .check = check});
+    fill(builder);
+    EXPECT_EQ(builder.writer().finish().error().error_number, EIO);
+  }
+  EXPECT_GT(seen_bytes, 100'000U);
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
+  EXPECT_EQ(LayerWriter::create({.output_path = "-", .check = check}).error().error_number, EINVAL);
 }
 
 TEST(LayerWriter, LeavesNothingBehindWithoutFinish) {

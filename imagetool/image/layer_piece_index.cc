@@ -1,0 +1,57 @@
+#include "imagetool/image/layer_piece_index.h"
+
+#include <utility>
+
+#include "fs/base/check.h"
+
+namespace varve::image {
+namespace {
+
+constexpr std::size_t kFirstSlots = 1024;
+constexpr std::uint64_t kFree = ~std::uint64_t{0};  // no place: its number would be too large
+
+std::uint64_t pack(const StoredPlace& place) {
+  VARVE_CHECK(place.number >> 40 == 0 && place.offset >> 20 == 0);
+  return place.number << 21 | std::uint64_t{place.offset} << 1 | (place.packed ? 1 : 0);
+}
+
+StoredPlace unpack(std::uint64_t packed) {
+  return StoredPlace{.number = packed >> 21,
+                     .offset = static_cast<std::uint32_t>(packed >> 1 & 0xfffff),
+                     .packed = (packed & 1) != 0};
+}
+
+}  // namespace
+
+LayerPieceIndex::LayerPieceIndex() : slots_(kFirstSlots, Slot{0, kFree}) {}
+
+std::size_t LayerPieceIndex::slot_of(std::uint64_t fingerprint) const {
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t at = fingerprint & mask;
+  while (slots_[at].place != kFree && slots_[at].fingerprint != fingerprint) at = (at + 1) & mask;
+  return at;
+}
+
+std::optional<StoredPlace> LayerPieceIndex::find(std::uint64_t fingerprint) const {
+  const Slot& slot = slots_[slot_of(fingerprint)];
+  if (slot.place == kFree) return std::nullopt;
+  return unpack(slot.place);
+}
+
+void LayerPieceIndex::add(std::uint64_t fingerprint, const StoredPlace& place) {
+  if ((taken_ + 1) * 4 > slots_.size() * 3) grow();
+  Slot& slot = slots_[slot_of(fingerprint)];
+  if (slot.place != kFree) return;
+  slot = Slot{fingerprint, pack(place)};
+  ++taken_;
+}
+
+void LayerPieceIndex::grow() {
+  const std::vector<Slot> before =
+      std::exchange(slots_, std::vector<Slot>(slots_.size() * 2, Slot{0, kFree}));
+  for (const Slot& slot : before) {
+    if (slot.place != kFree) slots_[slot_of(slot.fingerprint)] = slot;
+  }
+}
+
+}  // namespace varve::image
