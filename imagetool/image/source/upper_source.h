@@ -1,9 +1,10 @@
 #pragma once
 
-// UpperSource: the upper of a stopped mount as a TreeSource: what changed over its layers. Files of which
-// only some blocks were copied up inherit the others from a parent of the new layer, or are stored whole, holes kept. Names that layers give to a file whose other
-// names were copied up join them (lower_links.h). Thread rule: one thread. Ownership: owns the store, and
-// with it the locks of upper and work directory; shares the layers; borrows the monitor.
+// UpperSource: the upper of a stopped mount as a TreeSource: what changed over its layers. Files of which only some blocks
+// were copied up inherit the others from a parent of the new layer, or are stored whole, holes kept. Names that layers give
+// to a file whose other names were copied up join them (lower_links.h).
+// Thread rule: one thread. Ownership: owns the store, and with it the locks of upper and work directory; shares the layers;
+// borrows the monitor.
 
 #include <map>
 #include <memory>
