@@ -24,7 +24,10 @@ using test::spec;
 
 // Small frames, so that a run of several stays small.
 image::LayerWriter::Options options(const std::string& path) {
-  return {.output_path = path, .frame_bytes = 4096, .packed_frame_bytes = 4096, .jobs = 1};
+  image::LayerWriter::Options options{
+      .output_path = path, .frame_bytes = 4096, .packed_frame_bytes = 4096, .jobs = 1};
+  options.parents.resize(1);
+  return options;
 }
 
 void fill_empty(LayerBuilder&) {}
@@ -58,9 +61,20 @@ void fill_names(LayerBuilder& builder) {
   test::must(builder.writer().add_whiteout(inner, "gone"));
 }
 
+// Their parent is no layer that anybody has.
+void fill_deltas(LayerBuilder& builder) {
+  image::InodeSpec file = spec(S_IFREG | 0644, 20'000);
+  file.base = image::DeltaBase{
+      .parent = 0, .inode = 7, .digest = {}, .size_bytes = 30'000, .path = "/was/here", .data_blocks = 5};
+  builder.add("metadata only", file);
+  const std::uint32_t changed = builder.add("changed", file);
+  test::TextSource source({{4096, test::sample_text(4096)}});
+  test::must(builder.writer().add_content(changed, source));
+}
+
 int make(const std::string& directory) {
   const std::pair<const char*, void (*)(LayerBuilder&)> kinds[] = {
-      {"empty", fill_empty}, {"contents", fill_contents}, {"names", fill_names}};
+      {"empty", fill_empty}, {"contents", fill_contents}, {"names", fill_names}, {"deltas", fill_deltas}};
   const test::TemporaryDirectory scratch;
   for (const auto& [name, fill] : kinds) {
     LayerBuilder builder(options(scratch.file(name)));

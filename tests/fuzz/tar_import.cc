@@ -70,7 +70,7 @@ void import(const std::string& archive) {
     return;
   }
   if (summary->content_bytes <= kVerifyBytes) {
-    const auto report = verify_layer(output, monitor);
+    const auto report = verify_layer(output, {}, monitor);
     VARVE_CHECK(report.ok() && report->good());
     VARVE_CHECK(report->content_bytes == summary->content_bytes);
   } else {
