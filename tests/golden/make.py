@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Makes a golden layer and what a reader must find in it: NAME.layer and NAME.json, for tests/golden/golden_test.py.
+"""Makes golden layers and what a reader must find in them, for tests/golden/golden_test.py: NAME.layer and NAME.json; and
+NAME-delta.layer, whose files inherit from NAME.layer, with NAME-delta.json and NAME-delta.parents, which says so.
 
 Usage: make.py IMAGETOOL DIRECTORY NAME
 The listing comes from the description of the tree below, not from a reader, so that it proves something. The layer is made
@@ -136,16 +137,51 @@ def fill(golden):
         golden.file(f"many/{number}", b"%d" % (number % 7))
 
 
-def main(imagetool, directory, name):
+def changed(content, *places):
+    """`content` with one other byte at each of `places`."""
+    whole = bytearray(content)
+    for place in places:
+        whole[place] ^= 0xff
+    return bytes(whole)
+
+
+def fill_delta(golden):
+    """The tree of fill() as somebody left it who changed some of its files."""
+    run = text(300_000, 3)
+    golden.directory("./", 0o755)
+    golden.directory("d", 0o1777)
+    golden.file("run", changed(run, 5_000, 200_000), xattrs={"user.new": b"2"})  # two blocks of 4 KiB
+    golden.hard_link("x-linked", "run")
+    golden.file("run-stored", noise(200_000, 4), mode=0o600)  # other metadata only
+    golden.file("d/longer", b"")
+    golden.file("zeros", bytes(10_000) + b"appended")
+    golden.file("grown", run + text(20_000, 8))  # a copy of a file below, and more
+    golden.file("cut", noise(200_000, 4)[:70_001])
+    golden.sparse("sparse", 1 << 20, [(8192, text(4096, 9)), ((1 << 20) - 4096, text(4096, 7))])  # a piece became a hole
+    golden.file("moved", noise(4096, 10) + noise(200_000, 4))  # what lies below begins a block later here
+    golden.whiteout("d/packed")
+
+
+def make(imagetool, layer, fill, parents, *options):
     golden = Golden()
     fill(golden)
     golden.tar.close()
-    layer = os.path.join(directory, name + ".layer")
-    subprocess.run([imagetool, "layer", "build", "-", "-o", layer, "--jobs", "1"], input=golden.bytes.getvalue(), check=True)
+    below = [word for parent in parents for word in ("--parent", parent)]
+    subprocess.run([imagetool, "layer", "build", "-", "-o", layer, "--jobs", "1", *below, *options],
+                   input=golden.bytes.getvalue(), check=True)
     listing = sorted(golden.listing.values(), key=lambda entry: os.fsencode(entry["path"]))
-    with open(os.path.join(directory, name + ".json"), "w", encoding="ascii") as file:
+    with open(layer.removesuffix(".layer") + ".json", "w", encoding="ascii") as file:
         json.dump(listing, file, indent=1, sort_keys=True)
         file.write("\n")
+    if parents:
+        with open(layer.removesuffix(".layer") + ".parents", "w", encoding="ascii") as file:
+            file.writelines(os.path.basename(parent) + "\n" for parent in parents)
+
+
+def main(imagetool, directory, name):
+    base = os.path.join(directory, name + ".layer")
+    make(imagetool, base, fill, [])
+    make(imagetool, os.path.join(directory, name + "-delta.layer"), fill_delta, [base])
 
 
 if __name__ == "__main__":

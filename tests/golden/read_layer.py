@@ -4,9 +4,10 @@
 It shows that the page is enough to write a reader from: a fault of the page, or a layer that only our own reader
 understands, shows here. It takes the whole file into memory and is in no hurry.
 
-Usage: read_layer.py ls [--contents] LAYER     the tree as JSON, paths in ascending order of bytes
-       read_layer.py cat LAYER PATH            a regular file to standard output
-       read_layer.py verify LAYER              decodes all frames, hashes all files
+Usage: read_layer.py ls [--contents] [--parent LAYER]... LAYER     the tree as JSON, paths in ascending order of bytes
+       read_layer.py cat [--parent LAYER]... LAYER PATH            a regular file to standard output
+       read_layer.py verify [--parent LAYER]... LAYER              decodes all frames, hashes all files
+Each --parent is a layer that lies below, the nearest first.
 Exit status: 0 good, 1 damaged or not there (one line on standard error says where and why), 2 wrong usage.
 Needs python3-zstandard and python3-xxhash.
 """
@@ -28,7 +29,7 @@ MAX_FRAME = 1 << 20
 INODE, DIRENT, NAMES, EXTENT, FRAME, DIGEST, XATTR_SET, XATTR_ENTRY, XATTR_VALUE, PARENT, ORIGIN, META = range(1, 13)
 RECORD_BYTES = {INODE: 64, DIRENT: 16, EXTENT: 32, FRAME: 24, DIGEST: 16, XATTR_SET: 8, XATTR_ENTRY: 24, PARENT: 48,
                 ORIGIN: 40}
-# Features that change how a layer is read. 1 and 4 can be listed; what they store elsewhere is NeedsParent.
+# Features that change how a layer is read. What 1 and 4 store elsewhere is NeedsParent, without the layer that has it.
 FEATURES = {1: "delta files", 2: "redirected directories", 4: "frames stored in parent layers"}
 DELTA, INLINE_EXTENT, OPAQUE, REDIRECT = 1, 2, 4, 8
 DATA, RUN, HOLE = 1, 2, 3
@@ -41,7 +42,7 @@ class Damaged(Exception):
 
 
 class NeedsParent(Exception):
-    """The content lies in a layer below, which this reader is not given."""
+    """The content lies in a layer below, which was not given."""
 
 
 def require(condition, what):
@@ -81,10 +82,13 @@ class Inode:
 
 
 class Layer:
-    """A layer file whose checksums of metadata, and whose tables, were found good. Raises Damaged."""
+    """A layer file whose checksums of metadata, and whose tables, were found good. Raises Damaged.
 
-    def __init__(self, data):
+    `below`: the layers that lie below this one, by root hash."""
+
+    def __init__(self, data, below=None):
         self.data = memoryview(data)
+        self.below = below or {}
         self.sections = {}
         self._read_header()
         self._read_footer()
@@ -292,13 +296,37 @@ class Layer:
         inode = self.inodes[number]
         return self.text(NAMES, inode.payload_a, inode.payload_b)
 
+    def origin(self, number):
+        """(parent, inode there, its digest, path there) of a delta file or a redirected directory."""
+        parent, reserved, inode, digest, offset, size, reserved_too = struct.unpack(
+            "<HHI16sQII", self.record(ORIGIN, self.inodes[number].origin))
+        path = self.text(NAMES, offset, size)
+        require(reserved == reserved_too == 0 and size <= 4095, f"inode {number}: where it continues")
+        require(not path or (path.startswith(b"/") and all(map(legal_name, path[1:].split(b"/")))),
+                f"inode {number}: the path where it continues")
+        return parent, inode, digest, path
+
     def redirect(self, number):
         """The path that a redirected directory continues below."""
-        _, _, _, _, offset, size, _ = struct.unpack("<HHI16sQII", self.record(ORIGIN, self.inodes[number].origin))
-        path = self.text(NAMES, offset, size)
-        require(size <= 4095 and path.startswith(b"/") and all(map(legal_name, path[1:].split(b"/"))),
-                f"inode {number}: where it continues")
+        parent, inode, digest, path = self.origin(number)
+        require(path and parent == inode == 0 and not any(digest), f"inode {number}: where it continues")
         return path
+
+    def parent(self, index):
+        """The layer of PARENT record `index`, which is found by its root hash."""
+        root_hash = self.record(PARENT, index)[32:]
+        if index == 0 or root_hash not in self.below:
+            raise NeedsParent(f"the layer with root hash {root_hash.hex()} is needed (--parent)")
+        return self.below[root_hash]
+
+    def base(self, number):
+        """(layer, inode) that the delta file `number` inherits from."""
+        index, base, digest, _ = self.origin(number)
+        layer = self.parent(index)
+        require(base < len(layer.inodes) and layer.inodes[base].is_regular(), f"inode {number}: its base is no file")
+        known = layer.record(DIGEST, layer.inodes[base].digest) if layer.inodes[base].digest else bytes(16)
+        require(digest in (known, bytes(16)) or not any(known), f"inode {number}: its base has another content")
+        return layer, base
 
     def pieces(self, number):
         """(offset in the file, bytes, kind, frame, offset in it, source) of each extent of a regular file, ascending."""
@@ -320,6 +348,8 @@ class Layer:
                 require(frame == source == in_frame == 0, f"{what}: a hole with a frame")
             elif source == 0:
                 self._check_piece(what, kind, frame, in_frame, length)
+            else:
+                require(source < self.count(PARENT), f"{what}: its parent")
             yield offset, length, kind, frame, in_frame, source
 
     def _check_piece(self, what, kind, frame, in_frame, length):
@@ -335,22 +365,33 @@ class Layer:
     def content(self, number):
         """Yields the content in parts of at most 1 MiB, holes as zeros."""
         inode = self.inodes[number]
-        if inode.flags & DELTA:
-            raise NeedsParent(f"inode {number} is a delta: it needs its parent layer, which this reader does not read")
         position = 0
+        inherited = self._inherited(number) if inode.flags & DELTA else b""
         for offset, length, kind, frame, in_frame, source in self.pieces(number):
-            if source:
-                raise NeedsParent(f"inode {number} has data in a parent layer, which this reader does not read")
-            yield from zeros(offset - position)
+            yield from padded(inherited[position:offset], offset - position)
             position = offset + length
             if kind == HOLE:
                 yield from zeros(length)
-            elif kind == DATA:
-                yield self.frame(frame)[in_frame:in_frame + length]
-            else:
-                for start in range(0, length, self.frame_bytes):
-                    yield self.frame(frame + start // self.frame_bytes)[:length - start]
-        yield from zeros(inode.size - position)
+                continue
+            layer = self.parent(source) if source else self
+            if source:
+                layer._check_piece(f"inode {number}: its extent at {offset}", kind, frame, in_frame, length)
+            if kind == DATA:
+                yield layer.frame(frame)[in_frame:in_frame + length]
+                continue
+            for start in range(0, length, layer.frame_bytes):
+                yield layer.frame(frame + start // layer.frame_bytes)[:length - start]
+        yield from padded(inherited[position:inode.size], inode.size - position)
+
+    def _inherited(self, number):
+        """What the base of a delta file holds, up to the delta file's size."""
+        layer, base = self.base(number)
+        found = bytearray()
+        for part in layer.content(base):
+            found += part
+            if len(found) >= self.inodes[number].size:
+                break
+        return memoryview(found)[:self.inodes[number].size]
 
     def data_ranges(self, number):
         """[offset, bytes] of what is no hole, neighbours joined."""
@@ -380,6 +421,12 @@ class Layer:
 def zeros(size):
     for start in range(0, size, 1 << 20):
         yield bytes(min(1 << 20, size - start))
+
+
+def padded(data, size):
+    """`data`, and zeros up to `size` bytes."""
+    yield bytes(data)
+    yield from zeros(size - len(data))
 
 
 def describe(layer, path, number, first_names):
@@ -427,12 +474,15 @@ def listing(layer, contents):
 
 
 def verify(layer):
-    """Decodes every frame and compares every file that has a digest with it. Returns how many were compared."""
+    """Decodes every frame and compares every file that has a digest with it. Returns how many were compared.
+
+    Files that lie in part in layers below are compared when any of those was given."""
     for index in range(len(layer.frames)):
         layer.frame(index)
     compared = 0
     for number, inode in enumerate(layer.inodes):
-        if not inode.digest or inode.flags & DELTA:
+        elsewhere = inode.is_regular() and (inode.flags & DELTA or any(piece[5] for piece in layer.pieces(number)))
+        if not inode.digest or (elsewhere and not layer.below):
             continue
         digest = xxhash.xxh3_128()
         for part in layer.content(number):
@@ -453,11 +503,37 @@ def find(layer, path):
     return number
 
 
-def run(words):
-    command, contents = words[0], "--contents" in words
-    names = [word for word in words[1:] if word != "--contents"]
-    with open(names[0], "rb") as file:
-        layer = Layer(file.read())
+def open_layer(path, parents):
+    """`parents`: paths of what lies below, the nearest first."""
+    below = {}
+    for parent in reversed(parents):
+        layer = open_with(parent, below)
+        below[layer.root_hash] = layer
+    return open_with(path, below)
+
+
+def open_with(path, below):
+    with open(path, "rb") as file:
+        return Layer(file.read(), dict(below))
+
+
+def parse(words):
+    """(command, contents, parents, names), or None."""
+    parents, names, contents = [], [], False
+    rest = iter(words[1:])
+    for word in rest:
+        if word == "--contents":
+            contents = True
+        elif word == "--parent":
+            parents.append(next(rest, ""))
+        else:
+            names.append(word)
+    good = words and {"ls": 1, "verify": 1, "cat": 2}.get(words[0]) == len(names) and all(parents)
+    return (words[0], contents, parents, names) if good else None
+
+
+def run(command, contents, parents, names):
+    layer = open_layer(names[0], parents)
     if command == "ls":
         json.dump(listing(layer, contents), sys.stdout, indent=1, sort_keys=True)
         print()
@@ -469,11 +545,12 @@ def run(words):
 
 
 def main(words):
-    if not (len(words) >= 2 and words[0] in ("ls", "verify")) and not (len(words) == 3 and words[0] == "cat"):
+    parsed = parse(words)
+    if parsed is None:
         print(__doc__[__doc__.index("Usage"):], file=sys.stderr)
         sys.exit(2)
     try:
-        run(words)
+        run(*parsed)
     except (Damaged, NeedsParent, OSError) as error:
         sys.exit(f"read_layer: reading {words[-1]}: {error}")
 
