@@ -9,9 +9,9 @@
 #include <unordered_set>
 
 #include "fs/base/mutex.h"
-#include "fs/upper/cow_host.h"
+#include "fs/upper/cow/cow_host.h"
+#include "fs/upper/cow/map_directory.h"
 #include "fs/upper/hardlink_index.h"
-#include "fs/upper/map_directory.h"
 #include "fs/upper/marks.h"
 #include "fs/upper/stage.h"
 #include "fs/upper/upper_store.h"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "fs/base/log.h"
-#include "fs/upper/cow_file.h"
+#include "fs/upper/cow/cow_file.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
 

@@ -9,7 +9,7 @@
 
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
-#include "fs/upper/block_map_layout.h"
+#include "fs/upper/cow/block_map_layout.h"
 #include "fs/upper/marks.h"
 #include "fs/upper/state_file.h"
 #include "fs/upper/upper_store.h"

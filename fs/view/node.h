@@ -16,7 +16,7 @@
 #include "fs/base/strong_id.h"
 #include "fs/base/unique_fd.h"
 #include "fs/layer/layer.h"
-#include "fs/upper/cow_file.h"
+#include "fs/upper/cow/cow_file.h"
 #include "fs/upper/upper_store.h"
 #include "fs/view/lower_stack.h"
 

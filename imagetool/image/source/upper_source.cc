@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "fs/layer/open_beneath.h"
-#include "fs/upper/cow_file.h"
+#include "fs/upper/cow/cow_file.h"
 #include "imagetool/image/layer_walk.h"
 
 namespace varve::image {

@@ -10,7 +10,7 @@
 
 #include "fs/layer/layer_file.h"
 #include "fs/layer/open_layer.h"
-#include "fs/upper/cow_file.h"
+#include "fs/upper/cow/cow_file.h"
 #include "imagetool/image/layer_builder.h"
 #include "imagetool/image/layer_walk.h"
 #include "imagetool/image/parent_content.h"

@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "fs/layer/open_layer.h"
-#include "fs/upper/cow_file.h"
+#include "fs/upper/cow/cow_file.h"
 #include "imagetool/image/layer_builder.h"
 #include "imagetool/image/layer_walk.h"
 #include "tests/unit/image/scratch_directory.h"

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "fs/base/log.h"
-#include "fs/upper/cow_file_impl.h"
+#include "fs/upper/cow/cow_file_impl.h"
 #include "tests/support/fault_block_file.h"
 #include "tests/unit/upper/memory_lower_file.h"
 

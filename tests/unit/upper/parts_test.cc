@@ -5,7 +5,7 @@
 
 #include <random>
 
-#include "fs/upper/block_bitmap.h"
+#include "fs/upper/cow/block_bitmap.h"
 #include "fs/upper/state_file.h"
 #include "fs/upper/work_directory.h"
 #include "fs/upper/xattr_escape.h"

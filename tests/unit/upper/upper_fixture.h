@@ -17,7 +17,7 @@
 #include <sstream>
 #include <string>
 
-#include "fs/upper/cow_file.h"
+#include "fs/upper/cow/cow_file.h"
 #include "fs/upper/upper_store.h"
 #include "tests/unit/upper/memory_lower_file.h"
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "fs/upper/cow_file_impl.h"
+#include "fs/upper/cow/cow_file_impl.h"
 
 namespace varve::upper {
 

@@ -11,7 +11,7 @@
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
 #include "fs/block/block_file.h"
-#include "fs/upper/block_map_layout.h"
+#include "fs/upper/cow/block_map_layout.h"
 
 namespace varve::upper {
 

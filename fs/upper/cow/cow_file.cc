@@ -1,4 +1,4 @@
-#include "fs/upper/cow_file.h"
+#include "fs/upper/cow/cow_file.h"
 
 #include <fcntl.h>
 
@@ -7,7 +7,7 @@
 
 #include "fs/base/log.h"
 #include "fs/block/fd_block_file.h"
-#include "fs/upper/cow_file_impl.h"
+#include "fs/upper/cow/cow_file_impl.h"
 #include "fs/upper/object_path.h"
 
 namespace varve::upper {

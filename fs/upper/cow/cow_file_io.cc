@@ -9,7 +9,7 @@
 
 #include "fs/base/checked.h"
 #include "fs/base/log.h"
-#include "fs/upper/cow_file_impl.h"
+#include "fs/upper/cow/cow_file_impl.h"
 
 namespace varve::upper {
 namespace {

@@ -1,4 +1,4 @@
-#include "fs/upper/map_directory.h"
+#include "fs/upper/cow/map_directory.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "fs/block/fd_block_file.h"
-#include "fs/upper/block_map.h"
+#include "fs/upper/cow/block_map.h"
 #include "fs/upper/object_path.h"
 
 namespace varve::upper {

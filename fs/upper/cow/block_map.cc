@@ -1,4 +1,4 @@
-#include "fs/upper/block_map.h"
+#include "fs/upper/cow/block_map.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -17,8 +17,8 @@
 
 #include "fs/base/result.h"
 #include "fs/block/block_file.h"
-#include "fs/upper/block_bitmap.h"
-#include "fs/upper/block_map_layout.h"
+#include "fs/upper/cow/block_bitmap.h"
+#include "fs/upper/cow/block_map_layout.h"
 
 namespace varve::upper {
 

@@ -21,9 +21,9 @@
 #include "fs/base/mutex.h"
 #include "fs/block/block_file.h"
 #include "fs/layer/layer.h"
-#include "fs/upper/block_map.h"
-#include "fs/upper/cow_file.h"
-#include "fs/upper/cow_host.h"
+#include "fs/upper/cow/block_map.h"
+#include "fs/upper/cow/cow_file.h"
+#include "fs/upper/cow/cow_host.h"
 
 namespace varve::upper {
 

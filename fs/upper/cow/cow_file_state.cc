@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "fs/upper/cow_file_impl.h"
+#include "fs/upper/cow/cow_file_impl.h"
 
 namespace varve::upper {
 
