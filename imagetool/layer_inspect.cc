@@ -115,7 +115,8 @@ void print_text(const Json& layer) {
 StatusOrFailure inspect(const Arguments& arguments) {
   Json all = Json::array();
   for (const std::string& path : arguments.files) {
-    VARVE_ASSIGN(const std::unique_ptr<layer::LayerFile> layer, layer::LayerFile::open(path, {}));
+    VARVE_ASSIGN(const std::unique_ptr<layer::LayerFile> layer,
+                 layer::LayerFile::open(path, {.lazy_from_bytes = UINT64_MAX}));
     all.push_back(describe(*layer));
   }
   if (arguments.json) {

@@ -13,6 +13,7 @@ struct [[nodiscard]] FormatError {
     kCorrupted,    // was a layer once, and is damaged or was made by a broken writer
     kUnsupported,  // a version or feature that this build does not know
     kOutOfBounds,  // something points outside of what it points into
+    kUnreadable,  // bytes that could not be had or were not what was written; whoever tried has told (no message)
   };
   Kind kind = Kind::kCorrupted;
   std::string message;  // what was found, without the path
@@ -26,6 +27,10 @@ inline FormatError unsupported(std::string message) {
 }
 inline FormatError out_of_bounds(std::string message) {
   return FormatError{FormatError::Kind::kOutOfBounds, std::move(message)};
+}
+
+inline FormatError unreadable() {
+  return FormatError{FormatError::Kind::kUnreadable, {}};
 }
 
 template <class T>

@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <vector>
 
 #include "fs/base/check.h"
 #include "fs/base/checked.h"
@@ -15,7 +13,6 @@ namespace varve::format {
 namespace {
 
 constexpr std::size_t kMaxSections = 64;
-constexpr std::size_t kKnownSections = static_cast<std::size_t>(SectionType::kMeta);
 
 template <class T>
 T copy_as(std::span<const std::byte> bytes) {
@@ -26,32 +23,9 @@ T copy_as(std::span<const std::byte> bytes) {
   return value;
 }
 
-// The structures have alignment 1 and consist of bytes, so they may lie over any bytes.
-template <class T>
-std::span<const T> overlay(std::span<const std::byte> bytes) {
-  static_assert(alignof(T) == 1 && std::is_trivially_copyable_v<T>);
-  return {reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T)};
-}
-
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 template <class Container>
 bool all_zero(const Container& bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](auto byte) { return static_cast<unsigned>(byte) == 0; });
-}
-
-template <class T>
-std::optional<std::span<const T>> part_of(std::span<const T> table, std::uint64_t first,
-                                          std::uint64_t count) {
-  if (!range_within<std::uint64_t>(first, count, table.size())) return std::nullopt;
-  return table.subspan(first, count);
-}
-
-std::optional<std::string_view> part_of(std::string_view text, std::uint64_t offset, std::uint64_t size) {
-  if (!range_within<std::uint64_t>(offset, size, text.size())) return std::nullopt;
-  return text.substr(offset, size);
 }
 
 std::string feature_names(std::uint64_t bits) {
@@ -79,105 +53,40 @@ FormatStatus check_version(std::uint16_t major, std::uint64_t incompat) {
   return {};
 }
 
-// Bytes of one record, 0 for a type that this build does not know.
-std::size_t record_bytes(std::uint16_t type) {
-  switch (static_cast<SectionType>(type)) {
-    case SectionType::kInode:
-      return sizeof(Inode);
-    case SectionType::kDirent:
-      return sizeof(Dirent);
-    case SectionType::kExtent:
-      return sizeof(Extent);
-    case SectionType::kFrame:
-      return sizeof(Frame);
-    case SectionType::kDigest:
-      return sizeof(Digest);
-    case SectionType::kXattrSet:
-      return sizeof(XattrSet);
-    case SectionType::kXattrEntry:
-      return sizeof(XattrEntry);
-    case SectionType::kParent:
-      return sizeof(Parent);
-    case SectionType::kOrigin:
-      return sizeof(Origin);
-    case SectionType::kNames:
-    case SectionType::kXattrValue:
-    case SectionType::kMeta:
-      return 1;
-  }
-  return 0;
-}
-
-// Walks the section table, whose hash is good, over the metadata bytes.
-class SectionReader {
+// The sections as typed spans over bytes that begin at `begin` of the file. The structures have alignment 1 and consist of
+// bytes, so they may lie over any bytes.
+class SectionViews {
  public:
-  SectionReader(std::span<const std::byte> metadata, std::uint64_t base, std::uint64_t end)
-      : metadata_(metadata), base_(base), position_(base), end_(end) {}
+  SectionViews(std::span<const std::byte> bytes, std::uint64_t begin, const SectionTable& sections)
+      : bytes_(bytes), begin_(begin), sections_(sections) {}
 
-  FormatStatus read(const SectionEntry& entry) {
-    const std::uint16_t type = entry.type;
-    const std::uint64_t offset = entry.offset;
-    const std::uint64_t length = entry.length;
-    if (entry.reserved != 0 || (entry.flags & ~kSectionOptional) != 0) {
-      return corrupted(fmt::format("section {}: reserved bits are set", type));
-    }
-    if (offset % kSectionAlignment != 0 || offset < position_ || !range_within(offset, length, end_)) {
-      return out_of_bounds(fmt::format("section {}: lies at {}+{}, outside its place", type, offset, length));
-    }
-    VARVE_RETURN_IF_ERROR(skip_padding(offset));
-    const std::span<const std::byte> bytes = metadata_.subspan(offset - base_, length);
-    if (const std::uint64_t found = xxh3_64(bytes); found != entry.xxh3) {
-      return corrupted(fmt::format("section {}: checksum mismatch (expected {:016x}, found {:016x})", type,
-                                   entry.xxh3.get(), found));
-    }
-    position_ = offset + length;
-    const std::size_t record = record_bytes(type);
-    if (record == 0) {
-      if ((entry.flags & kSectionOptional) != 0) return {};
-      return unsupported(fmt::format("it needs: section type {}", type));
-    }
-    if (type <= last_type_) return corrupted(fmt::format("section {}: out of order", type));
-    last_type_ = type;
-    if (length % record != 0) return corrupted(fmt::format("section {}: holds a part of a record", type));
-    sections_[type] = bytes;
-    return {};
-  }
-
-  // Moves to `offset`, over zeros.
-  FormatStatus skip_padding(std::uint64_t offset) {
-    if (offset - position_ >= kSectionAlignment) return corrupted("there is a gap between sections");
-    if (!all_zero(metadata_.subspan(position_ - base_, offset - position_))) {
-      return corrupted("padding between sections is not zero");
-    }
-    position_ = offset;
-    return {};
-  }
-
-  std::span<const std::byte> section(SectionType type) const {
-    return sections_[static_cast<std::size_t>(type)];
-  }
   template <class T>
   std::span<const T> table(SectionType type) const {
-    return overlay<T>(section(type));
+    static_assert(alignof(T) == 1 && std::is_trivially_copyable_v<T>);
+    const SectionEntry* entry = sections_.find(type);
+    if (entry == nullptr) return {};
+    const auto bytes = bytes_.subspan(entry->offset - begin_, entry->length);
+    return {reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T)};
+  }
+  std::string_view text(SectionType type) const {
+    const auto bytes = table<std::byte>(type);
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
 
  private:
-  std::span<const std::byte> metadata_;
-  std::uint64_t base_;      // file offset of metadata_
-  std::uint64_t position_;  // file offset up to which all is checked
-  std::uint64_t end_;       // file offset of the section table
-  std::uint16_t last_type_ = 0;
-  std::array<std::span<const std::byte>, kKnownSections + 1> sections_{};
+  std::span<const std::byte> bytes_;
+  std::uint64_t begin_;
+  const SectionTable& sections_;
 };
 
-FormatStatus check_counts(const LayerTables& tables, const LayerFooter& footer) {
-  if (tables.inodes.size() != footer.inode_count || tables.dirents.size() != footer.dirent_count ||
-      tables.frames.size() != footer.frame_count || tables.extents.size() != footer.extent_count) {
-    return corrupted("the sections do not hold as many records as the footer says");
-  }
-  constexpr std::uint64_t kLimit = UINT32_MAX;
-  if (tables.inodes.size() >= kLimit || tables.dirents.size() >= kLimit) {
-    return corrupted("more inodes or directory entries than the format allows");
+FormatStatus check_pages(std::span<const std::byte> paged, std::span<const Le64> hashes) {
+  for (std::size_t page = 0; page < hashes.size(); ++page) {
+    const std::size_t offset = page * kMetadataPageBytes;
+    const auto bytes =
+        paged.subspan(offset, std::min<std::size_t>(kMetadataPageBytes, paged.size() - offset));
+    if (!check_page(bytes, hashes[page]).ok()) {
+      return corrupted(fmt::format("PAGE_HASH: the hash of page {} is not that of its bytes", page));
+    }
   }
   return {};
 }
@@ -249,102 +158,159 @@ std::uint64_t metadata_offset(const LayerFooter& footer) {
   return footer.data_end;
 }
 
-FormatResult<LayerTables> decode_tables(std::span<const std::byte> metadata, const Geometry& geometry,
-                                        const LayerFooter& footer) {
-  const std::uint64_t base = metadata_offset(footer);
-  VARVE_CHECK(metadata.size() == footer.file_size - base);
+FormatResult<LayerTables> make_tables(std::span<const std::byte> bytes, std::uint64_t begin,
+                                      const SectionTable& sections, const Geometry& geometry,
+                                      const LayerFooter& footer) {
   if ((geometry.header_incompat & ~footer.incompat.get()) != 0) {
     return corrupted("the header has features that the footer lacks");
   }
-  const auto table_bytes = metadata.subspan(footer.section_table_offset - base, footer.section_table_size);
-  if (xxh3_128(table_bytes) != footer.root_hash) return corrupted("section table: checksum mismatch");
-  SectionReader reader(metadata, base, footer.section_table_offset);
-  for (const SectionEntry& entry : overlay<SectionEntry>(table_bytes))
-    VARVE_RETURN_IF_ERROR(reader.read(entry));
-  VARVE_RETURN_IF_ERROR(reader.skip_padding(footer.section_table_offset));
-
+  const SectionViews views(bytes, begin, sections);
   LayerTables tables;
   tables.run_frame_bytes = geometry.run_frame_bytes;
   tables.data_end = footer.data_end;
   tables.incompat = footer.incompat;
   tables.content_bytes = footer.content_bytes;
-  tables.inodes = reader.table<Inode>(SectionType::kInode);
-  tables.dirents = reader.table<Dirent>(SectionType::kDirent);
-  tables.names = as_text(reader.section(SectionType::kNames));
-  tables.extents = reader.table<Extent>(SectionType::kExtent);
-  tables.frames = reader.table<Frame>(SectionType::kFrame);
-  tables.digests = reader.table<Digest>(SectionType::kDigest);
-  tables.xattr_sets = reader.table<XattrSet>(SectionType::kXattrSet);
-  tables.xattr_entries = reader.table<XattrEntry>(SectionType::kXattrEntry);
-  tables.xattr_values = as_text(reader.section(SectionType::kXattrValue));
-  tables.parents = reader.table<Parent>(SectionType::kParent);
-  tables.origins = reader.table<Origin>(SectionType::kOrigin);
-  tables.meta = as_text(reader.section(SectionType::kMeta));
-  VARVE_RETURN_IF_ERROR(check_counts(tables, footer));
+  tables.inodes = views.table<Inode>(SectionType::kInode);
+  tables.dirents = views.table<Dirent>(SectionType::kDirent);
+  tables.names = views.text(SectionType::kNames);
+  tables.extents = views.table<Extent>(SectionType::kExtent);
+  tables.frames = views.table<Frame>(SectionType::kFrame);
+  tables.digests = views.table<Digest>(SectionType::kDigest);
+  tables.xattr_sets = views.table<XattrSet>(SectionType::kXattrSet);
+  tables.xattr_entries = views.table<XattrEntry>(SectionType::kXattrEntry);
+  tables.xattr_values = views.text(SectionType::kXattrValue);
+  tables.parents = views.table<Parent>(SectionType::kParent);
+  tables.origins = views.table<Origin>(SectionType::kOrigin);
+  tables.meta = views.text(SectionType::kMeta);
   return tables;
 }
 
-const Inode* LayerTables::inode(std::uint64_t index) const {
-  return index == 0 || index >= inodes.size() ? nullptr : &inodes[index];
+FormatResult<LayerTables> decode_tables(std::span<const std::byte> metadata, const Geometry& geometry,
+                                        const LayerFooter& footer) {
+  const std::uint64_t begin = metadata_offset(footer);
+  VARVE_CHECK(metadata.size() == footer.file_size - begin);
+  const auto table_bytes = metadata.subspan(footer.section_table_offset - begin, footer.section_table_size);
+  VARVE_ASSIGN(const SectionTable sections, SectionTable::decode(table_bytes, footer));
+  VARVE_RETURN_IF_ERROR(sections.check_bytes(metadata.first(footer.section_table_offset - begin), begin));
+  if (sections.is_paged()) {
+    const auto hashes = SectionViews(metadata, begin, sections).table<Le64>(SectionType::kPageHash);
+    const auto paged =
+        metadata.subspan(sections.paged_begin() - begin, sections.paged_end() - sections.paged_begin());
+    VARVE_RETURN_IF_ERROR(check_pages(paged, hashes));
+  }
+  return make_tables(metadata, begin, sections, geometry, footer);
 }
 
-std::optional<std::span<const Dirent>> LayerTables::entries(const Inode& directory) const {
-  return part_of(dirents, directory.payload_a, directory.payload_b);
+template <class T>
+Reached<const T*> LayerTables::record(std::span<const T> table, std::uint64_t index) const {
+  if (index >= table.size()) return Miss::kOutOfBounds;
+  if (!admit(&table[index], sizeof(T))) return Miss::kUnreadable;
+  return &table[index];
 }
 
-std::optional<std::string_view> LayerTables::name(const Dirent& entry) const {
-  return part_of(names, dirent_name_offset(entry), entry.name_size);
+template <class T>
+Reached<std::span<const T>> LayerTables::records(std::span<const T> table, std::uint64_t first,
+                                                 std::uint64_t count) const {
+  if (!range_within<std::uint64_t>(first, count, table.size())) return Miss::kOutOfBounds;
+  const std::span<const T> part = table.subspan(first, count);
+  if (!admit(part.data(), part.size_bytes())) return Miss::kUnreadable;
+  return part;
 }
 
-const Dirent* LayerTables::find(const Inode& directory, std::string_view wanted) const {
-  const auto range = entries(directory);
-  if (!range) return nullptr;
+Reached<std::string_view> LayerTables::text(std::string_view section, std::uint64_t offset,
+                                            std::uint64_t size) const {
+  if (!range_within<std::uint64_t>(offset, size, section.size())) return Miss::kOutOfBounds;
+  const std::string_view part = section.substr(offset, size);
+  if (!admit(part.data(), part.size())) return Miss::kUnreadable;
+  return part;
+}
+
+Reached<const Inode*> LayerTables::inode(std::uint64_t index) const {
+  if (index == 0) return Miss::kOutOfBounds;
+  return record(inodes, index);
+}
+
+Reached<const Frame*> LayerTables::frame(std::uint64_t index) const {
+  return record(frames, index);
+}
+
+Reached<std::span<const Dirent>> LayerTables::entries(const Inode& directory) const {
+  return records(dirents, directory.payload_a, directory.payload_b);
+}
+
+Reached<std::string_view> LayerTables::name(const Dirent& entry) const {
+  return text(names, dirent_name_offset(entry), entry.name_size);
+}
+
+Reached<const Dirent*> LayerTables::find(const Inode& directory, std::string_view wanted) const {
+  if (!range_within<std::uint64_t>(directory.payload_a, directory.payload_b, dirents.size())) {
+    return Miss::kOutOfBounds;
+  }
   const std::uint32_t hash = name_hash(wanted);
   // Equal hashes are sorted by name, so that names made to collide cost no more than others.
-  const auto before = [&](const Dirent& entry, std::string_view value) {
-    if (entry.hash != hash) return entry.hash < hash;
-    return name(entry).value_or(std::string_view()) < value;
-  };
-  const auto found = std::lower_bound(range->begin(), range->end(), wanted, before);
-  if (found == range->end() || found->hash != hash || name(*found) != wanted) return nullptr;
-  return &*found;
+  std::uint64_t first = directory.payload_a;
+  std::uint64_t end = first + directory.payload_b;
+  while (first < end) {
+    const std::uint64_t middle = first + (end - first) / 2;
+    const Dirent& entry = dirents[middle];
+    if (!admit(&entry, sizeof entry)) return Miss::kUnreadable;
+    bool before = entry.hash < hash;
+    if (entry.hash == hash) {
+      VARVE_ASSIGN(const std::string_view found, name(entry));
+      if (found == wanted) return &entry;
+      before = found < wanted;
+    }
+    if (before) {
+      first = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return nullptr;
 }
 
-std::optional<std::span<const Extent>> LayerTables::file_extents(const Inode& file) const {
-  return part_of(extents, file.payload_a, file.payload_b);
+Reached<std::span<const Extent>> LayerTables::file_extents(const Inode& file) const {
+  return records(extents, file.payload_a, file.payload_b);
 }
 
-std::optional<std::string_view> LayerTables::symlink_target(const Inode& link) const {
-  return part_of(names, link.payload_a, link.payload_b);
+Reached<std::string_view> LayerTables::symlink_target(const Inode& link) const {
+  return text(names, link.payload_a, link.payload_b);
 }
 
-std::optional<std::span<const XattrEntry>> LayerTables::xattrs(const Inode& inode_record) const {
+Reached<std::span<const XattrEntry>> LayerTables::xattrs(const Inode& inode_record) const {
   if (inode_record.xattr_set == 0) return std::span<const XattrEntry>();
-  if (inode_record.xattr_set >= xattr_sets.size()) return std::nullopt;
-  const XattrSet& set = xattr_sets[inode_record.xattr_set];
-  return part_of(xattr_entries, set.first_entry, set.entry_count);
+  VARVE_ASSIGN(const XattrSet* set, xattr_set(inode_record.xattr_set));
+  return set_entries(*set);
 }
 
-std::optional<std::string_view> LayerTables::xattr_name(const XattrEntry& entry) const {
-  return part_of(names, entry.name_offset, entry.name_size);
+Reached<const XattrSet*> LayerTables::xattr_set(std::uint64_t index) const {
+  return record(xattr_sets, index);
 }
 
-std::optional<std::string_view> LayerTables::xattr_value(const XattrEntry& entry) const {
-  return part_of(xattr_values, entry.value_offset, entry.value_size);
+Reached<std::span<const XattrEntry>> LayerTables::set_entries(const XattrSet& set) const {
+  return records(xattr_entries, set.first_entry, set.entry_count);
 }
 
-const Origin* LayerTables::origin(const Inode& inode_record) const {
-  return inode_record.origin == 0 || inode_record.origin >= origins.size() ? nullptr
-                                                                           : &origins[inode_record.origin];
+Reached<std::string_view> LayerTables::xattr_name(const XattrEntry& entry) const {
+  return text(names, entry.name_offset, entry.name_size);
 }
 
-const Digest* LayerTables::digest(const Inode& inode_record) const {
-  return inode_record.digest == 0 || inode_record.digest >= digests.size() ? nullptr
-                                                                           : &digests[inode_record.digest];
+Reached<std::string_view> LayerTables::xattr_value(const XattrEntry& entry) const {
+  return text(xattr_values, entry.value_offset, entry.value_size);
 }
 
-std::optional<std::string_view> LayerTables::origin_path(const Origin& record) const {
-  return part_of(names, record.path_offset, record.path_size);
+Reached<const Origin*> LayerTables::origin(const Inode& inode_record) const {
+  if (inode_record.origin == 0) return nullptr;
+  return record(origins, inode_record.origin);
+}
+
+Reached<const Digest*> LayerTables::digest(const Inode& inode_record) const {
+  if (inode_record.digest == 0) return nullptr;
+  return record(digests, inode_record.digest);
+}
+
+Reached<std::string_view> LayerTables::origin_path(const Origin& record) const {
+  return text(names, record.path_offset, record.path_size);
 }
 
 }  // namespace varve::format

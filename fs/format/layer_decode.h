@@ -1,18 +1,19 @@
 #pragma once
 
 // Decoding of a layer file's bytes: header, footer, section table, and LayerTables, the typed view of its metadata.
-// Pure: bytes in, values out. Checked here: magic, versions, features, every checksum of the metadata, and that each
-// section lies where it may. What the records say is checked by layer_validate.h.
+// Pure: bytes in, values out. Checked here: magic, versions, features, and with layer_sections.h the checksums of the
+// metadata. What the records say is checked by layer_check.h and layer_validate.h.
 // Thread rule: immutable values and pure functions. Ownership: LayerTables borrows the metadata bytes.
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string_view>
 
 #include "fs/format/format_error.h"
 #include "fs/format/layer_layout.h"
+#include "fs/format/layer_sections.h"
+#include "fs/format/metadata_gate.h"
 
 namespace varve::format {
 
@@ -40,8 +41,17 @@ FormatResult<LayerFooter> decode_footer(std::span<const std::byte> end, std::uin
 // footer lie from there to the end of the file.
 std::uint64_t metadata_offset(const LayerFooter& footer);
 
-// The content of the metadata. Every accessor checks its bounds, so that a wrong index is an empty answer and never a
-// read outside; after validate() none of them is empty for an index that the tables themselves hold.
+// Why an accessor of LayerTables has no answer.
+enum class Miss : std::uint8_t {
+  kOutOfBounds,  // an index or a range leaves its section; after validate() none that the tables themselves hold does
+  kUnreadable,  // the gate does not admit the bytes
+};
+template <class T>
+using Reached = Result<T, Miss>;
+
+// The content of the metadata. Every accessor checks its bounds and asks the gate, so that a wrong index or bytes that are not
+// there are a Miss and never a read outside. The spans may be touched directly only when all is there (no gate, or all of it
+// admitted); their sizes always.
 class LayerTables {
  public:
   std::uint32_t run_frame_bytes = 0;
@@ -59,31 +69,53 @@ class LayerTables {
   std::string_view xattr_values;
   std::span<const Parent> parents;
   std::span<const Origin> origins;
-  std::string_view meta;  // JSON; may be empty
+  std::string_view meta;               // JSON; may be empty
+  const MetadataGate* gate = nullptr;  // null: everything is there
 
-  // Null for 0 and past the end.
-  const Inode* inode(std::uint64_t index) const;
+  // Inode 0 is out of bounds.
+  Reached<const Inode*> inode(std::uint64_t index) const;
+  Reached<const Frame*> frame(std::uint64_t index) const;
   // Requires: a directory.
-  std::optional<std::span<const Dirent>> entries(const Inode& directory) const;
-  std::optional<std::string_view> name(const Dirent& entry) const;
-  // Null when the directory has no such entry, whiteouts included. Requires: a directory. O(log entries).
-  const Dirent* find(const Inode& directory, std::string_view name) const;
+  Reached<std::span<const Dirent>> entries(const Inode& directory) const;
+  Reached<std::string_view> name(const Dirent& entry) const;
+  // Null when the directory has no such entry, whiteouts included. Requires: a directory. O(log entries), and touches no
+  // more of them.
+  Reached<const Dirent*> find(const Inode& directory, std::string_view name) const;
   // Requires: a regular file without kInodeInlineExtent.
-  std::optional<std::span<const Extent>> file_extents(const Inode& file) const;
+  Reached<std::span<const Extent>> file_extents(const Inode& file) const;
   // Requires: a symbolic link.
-  std::optional<std::string_view> symlink_target(const Inode& link) const;
+  Reached<std::string_view> symlink_target(const Inode& link) const;
   // Empty span when the inode has no xattrs.
-  std::optional<std::span<const XattrEntry>> xattrs(const Inode& inode) const;
-  std::optional<std::string_view> xattr_name(const XattrEntry& entry) const;
-  std::optional<std::string_view> xattr_value(const XattrEntry& entry) const;
+  Reached<std::span<const XattrEntry>> xattrs(const Inode& inode) const;
+  Reached<const XattrSet*> xattr_set(std::uint64_t index) const;
+  Reached<std::span<const XattrEntry>> set_entries(const XattrSet& set) const;
+  Reached<std::string_view> xattr_name(const XattrEntry& entry) const;
+  Reached<std::string_view> xattr_value(const XattrEntry& entry) const;
   // Null when the inode has none.
-  const Origin* origin(const Inode& inode) const;
-  const Digest* digest(const Inode& inode) const;
-  std::optional<std::string_view> origin_path(const Origin& origin) const;
+  Reached<const Origin*> origin(const Inode& inode) const;
+  Reached<const Digest*> digest(const Inode& inode) const;
+  Reached<std::string_view> origin_path(const Origin& origin) const;
+
+ private:
+  template <class T>
+  Reached<const T*> record(std::span<const T> table, std::uint64_t index) const;
+  template <class T>
+  Reached<std::span<const T>> records(std::span<const T> table, std::uint64_t first,
+                                      std::uint64_t count) const;
+  Reached<std::string_view> text(std::string_view section, std::uint64_t offset, std::uint64_t size) const;
+  bool admit(const void* begin, std::size_t size_bytes) const {
+    return gate == nullptr || gate->admit(begin, size_bytes);
+  }
 };
 
+// The tables over `bytes`, which are those of the file from `begin` on and hold every section up to META. Touches none of
+// them: their hashes are SectionTable's to check, or the gate's.
+FormatResult<LayerTables> make_tables(std::span<const std::byte> bytes, std::uint64_t begin,
+                                      const SectionTable& sections, const Geometry& geometry,
+                                      const LayerFooter& footer);
+
 // `metadata`: the bytes from metadata_offset() to the end of the file, whose header and footer were decoded before.
-// Checks the hashes of the section table and of every section.
+// Checks the hashes of the section table, of every section and of every page.
 FormatResult<LayerTables> decode_tables(std::span<const std::byte> metadata, const Geometry& geometry,
                                         const LayerFooter& footer);
 

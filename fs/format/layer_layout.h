@@ -29,6 +29,9 @@ inline constexpr std::uint32_t kMaxSymlinkBytes = 4095;
 inline constexpr std::uint32_t kMaxXattrValueBytes = 64 * 1024;  // XATTR_SIZE_MAX of Linux
 inline constexpr std::uint32_t kMaxXattrSetBytes = 1 << 20;      // names and values of one inode
 inline constexpr std::uint32_t kRootInode = 1;                   // 0 means none
+// What a reader that does not take all metadata at once reads and verifies at a time (PAGE_HASH).
+inline constexpr unsigned kMetadataPageLog2 = 14;
+inline constexpr std::uint64_t kMetadataPageBytes = std::uint64_t{1} << kMetadataPageLog2;
 
 struct LayerHeader {
   std::array<unsigned char, 8> magic;  // kLayerMagic
@@ -62,7 +65,8 @@ enum class SectionType : std::uint16_t {
   kXattrValue = 9,
   kParent = 10,
   kOrigin = 11,
-  kMeta = 12,  // JSON: readable names of features, tool and zstd version
+  kMeta = 12,      // JSON: readable names of features, tool and zstd version
+  kPageHash = 13,  // optional. Le64: XXH3-64 of each page of what lies between the first section and this one
 };
 
 // Inode.flags

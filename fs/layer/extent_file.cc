@@ -17,7 +17,7 @@ Status read_piece(const Piece& piece, std::uint64_t offset_bytes, std::span<std:
     const std::uint64_t start = is_run ? position % piece.run_frame_bytes : position;
     VARVE_ASSIGN(const BlockPtr block, piece.layer->frame(frame, piece.owner));
     const auto content = block->bytes();
-    VARVE_CHECK(start < content.size());  // validate() and pieces_of() saw to it
+    if (!frame_holds(piece, frame, content.size())) return piece.layer->refuse_frame(frame, piece.owner);
     const std::size_t count = std::min<std::size_t>(out.size(), content.size() - start);
     std::memcpy(out.data(), content.data() + start, count);
     out = out.subspan(count);

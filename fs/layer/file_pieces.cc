@@ -29,28 +29,18 @@ Errno damaged(const Link& link, std::string_view why) {
   return Errno{EIO};
 }
 
-std::vector<Extent> extents_of(const Link& link) {
-  if ((link.inode->flags & format::kInodeInlineExtent) != 0) {
-    Extent extent{};
-    extent.length = link.inode->size;
-    extent.source_word = link.inode->payload_a;
-    extent.in_frame_offset = link.inode->payload_b;
-    return {extent};
-  }
-  const auto range = link.layer->tables().file_extents(*link.inode);
-  return range ? std::vector<Extent>(range->begin(), range->end()) : std::vector<Extent>();
-}
-
-// Validation at open has checked this for frames of the layer itself; those of a parent are seen here first.
-bool holds(const format::LayerTables& tables, const Piece& piece) {
+// Frames of a parent are seen here first. Those of a run are looked at when they are read, so that opening is cheap.
+Status check_frames_of(const Link& link, const Piece& piece) {
+  const format::LayerTables& tables = piece.layer->tables();
+  constexpr std::string_view kMissing = "its parent layer does not hold the frames that it refers to";
   const std::uint64_t frames =
       piece.run_frame_bytes == 0 ? 1 : (piece.start_bytes + piece.size_bytes - 1) / piece.run_frame_bytes + 1;
-  if (!range_within<std::uint64_t>(piece.frame, frames, tables.frames.size())) return false;
-  for (std::uint64_t i = 0; i + 1 < frames; ++i) {
-    if (tables.frames[piece.frame + i].content_size != piece.run_frame_bytes) return false;
-  }
-  const std::uint64_t in_last = piece.start_bytes + piece.size_bytes - (frames - 1) * piece.run_frame_bytes;
-  return in_last <= tables.frames[piece.frame + frames - 1].content_size;
+  if (!range_within<std::uint64_t>(piece.frame, frames, tables.frames.size())) return damaged(link, kMissing);
+  if (frames > 1) return {};
+  const auto record = tables.frame(piece.frame);
+  if (!record.ok()) return Errno{EIO};
+  if (!frame_holds(piece, piece.frame, (*record)->content_size)) return damaged(link, kMissing);
+  return {};
 }
 
 Result<Piece> piece_of(const Link& link, const Extent& extent) {
@@ -71,9 +61,7 @@ Result<Piece> piece_of(const Link& link, const Extent& extent) {
   if (format::extent_kind(word) == ExtentKind::kDataRun) {
     piece.run_frame_bytes = piece.layer->tables().run_frame_bytes;
   }
-  if (source != 0 && !holds(piece.layer->tables(), piece)) {
-    return damaged(link, "its parent layer does not hold the frames that it refers to");
-  }
+  if (source != 0) VARVE_RETURN_IF_ERROR(check_frames_of(link, piece));
   return piece;
 }
 
@@ -100,7 +88,8 @@ Result<std::vector<Piece>> lay_over(const Link& link, const std::vector<Piece>& 
   std::vector<Piece> pieces;
   std::size_t next = 0;
   std::uint64_t position = 0;
-  for (const Extent& extent : extents_of(link)) {
+  VARVE_ASSIGN(const std::vector<Extent> extents, link.layer->extents(link.file));
+  for (const Extent& extent : extents) {
     take_below(below, next, position, extent.file_offset, pieces);
     position = extent.file_offset + extent.length;
     if (format::extent_kind(extent.source_word) == ExtentKind::kHole) continue;
@@ -112,28 +101,35 @@ Result<std::vector<Piece>> lay_over(const Link& link, const std::vector<Piece>& 
 }
 
 Result<Link> link_to(const LayerFile& layer, LowerId file) {
-  const format::Inode* inode = layer.tables().inode(file.value());
-  if (inode == nullptr) return Errno{EIO};
+  VARVE_ASSIGN(const format::Inode* inode, layer.inode(file));
   if (!S_ISREG(inode->mode)) return Errno{S_ISDIR(inode->mode) ? EISDIR : EINVAL};
   return Link{&layer, file, inode};
 }
 
 // The file that the delta file `link` inherits from.
 Result<Link> base_of(const Link& link) {
-  const format::Origin* origin = link.layer->tables().origin(*link.inode);
-  if (origin == nullptr) return Errno{EIO};
+  VARVE_ASSIGN(const format::Origin* origin, link.layer->origin(link.file));
   const LayerFile* parent = link.layer->parent(origin->parent);
   if (parent == nullptr) return damaged(link, link.layer->missing_parent(origin->parent));
   const Result<Link> base = link_to(*parent, LowerId{origin->inode});
   if (!base.ok()) return damaged(link, "its parent layer does not hold the file that it inherits from");
-  const format::Digest* digest = parent->tables().digest(*base->inode);
-  const bool as_written = digest == nullptr || digest->xxh3_128 == origin->base_digest ||
+  const auto digest = parent->tables().digest(*base->inode);
+  if (!digest.ok()) return Errno{EIO};
+  const bool as_written = *digest == nullptr || (*digest)->xxh3_128 == origin->base_digest ||
                           origin->base_digest == format::Hash128{};
   if (!as_written) return damaged(link, "its parent layer holds another content than it was written against");
   return *base;
 }
 
 }  // namespace
+
+bool frame_holds(const Piece& piece, std::uint64_t frame, std::uint64_t content_bytes) {
+  const std::uint64_t end = piece.start_bytes + piece.size_bytes;
+  if (piece.run_frame_bytes == 0) return end <= content_bytes;
+  const std::uint64_t begin = (frame - piece.frame) * piece.run_frame_bytes;
+  if (end - begin <= piece.run_frame_bytes) return end - begin <= content_bytes;
+  return content_bytes == piece.run_frame_bytes;
+}
 
 Result<std::vector<Piece>> pieces_of(const LayerFile& layer, LowerId file) {
   VARVE_ASSIGN(const Link top, link_to(layer, file));

@@ -29,6 +29,10 @@ struct Piece {
   std::uint64_t end() const { return file_offset + size_bytes; }
 };
 
+// Whether `frame`, one of `piece`, has the bytes that the piece takes from it when its content is so long. To be asked before
+// those are used: a run's frames are not looked at before they are read. Requires: the frame is one of the piece's.
+bool frame_holds(const Piece& piece, std::uint64_t frame, std::uint64_t content_bytes);
+
 // The pieces of `file`, ascending, disjoint, within its size; what none of them covers is a hole.
 // Returns: EIO, with a line in the log, when a parent is not at hand or does not hold what it should; EINVAL for an inode that
 // is no regular file.

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "fs/format/hash.h"
+#include "fs/format/layer_check.h"
 #include "fs/layer/read_fully.h"
 
 namespace varve::layer {
@@ -56,10 +57,12 @@ std::string decode_zstd(std::span<const std::byte> stored, std::span<std::byte> 
 }  // namespace
 
 Result<BlockPtr, FrameDamage> FrameReader::read(std::uint64_t frame) const {
-  if (frame >= tables_.frames.size()) {
-    return FrameDamage{Errno{EIO}, fmt::format("frame {}: there is no such frame", frame)};
+  if (const format::FormatStatus good = format::check_frame(tables_, frame); !good.ok()) {
+    const bool unreadable = good.error().kind == format::FormatError::Kind::kUnreadable;
+    return FrameDamage{Errno{EIO}, unreadable ? fmt::format("frame {}: its record is damaged", frame)
+                                              : good.error().message};
   }
-  const format::Frame& record = tables_.frames[frame];
+  const format::Frame& record = **tables_.frame(frame);
   const std::uint64_t offset = format::frame_offset(record);
   const auto damage = [&](std::string_view why) {
     return FrameDamage{Errno{EIO}, fmt::format("frame {} at offset {}: {}", frame, offset, why)};

@@ -1,12 +1,14 @@
 #pragma once
 
-// LayerFile: an open layer file (docs/layer-format.md). Its metadata is verified, validated and held in memory when open()
-// returns; its data is read, verified and decoded frame by frame through the shared BlockCache.
+// LayerFile: an open layer file (docs/layer-format.md). A small one's metadata is verified, validated and held in memory when
+// open() returns. That of a large one is read, verified and checked as it is touched, in pages that then stay; what is damaged
+// is EIO for those who touch it, and one line in the log. Data is read, verified and decoded frame by frame through the
+// shared BlockCache.
 // Thread rule and ownership: layer.h. The file must not be written to while it is open; if it is, the checksums tell.
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_set>
@@ -20,7 +22,9 @@
 #include "fs/layer/frame_reader.h"
 #include "fs/layer/layer.h"
 #include "fs/layer/metadata_bytes.h"
+#include "fs/layer/metadata_pages.h"
 #include "fs/layer/open_layer.h"
+#include "fs/layer/seen_entries.h"
 
 namespace varve::layer {
 
@@ -45,7 +49,12 @@ class LayerFile final : public Layer {
   Result<std::string> xattr(LowerId id, std::string_view name) const override;
   Result<std::unique_ptr<LowerFile>> open_file(LowerId id) const override;
 
-  // For imagetool: inspect and verify.
+  // Brings in, verifies and validates all metadata that open() did not. For those who go over whole tables.
+  // Returns: EUCLEAN when it is damaged or cannot be read.
+  StatusOrFailure load_all() const;
+
+  // The records as they are. Only after load_all() they may be touched other than through accessors, and are known to hold
+  // together.
   const format::LayerTables& tables() const { return tables_; }
   const format::LayerFooter& footer() const { return footer_; }
   // XXH3-128 of the content of a regular file; empty when the layer does not say. Requires: an id of this layer.
@@ -61,31 +70,57 @@ class LayerFile final : public Layer {
   // What to say when parent(index) is null.
   std::string missing_parent(std::uint16_t index) const;
 
+  // Records, checked. Returns: EIO for damage, which is told.
+  Result<const format::Inode*> inode(LowerId id) const;
+  // Null when there is none.
+  Result<const format::Origin*> origin(LowerId id) const;
+  // The one of an inline extent too. Requires: a regular file.
+  Result<std::vector<format::Extent>> extents(LowerId file) const;
+
   // The content of a frame for reading `file`, through the cache; damage is logged once for each frame.
   Result<BlockPtr> frame(std::uint64_t frame, LowerId file) const;
+  // EIO for a frame that is good but does not hold what `file` takes from it (frame_holds), told once.
+  Errno refuse_frame(std::uint64_t frame, LowerId file) const;
 
  private:
   LayerFile(UniqueFd fd, std::string path, std::shared_ptr<BlockCache> cache);
 
   // Reads, verifies and validates header, footer and metadata.
-  StatusOrFailure load(std::uint64_t file_bytes);
+  StatusOrFailure load(std::uint64_t file_bytes, std::uint64_t lazy_from_bytes);
   StatusOrFailure load_metadata(const format::Geometry& geometry);
+  // Prepares loading by pages. Returns: false when the file has no page hashes.
+  ResultOrFailure<bool> load_lazily(const format::Geometry& geometry);
+  StatusOrFailure check_start() const;
   StatusOrFailure find_parents(const LayersBelow& below);
 
-  // Null for an id that is not of this layer, which is a bug of the caller: it is answered with EIO.
-  const format::Inode* inode(LowerId id) const { return tables_.inode(id.value()); }
-  // The same, and a directory.
+  // All metadata was validated, so that no record needs to be checked.
+  bool is_checked() const { return is_checked_.load(std::memory_order_acquire); }
+  // What a check of a record said becomes EIO and a line in the log.
+  Status accept(const format::FormatStatus& status) const;
+  Errno missed(format::Miss miss) const;
+  void log_fault(const std::string& message) const;
+
   Result<const format::Inode*> directory(LowerId id) const;
   Result<std::span<const format::Dirent>> entries(LowerId directory_id) const;
+  // Null when there is none.
+  Result<const format::Dirent*> entry(LowerId directory_id, std::string_view name) const;
+  void note(LowerId directory_id, const format::Dirent& entry) const;
+  Result<std::span<const format::Extent>> listed_extents(LowerId file, const format::Inode& record) const;
+  Result<std::uint64_t> data_blocks_512(LowerId file, const format::Inode& record) const;
+  Result<std::span<const format::XattrEntry>> xattrs(LowerId id) const;
   void log_damage(std::uint64_t frame, LowerId file, const FrameDamage& damage) const;
-  void build_reverse_index() const;
+  Status see_all_entries() const;
 
   UniqueFd fd_;
   std::string name_;
   Identity identity_;
   std::shared_ptr<BlockCache> cache_;
   std::uint64_t cache_id_;
-  MetadataBytes metadata_;
+  MetadataBytes metadata_;                // when all was read by open()
+  std::unique_ptr<MetadataPages> pages_;  // otherwise
+  SeenEntries seen_;
+  mutable std::atomic<bool> is_checked_{false};
+  mutable Mutex load_mutex_;  // held by load_all(); before MetadataPages' own
   format::LayerFooter footer_{};
   format::LayerTables tables_;
   FrameReader frames_;
@@ -93,12 +128,7 @@ class LayerFile final : public Layer {
 
   mutable Mutex damage_mutex_;
   mutable std::unordered_set<std::uint64_t> damaged_frames_ GUARDED_BY(damage_mutex_);
-
-  // For path_of: an entry that names the inode, and the directories in the order of their first entry. Built once, when
-  // first asked for; immutable then.
-  mutable std::once_flag reverse_once_;
-  mutable std::vector<std::uint32_t> entry_of_inode_;
-  mutable std::vector<std::uint32_t> directories_;
+  mutable std::unordered_set<std::string> told_faults_ GUARDED_BY(damage_mutex_);
 };
 
 }  // namespace varve::layer

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
+#include "fs/format/layer_check.h"
 #include "fs/format/layer_validate.h"
 #include "fs/layer/layer_file.h"
 #include "fs/layer/read_fully.h"
@@ -69,12 +71,12 @@ ResultOrFailure<std::unique_ptr<LayerFile>> LayerFile::open(const std::string& p
                    path + ": not a layer file (give a directory or a file made by 'imagetool layer build')"};
   }
   std::unique_ptr<LayerFile> layer(new LayerFile(std::move(fd), path, context.cache));
-  VARVE_RETURN_IF_ERROR(layer->load(static_cast<std::uint64_t>(status.st_size)));
+  VARVE_RETURN_IF_ERROR(layer->load(static_cast<std::uint64_t>(status.st_size), context.lazy_from_bytes));
   VARVE_RETURN_IF_ERROR(layer->find_parents(below));
   return layer;
 }
 
-StatusOrFailure LayerFile::load(std::uint64_t file_bytes) {
+StatusOrFailure LayerFile::load(std::uint64_t file_bytes, std::uint64_t lazy_from_bytes) {
   std::array<std::byte, format::kDataOffset> start{};
   const std::size_t start_bytes = static_cast<std::size_t>(std::min<std::uint64_t>(file_bytes, start.size()));
   if (const Status status = read_fully(fd_.get(), 0, std::span(start).first(start_bytes)); !status.ok()) {
@@ -97,7 +99,16 @@ StatusOrFailure LayerFile::load(std::uint64_t file_bytes) {
   auto footer = format::decode_footer(end, file_bytes);
   if (!footer.ok()) return bad_format(name_, footer.error());
   footer_ = *footer;
-  return load_metadata(*geometry);
+  identity_ = Identity{Identity::Kind::kLayerFile, format::to_hex(footer_.root_hash)};
+  bool is_lazy = false;
+  if (footer_.file_size - format::metadata_offset(footer_) >= lazy_from_bytes) {
+    VARVE_ASSIGN(is_lazy, load_lazily(*geometry));
+  }
+  if (!is_lazy) VARVE_RETURN_IF_ERROR(load_metadata(*geometry));
+  auto seen = SeenEntries::make(tables_.inodes.size());
+  if (!seen.ok()) return cannot_read(name_, seen.error());
+  seen_ = std::move(seen).value();
+  return {};
 }
 
 StatusOrFailure LayerFile::load_metadata(const format::Geometry& geometry) {
@@ -108,11 +119,64 @@ StatusOrFailure LayerFile::load_metadata(const format::Geometry& geometry) {
   auto tables = format::decode_tables(metadata_.bytes(), geometry, footer_);
   if (!tables.ok()) return bad_format(name_, tables.error());
   tables_ = *tables;
-  // In full at every open for now: 10 ns a record. When layers carry millions of inodes the result can be
-  // kept by root hash.
   if (const auto valid = format::validate(tables_); !valid.ok()) return bad_format(name_, valid.error());
-  identity_ = Identity{Identity::Kind::kLayerFile, format::to_hex(footer_.root_hash)};
+  is_checked_.store(true, std::memory_order_release);
   return {};
+}
+
+ResultOrFailure<bool> LayerFile::load_lazily(const format::Geometry& geometry) {
+  const auto read = [&](std::uint64_t begin, std::uint64_t end) -> Result<std::vector<std::byte>> {
+    std::vector<std::byte> bytes(end - begin);
+    VARVE_RETURN_IF_ERROR(read_fully(fd_.get(), begin, bytes));
+    return bytes;
+  };
+  const auto table_bytes =
+      read(footer_.section_table_offset, footer_.section_table_offset + footer_.section_table_size);
+  if (!table_bytes.ok()) return cannot_read(name_, table_bytes.error());
+  auto sections = format::SectionTable::decode(*table_bytes, footer_);
+  if (!sections.ok()) return bad_format(name_, sections.error());
+  if (!sections->is_paged()) return false;
+
+  // What lies before and behind the pages is verified now; the hashes of the pages stand first in the latter.
+  const auto before = read(footer_.data_end, sections->paged_begin());
+  if (!before.ok()) return cannot_read(name_, before.error());
+  const auto behind = read(sections->paged_end(), footer_.section_table_offset);
+  if (!behind.ok()) return cannot_read(name_, behind.error());
+  for (const auto& good : {sections->check_bytes(*before, footer_.data_end),
+                           sections->check_bytes(*behind, sections->paged_end())}) {
+    if (!good.ok()) return bad_format(name_, good.error());
+  }
+  std::vector<Le64> hashes(sections->find(format::SectionType::kPageHash)->length / sizeof(Le64));
+  if (!hashes.empty())
+    std::memcpy(static_cast<void*>(hashes.data()), behind->data(), hashes.size() * sizeof(Le64));
+
+  if (hashes.empty()) return bad_format(name_, format::corrupted("it has no root directory"));
+  auto pages = MetadataPages::make(
+      {.fd = fd_.get(), .name = name_, .sections = std::move(sections).value(), .hashes = std::move(hashes)});
+  if (!pages.ok()) return cannot_read(name_, pages.error());
+  pages_ = std::move(pages).value();
+  const format::SectionTable& kept = pages_->sections();
+  auto tables = format::make_tables(pages_->bytes(), kept.paged_begin(), kept, geometry, footer_);
+  if (!tables.ok()) return bad_format(name_, tables.error());
+  tables_ = *tables;
+  tables_.gate = pages_.get();
+  VARVE_RETURN_IF_ERROR(check_start());
+  return true;
+}
+
+// What a mount needs at once: the root, and the parents, which stay in memory.
+StatusOrFailure LayerFile::check_start() const {
+  const auto check = [&]() -> format::FormatStatus {
+    VARVE_RETURN_IF_ERROR(format::check_root(tables_));
+    VARVE_RETURN_IF_ERROR(format::check_inode(tables_, format::kRootInode));
+    if (!pages_->admit(tables_.parents.data(), tables_.parents.size_bytes())) return format::unreadable();
+    return {};
+  };
+  const format::FormatStatus good = check();
+  if (good.ok()) return {};
+  if (good.error().kind != format::FormatError::Kind::kUnreadable) return bad_format(name_, good.error());
+  return Failure{EUCLEAN,
+                 name_ + ": corrupted layer: its metadata is not what was written (fetch or build it again)"};
 }
 
 StatusOrFailure LayerFile::find_parents(const LayersBelow& below) {

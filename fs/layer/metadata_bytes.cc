@@ -31,4 +31,16 @@ Result<MetadataBytes> MetadataBytes::load(int fd, std::uint64_t offset_bytes, st
   return metadata;
 }
 
+Result<MetadataBytes> MetadataBytes::reserve(std::uint64_t size_bytes) {
+  void* const address =
+      ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED) return Errno::last();
+  MetadataBytes metadata;
+  metadata.mapping_ = {static_cast<std::byte*>(address), size_bytes};
+  metadata.bytes_ = metadata.mapping_;
+  // A large page would take 2 MiB for the few bytes that are touched.
+  ::madvise(address, size_bytes, MADV_NOHUGEPAGE);
+  return metadata;
+}
+
 }  // namespace varve::layer

@@ -1,9 +1,9 @@
 #pragma once
 
-// MetadataBytes: the metadata of a layer file in memory.
+// MetadataBytes: anonymous memory for the metadata of a layer file.
 // A mapping of a file turns into SIGBUS when the file is truncated or its disk fails, and what was verified may change
-// afterwards. Therefore the metadata is read into anonymous memory, once, before it is verified; after that the file
-// cannot hurt. Thread rule: immutable. Owns its memory.
+// afterwards. Therefore metadata is read into anonymous memory, once, before it is verified; after that the file cannot hurt.
+// Thread rule: immutable, but for writable(). Owns its memory.
 
 #include <cstddef>
 #include <cstdint>
@@ -33,7 +33,13 @@ class MetadataBytes {
   // Returns: ENODATA when the file ends before; ENOMEM.
   static Result<MetadataBytes> load(int fd, std::uint64_t offset_bytes, std::uint64_t size_bytes);
 
+  // Zeros, which take no memory before they are written to. Aligned to a page of the processor. Requires: size is not 0.
+  // Returns: ENOMEM.
+  static Result<MetadataBytes> reserve(std::uint64_t size_bytes);
+
   std::span<const std::byte> bytes() const { return bytes_; }
+  // Requires: made by reserve().
+  std::span<std::byte> writable() { return mapping_; }
 
  private:
   std::span<std::byte> mapping_;

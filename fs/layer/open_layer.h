@@ -3,6 +3,7 @@
 // open_layer: a path becomes a Layer, be it a layer file or a plain directory.
 // Thread rule: may be called from any thread.
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,6 +18,9 @@ namespace varve::layer {
 // What the layers of one process share.
 struct LayerContext {
   std::shared_ptr<BlockCache> cache = std::make_shared<BlockCache>();
+  // Layer files with so much metadata or more are opened without reading all of it, where they have page hashes. Less is
+  // read and checked sooner than it can be asked for page by page.
+  std::uint64_t lazy_from_bytes = std::uint64_t{512} << 10;
 };
 
 // Among which layers one that was built on others (delta files) finds them.

@@ -1,5 +1,6 @@
 // The writing half of LayerMetadata: header, sections, section table, footer.
 
+#include <algorithm>
 #include <array>
 #include <bit>
 
@@ -15,15 +16,45 @@ using format::LayerHeader;
 using format::SectionEntry;
 using format::SectionType;
 
+// The hashes of PAGE_HASH, of bytes that come in pieces.
+class PageHasher {
+ public:
+  void add(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const std::size_t count =
+          std::min<std::size_t>(bytes.size(), format::kMetadataPageBytes - page_.size());
+      page_.insert(page_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
+      if (page_.size() == format::kMetadataPageBytes) flush();
+      bytes = bytes.subspan(count);
+    }
+  }
+  std::span<const Le64> finish() {
+    if (!page_.empty()) flush();
+    return hashes_;
+  }
+
+ private:
+  void flush() {
+    hashes_.emplace_back(format::xxh3_64(page_));
+    page_.clear();
+  }
+
+  std::vector<std::byte> page_;
+  std::vector<Le64> hashes_;
+};
+
 // Appends sections to the output and keeps the table of them.
 class SectionWriter {
  public:
-  SectionWriter(LayerOutput& output, std::uint64_t data_end) : output_(output), position_(data_end) {}
+  SectionWriter(LayerOutput& output, std::uint64_t data_end) : output_(output), position_(data_end) {
+    align();
+  }
 
   // An empty section is left out.
   StatusOrFailure write(SectionType type, std::span<const std::byte> bytes, std::uint16_t flags = 0) {
     if (bytes.empty()) return {};
-    align();
+    pages_.add(kPadding.first(align()));
+    pages_.add(bytes);
     VARVE_RETURN_IF_ERROR(output_.write_at(position_, bytes));
     SectionEntry entry{};
     entry.type = static_cast<std::uint16_t>(type);
@@ -37,12 +68,18 @@ class SectionWriter {
   }
 
   template <class T>
-  StatusOrFailure write_table(SectionType type, std::span<const T> table) {
-    return write(type, std::as_bytes(table));
+  StatusOrFailure write_table(SectionType type, std::span<const T> table, std::uint16_t flags = 0) {
+    return write(type, std::as_bytes(table), flags);
   }
 
   StatusOrFailure write_text(SectionType type, std::string_view text, std::uint16_t flags = 0) {
     return write(type, std::as_bytes(std::span(text)), flags);
+  }
+
+  // Over all sections written so far, and the padding behind them.
+  StatusOrFailure write_page_hashes() {
+    pages_.add(kPadding.first(align()));
+    return write_table(SectionType::kPageHash, pages_.finish(), format::kSectionOptional);
   }
 
   StatusOrFailure finish(LayerFooter& footer) {
@@ -59,11 +96,19 @@ class SectionWriter {
   }
 
  private:
-  // What is skipped reads as zeros: the file is new.
-  void align() { position_ = checked_round_up<std::uint64_t>(position_, format::kSectionAlignment).value(); }
+  static constexpr std::array<std::byte, format::kSectionAlignment> kZeros{};
+  static constexpr std::span<const std::byte> kPadding{kZeros};
+
+  // What is skipped reads as zeros: the file is new. Returns: how much that is.
+  std::size_t align() {
+    const std::uint64_t before = position_;
+    position_ = checked_round_up<std::uint64_t>(position_, format::kSectionAlignment).value();
+    return static_cast<std::size_t>(position_ - before);
+  }
 
   LayerOutput& output_;
   std::uint64_t position_;
+  PageHasher pages_;
   std::vector<SectionEntry> entries_;
 };
 
@@ -97,6 +142,7 @@ ResultOrFailure<LayerFooter> LayerMetadata::write(LayerOutput& output) const {
   VARVE_RETURN_IF_ERROR(writer.write_table(SectionType::kParent, all.parents));
   VARVE_RETURN_IF_ERROR(writer.write_table(SectionType::kOrigin, all.origins));
   VARVE_RETURN_IF_ERROR(writer.write_text(SectionType::kMeta, all.meta, format::kSectionOptional));
+  VARVE_RETURN_IF_ERROR(writer.write_page_hashes());
 
   LayerFooter footer{};
   footer.magic = format::kFooterMagic;

@@ -135,7 +135,8 @@ ResultOrFailure<VerifyReport> verify_layer(const std::string& path,
   if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
     return Failure{EISDIR, path + ": a directory, which has no checksums (give a layer file)"};
   }
-  const layer::LayerContext context;
+  // All metadata is checked, and its damage told by itself.
+  const layer::LayerContext context{.lazy_from_bytes = UINT64_MAX};
   auto opened = layer::LayerFile::open(path, context, {.layers = below, .all_there = false});
   if (!opened.ok()) {
     if (opened.error().error_number != EUCLEAN) return std::move(opened).error();

@@ -42,6 +42,7 @@ ResultOrFailure<std::unique_ptr<ParentFiles>> ParentFiles::make(
   for (std::size_t i = 0; i < files->stack_.size(); ++i) {
     const auto parent = std::dynamic_pointer_cast<const layer::LayerFile>(files->stack_[i]);
     if (parent == nullptr) continue;
+    VARVE_RETURN_IF_ERROR(parent->load_all());  // index_digests() goes over it
     ParentLayer record;
     record.root_hash = parent->footer().root_hash;
     if (digests.empty()) {
@@ -130,8 +131,8 @@ Status ParentFiles::match(const Tree& tree) {
 std::optional<ParentFile> ParentFiles::in_layer(const layer::Layer& layer, LowerId id) const {
   for (std::size_t i = 0; i < parents_.size(); ++i) {
     if (parents_[i].get() != &layer) continue;
-    const format::Inode* inode = parents_[i]->tables().inode(id.value());
-    if (inode == nullptr || !S_ISREG(inode->mode) || inode->size == 0) return std::nullopt;
+    const Result<const format::Inode*> inode = parents_[i]->inode(id);
+    if (!inode.ok() || !S_ISREG((*inode)->mode) || (*inode)->size == 0) return std::nullopt;
     return ParentFile{static_cast<std::uint16_t>(i), id};
   }
   return std::nullopt;
@@ -179,7 +180,7 @@ DeltaBase ParentFiles::base(const ParentFile& file) const {
   return DeltaBase{.parent = file.parent,
                    .inode = static_cast<std::uint32_t>(file.id.value()),
                    .digest = layer.content_digest(file.id).value_or(format::Hash128{}),
-                   .size_bytes = layer.tables().inode(file.id.value())->size,
+                   .size_bytes = layer.tables().inodes[file.id.value()].size,
                    .path = layer.path_of(file.id).ok() ? *layer.path_of(file.id) : std::string(),
                    .data_blocks = 0};
 }

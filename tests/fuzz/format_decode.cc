@@ -16,22 +16,21 @@ namespace {
 // No accessor is empty for what validated tables hold themselves.
 void check_answers(const LayerTables& tables) {
   for (std::uint64_t index = 1; index < tables.inodes.size(); ++index) {
-    const Inode* inode = tables.inode(index);
-    VARVE_CHECK(inode != nullptr);
+    const Inode* inode = *tables.inode(index);
     const auto xattrs = tables.xattrs(*inode);
-    VARVE_CHECK(xattrs.has_value());
+    VARVE_CHECK(xattrs.ok());
     for (const XattrEntry& entry : *xattrs) {
-      VARVE_CHECK(tables.xattr_name(entry).has_value() && tables.xattr_value(entry).has_value());
+      VARVE_CHECK(tables.xattr_name(entry).ok() && tables.xattr_value(entry).ok());
     }
-    if (inode->digest != 0) VARVE_CHECK(tables.digest(*inode) != nullptr);
+    if (inode->digest != 0) VARVE_CHECK(tables.digest(*inode).ok());
     if (inode->origin != 0) {
-      const Origin* origin = tables.origin(*inode);
-      VARVE_CHECK(origin != nullptr && tables.origin_path(*origin).has_value());
+      const auto origin = tables.origin(*inode);
+      VARVE_CHECK(origin.ok() && tables.origin_path(**origin).ok());
     }
   }
   for (const Dirent& entry : tables.dirents) {
-    VARVE_CHECK(tables.name(entry).has_value());
-    VARVE_CHECK(is_whiteout(entry) == (tables.inode(entry.inode) == nullptr));
+    VARVE_CHECK(tables.name(entry).ok());
+    VARVE_CHECK(is_whiteout(entry) != tables.inode(entry.inode).ok());
   }
 }
 

@@ -9,6 +9,7 @@
 #include "fs/format/hash.h"
 #include "fs/format/layer_decode.h"
 #include "fs/format/layer_layout.h"
+#include "tests/support/seal_layer.h"
 
 namespace varve::fuzz {
 namespace {
@@ -68,6 +69,7 @@ class Assembly {
     if (sort_entries) repair_entries();
     start();
     repair_frames();
+    section(SectionType::kPageHash);  // one has always to be there
     const std::string table = add_sections();
     add_footer(table);
     return std::move(file_);
@@ -126,15 +128,22 @@ class Assembly {
 
   std::string add_sections() {
     std::string table;
-    for (const auto& [kind, bytes] : pieces_) {
-      if (kind == 0 || kind > static_cast<std::uint8_t>(PieceKind::kLastSection) || bytes.empty()) continue;
+    std::size_t first = 0;
+    for (auto& [kind, bytes] : pieces_) {
+      const bool is_page_hash = kind == static_cast<std::uint8_t>(SectionType::kPageHash);
+      if (kind == 0 || kind > static_cast<std::uint8_t>(PieceKind::kLastSection) ||
+          (bytes.empty() && !is_page_hash)) {
+        continue;
+      }
       pad();
+      if (table.empty()) first = file_.size();
+      // As long as the pages are many; seal_layer() fills it.
+      if (is_page_hash) bytes.assign(test::page_hash_bytes(first, file_.size()), '\0');
       format::SectionEntry entry{};
       entry.type = kind;
-      entry.flags = kind > static_cast<std::uint8_t>(SectionType::kMeta) ? format::kSectionOptional : 0;
+      entry.flags = kind >= static_cast<std::uint8_t>(SectionType::kMeta) ? format::kSectionOptional : 0;
       entry.offset = file_.size();
       entry.length = bytes.size();
-      entry.xxh3 = format::xxh3_64(bytes_of(bytes));
       table += text_of(entry);
       file_ += bytes;
     }
@@ -154,10 +163,9 @@ class Assembly {
     footer.dirent_count = section(SectionType::kDirent).size() / sizeof(format::Dirent);
     footer.frame_count = section(SectionType::kFrame).size() / sizeof(format::Frame);
     footer.extent_count = section(SectionType::kExtent).size() / sizeof(format::Extent);
-    footer.root_hash = format::xxh3_128(bytes_of(table));
-    footer.xxh3 = format::xxh3_64(format::bytes_of(footer).first(offsetof(format::LayerFooter, xxh3)));
     file_ += table;
     file_ += text_of(footer);
+    test::seal_layer(file_);
   }
 
   std::map<std::uint8_t, std::string> pieces_;
@@ -198,6 +206,8 @@ std::string pack_layer(std::string_view file) {
   std::string_view table = file.substr(footer.section_table_offset, footer.section_table_size);
   for (; !table.empty(); table.remove_prefix(sizeof(format::SectionEntry))) {
     const auto entry = take<format::SectionEntry>(table);
+    if (entry.type == static_cast<std::uint16_t>(SectionType::kPageHash))
+      continue;  // made anew when it is unpacked
     add_piece(input, static_cast<std::uint8_t>(entry.type), file.substr(entry.offset, entry.length));
   }
   add_piece(input, static_cast<std::uint8_t>(PieceKind::kFooter), text_of(footer));

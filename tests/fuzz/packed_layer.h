@@ -7,6 +7,7 @@
 //   input:  u8 mode, pieces          mode: kBreakChecksums, kKeepOrder
 //   piece:  u8 kind, u16 size, bytes (fewer at the end of the input)
 //   kind:   0 the header's 64 bytes; 1..63 a section of that type; 64 DATA; 65 the footer's 256 bytes; 66 flips
+// PAGE_HASH (13) is always made anew, right for the others.
 //
 // All integers little-endian. Thread rule: pure functions.
 

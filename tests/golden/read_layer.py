@@ -26,9 +26,10 @@ BLOCK = 4096
 ALIGNMENT = 64  # of DATA and of each section
 HEADER_BYTES = 64
 MAX_FRAME = 1 << 20
-INODE, DIRENT, NAMES, EXTENT, FRAME, DIGEST, XATTR_SET, XATTR_ENTRY, XATTR_VALUE, PARENT, ORIGIN, META = range(1, 13)
+INODE, DIRENT, NAMES, EXTENT, FRAME, DIGEST, XATTR_SET, XATTR_ENTRY, XATTR_VALUE, PARENT, ORIGIN, META, PAGE_HASH = range(1, 14)
 RECORD_BYTES = {INODE: 64, DIRENT: 16, EXTENT: 32, FRAME: 24, DIGEST: 16, XATTR_SET: 8, XATTR_ENTRY: 24, PARENT: 48,
-                ORIGIN: 40}
+                ORIGIN: 40, PAGE_HASH: 8}
+PAGE_BYTES = 16384
 # Features that change how a layer is read. What 1 and 4 store elsewhere is NeedsParent, without the layer that has it.
 FEATURES = {1: "delta files", 2: "redirected directories", 4: "frames stored in parent layers"}
 DELTA, INLINE_EXTENT, OPAQUE, REDIRECT = 1, 2, 4, 8
@@ -145,17 +146,27 @@ class Layer:
             require(0 < length <= self.table_offset - offset, f"{what}: its length")
             end = offset + length
             require(xxh3_64(self.data[offset:end]) == checksum, f"{what}: its checksum")
-            if not INODE <= kind <= META:
+            if not INODE <= kind <= PAGE_HASH:
                 require(flags & 1, f"{what}: not known, and not to be skipped")
                 continue
             require(kind > last_known, f"{what}: out of order")
             require(length % RECORD_BYTES.get(kind, 1) == 0, f"{what}: not whole records")
             last_known = kind
             self.sections[kind] = self.data[offset:end]
+            if kind == PAGE_HASH:
+                self._check_pages(self.data[struct.unpack_from("<Q", table, 8)[0]:offset])
         require(0 <= self.table_offset - end < ALIGNMENT and not any(self.data[end:self.table_offset]),
                 "the bytes between the last section and the table")
         for kind, wanted in self.footer_counts.items():
             require(self.count(kind) == wanted, f"section {kind} has {self.count(kind)} records, not {wanted}")
+
+    def _check_pages(self, paged):
+        """`paged`: from the first section to PAGE_HASH."""
+        pages = range(0, len(paged), PAGE_BYTES)
+        require(self.count(PAGE_HASH) == len(pages), f"PAGE_HASH has {self.count(PAGE_HASH)} records, not {len(pages)}")
+        for index, offset in enumerate(pages):
+            wanted = struct.unpack("<Q", self.record(PAGE_HASH, index))[0]
+            require(xxh3_64(paged[offset:offset + PAGE_BYTES]) == wanted, f"page {index} of the metadata: its checksum")
 
     def count(self, kind):
         return len(self.sections.get(kind, b"")) // RECORD_BYTES[kind]

@@ -194,7 +194,7 @@ class ParentsTest : public ::testing::Test {
   }
   static bool is_delta(const layer::Layer& layer, const std::string& path) {
     const auto& file = dynamic_cast<const layer::LayerFile&>(layer);
-    return (file.tables().inode(must(find_in_layer(layer, path)).value())->flags & format::kInodeDelta) != 0;
+    return ((*file.inode(must(find_in_layer(layer, path))))->flags & format::kInodeDelta) != 0;
   }
 
   ScratchDirectory scratch_;

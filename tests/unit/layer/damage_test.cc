@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <random>
 
 #include "fs/layer/layer_file.h"
@@ -27,59 +29,96 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-// Everything that a layer says, as text: names, attributes, contents, xattrs, marks. What cannot be read is
-// "EIO".
-void describe(const Layer& layer, LowerId id, const std::string& path, std::vector<std::string>& out) {
-  const Result<Attributes> attributes = layer.attributes(id);
-  if (!attributes.ok()) {
-    out.push_back(path + " EIO");
-    return;
+// Everything that a layer says, as text by path: names, attributes, contents, xattrs, marks; and what look-ups find. What
+// cannot be read is "EIO".
+class Description {
+ public:
+  explicit Description(const Layer& layer) : layer_(layer) {
+    add(layer.root(), "");
+    for (const char* path : {"directory/packed", "directory/none", "link", "none", "gone"}) look_up(path);
   }
-  const Attributes& a = *attributes;
-  std::string line = path;
-  for (const std::uint64_t value :
-       {std::uint64_t{a.mode}, std::uint64_t{a.nlink}, std::uint64_t{a.uid}, a.size_bytes, a.rdev,
-        static_cast<std::uint64_t>(a.mtime.seconds), std::uint64_t{a.mtime.nanoseconds}}) {
-    line += " " + std::to_string(value);
-  }
-  const auto names = layer.xattr_names(id);
-  if (names.ok()) {
-    for (const std::string& name : *names) line += " " + name + "=" + must(layer.xattr(id, name));
-  }
-  if (a.is_symlink()) line += " -> " + must(layer.read_link(id));
-  if (a.is_regular()) {
-    const auto file = must(layer.open_file(id));
-    std::string text(static_cast<std::size_t>(file->size_bytes()), '?');
-    const auto count = file->read(0, std::as_writable_bytes(std::span(text)));
-    line += count.ok() ? " " + text : std::string(" EIO");
-  }
-  if (!a.is_directory()) {
-    out.push_back(line);
-    return;
-  }
-  const DirectoryMark mark = must(layer.directory_mark(id));
-  out.push_back(line + (mark.opaque ? " opaque" : "") + " " + mark.redirect.value_or(""));
-  const Status listed = layer.for_each_entry(id, [&](std::string_view name, const Entry& entry) {
-    const std::string child = path + "/" + std::string(name);
-    if (entry.kind == Entry::Kind::kWhiteout) {
-      out.push_back(child + " whiteout");
-    } else {
-      describe(layer, entry.id, child, out);
+  const std::map<std::string, std::string>& lines() const { return lines_; }
+
+  // True when all that is told is as in `wanted`, and what is not told is EIO, by itself or with a directory above it.
+  bool is_right_or_missing(const Description& wanted) const {
+    const auto told = [&](const std::string& path) {
+      const auto line = lines_.find(path);
+      return line == lines_.end() ? std::string() : line->second;
+    };
+    for (const auto& [path, line] : lines_) {
+      const auto known = wanted.lines_.find(path);
+      if (line != "EIO" && (known == wanted.lines_.end() || known->second != line)) return false;
+    }
+    for (const auto& [path, line] : wanted.lines_) {
+      std::string above = path;
+      while (told(above).empty() && !above.empty()) above.resize(above.rfind('/'));
+      if (above != path && told(above) != "EIO") return false;
     }
     return true;
-  });
-  if (!listed.ok()) out.push_back(path + " EIO");
-}
+  }
 
-std::vector<std::string> describe(const Layer& layer) {
-  std::vector<std::string> lines;
-  describe(layer, layer.root(), "", lines);
-  return lines;
-}
+ private:
+  void add(LowerId id, const std::string& path) {
+    const Result<std::string> line = line_of(id, path);
+    lines_[path] = line.ok() ? *line : "EIO";
+  }
 
-bool is_error_or_equal(const std::string& found, const std::string& wanted) {
-  return found == wanted || found.ends_with(" EIO");
-}
+  Result<std::string> line_of(LowerId id, const std::string& path) {
+    VARVE_ASSIGN(const Attributes a, layer_.attributes(id));
+    std::string line;
+    for (const std::uint64_t value :
+         {std::uint64_t{a.mode}, std::uint64_t{a.nlink}, std::uint64_t{a.uid}, a.size_bytes, a.rdev,
+          static_cast<std::uint64_t>(a.mtime.seconds), std::uint64_t{a.mtime.nanoseconds}}) {
+      line += " " + std::to_string(value);
+    }
+    VARVE_ASSIGN(const std::vector<std::string> names, layer_.xattr_names(id));
+    for (const std::string& name : names) {
+      VARVE_ASSIGN(const std::string value, layer_.xattr(id, name));
+      line += " " + name + "=" + value;
+    }
+    if (a.is_symlink()) {
+      VARVE_ASSIGN(const std::string target, layer_.read_link(id));
+      line += " -> " + target;
+    }
+    if (a.is_regular()) {
+      VARVE_ASSIGN(const auto file, layer_.open_file(id));
+      std::string text(static_cast<std::size_t>(file->size_bytes()), '?');
+      VARVE_RETURN_IF_ERROR(file->read(0, std::as_writable_bytes(std::span(text))));
+      line += " " + text;
+    }
+    if (!a.is_directory()) return line;
+    VARVE_ASSIGN(const DirectoryMark mark, layer_.directory_mark(id));
+    VARVE_RETURN_IF_ERROR(layer_.for_each_entry(id, [&](std::string_view name, const Entry& entry) {
+      const std::string child = path + "/" + std::string(name);
+      if (entry.kind == Entry::Kind::kWhiteout) {
+        lines_[child] = "whiteout";
+      } else {
+        add(entry.id, child);
+      }
+      return true;
+    }));
+    return line + (mark.opaque ? " opaque" : "") + " " + mark.redirect.value_or("");
+  }
+
+  void look_up(std::string_view path) {
+    std::string& line = lines_["/?" + std::string(path)];
+    Result<Entry> entry = Entry{.kind = Entry::Kind::kObject, .id = layer_.root(), .type = S_IFDIR};
+    for (std::string_view rest = path; !rest.empty() && entry.ok();) {
+      const std::size_t slash = std::min(rest.find('/'), rest.size());
+      entry = layer_.look_up(entry->id, must(Name::parse(rest.substr(0, slash))));
+      rest.remove_prefix(std::min(slash + 1, rest.size()));
+    }
+    line = !entry.ok()
+               ? "EIO"
+               : std::to_string(static_cast<int>(entry->kind)) + " " + std::to_string(entry->id.value());
+  }
+
+  const Layer& layer_;
+  std::map<std::string, std::string> lines_;
+};
+
+constexpr std::uint64_t kAtOnce = UINT64_MAX;  // LayerContext::lazy_from_bytes
+constexpr std::uint64_t kByPages = 0;
 
 class DamageTest : public testing::Test {
  protected:
@@ -96,9 +135,17 @@ class DamageTest : public testing::Test {
     builder.file("stored", test::noise(200, 5), inner);
     builder.sparse("sparse", 40'000, {{8192, test::sample_text(5000, 2)}, {32'768, "end"}});
     must(builder.writer().add_whiteout(1, "gone"));
+    add_more(builder, inner);
     builder.finish();
     bytes_ = test::read_file(path_);
-    wanted_ = describe(*must(open_layer(path_, {})));
+    layer_ = must(open_layer(path_, {}));
+    wanted_.emplace(*layer_);
+  }
+
+  virtual void add_more(LayerBuilder&, std::uint32_t) {}
+
+  ResultOrFailure<std::shared_ptr<Layer>> open_file(std::uint64_t lazy_from_bytes) {
+    return open_layer(path_, {.lazy_from_bytes = lazy_from_bytes});
   }
 
   ResultOrFailure<std::shared_ptr<Layer>> open_bytes(const std::string& bytes) {
@@ -109,44 +156,9 @@ class DamageTest : public testing::Test {
   test::TemporaryDirectory directory_;
   std::string path_ = directory_.file("a.layer");
   std::string bytes_;
-  std::vector<std::string> wanted_;
+  std::shared_ptr<Layer> layer_;  // as it was written
+  std::optional<Description> wanted_;
 };
-
-TEST_F(DamageTest, OfAnyByteIsAnErrorOrChangesNothing) {
-  testing::internal::CaptureStderr();
-  std::size_t refused = 0;
-  const std::uint64_t data_end = must(LayerFile::open(path_, {}))->footer().data_end;
-  std::size_t unreadable = 0;
-  // In place: a file that is cut and written anew is flushed to the disk each time by some file systems.
-  const UniqueFd file(::open(path_.c_str(), O_WRONLY));
-  const auto put = [&](std::size_t offset, char byte) {
-    return ::pwrite(file.get(), &byte, 1, static_cast<off_t>(offset)) == 1;
-  };
-  for (std::size_t i = 0; i < bytes_.size(); ++i) {
-    ASSERT_TRUE(i == 0 || put(i - 1, bytes_[i - 1]));
-    for (const unsigned char mask : {0x01, 0xff}) {
-      ASSERT_TRUE(put(i, static_cast<char>(static_cast<unsigned char>(bytes_[i]) ^ mask)));
-      const auto layer = open_layer(path_, {});
-      if (!layer.ok()) {
-        ++refused;
-        ASSERT_THAT(layer.error().message, StartsWith(path_ + ": ")) << i;
-        continue;
-      }
-      const std::vector<std::string> found = describe(**layer);
-      ASSERT_EQ(found.size(), wanted_.size()) << "byte " << i;
-      bool changed = false;
-      for (std::size_t line = 0; line < found.size(); ++line) {
-        ASSERT_TRUE(is_error_or_equal(found[line], wanted_[line])) << "byte " << i << ": " << found[line];
-        changed = changed || found[line] != wanted_[line];
-      }
-      if (changed) ++unreadable;
-    }
-  }
-  testing::internal::GetCapturedStderr();
-  // All but the frames is refused at open; the frames answer EIO.
-  EXPECT_EQ(refused, 2 * (format::kDataOffset + bytes_.size() - data_end));
-  EXPECT_GT(unreadable, 100U);
-}
 
 // One change to a good file, which the next call of back() takes back.
 class OneChange {
@@ -173,8 +185,54 @@ class OneChange {
   std::size_t first_ = 0;
 };
 
+TEST_F(DamageTest, OfAnyByteIsAnErrorOrChangesNothing) {
+  testing::internal::CaptureStderr();
+  const std::uint64_t data_end = must(LayerFile::open(path_, {}))->footer().data_end;
+  OneChange change(path_, bytes_);
+  for (const std::uint64_t lazy_from_bytes : {kAtOnce, kByPages}) {
+    std::size_t refused = 0;
+    std::size_t unreadable = 0;
+    for (std::size_t i = 0; i < bytes_.size(); ++i) {
+      for (const unsigned char mask : {0x01, 0xff}) {
+        ASSERT_TRUE(change.put(i, static_cast<unsigned char>(static_cast<unsigned char>(bytes_[i]) ^ mask)));
+        const auto layer = open_file(lazy_from_bytes);
+        if (!layer.ok()) {
+          ++refused;
+          ASSERT_THAT(layer.error().message, StartsWith(path_ + ": ")) << i;
+        } else {
+          const Description found(**layer);
+          ASSERT_TRUE(found.is_right_or_missing(*wanted_)) << "byte " << i;
+          if (found.lines() != wanted_->lines()) ++unreadable;
+        }
+        ASSERT_TRUE(change.back());
+      }
+    }
+    // All but the frames is refused at open: there is one page, in which the root lies. The frames answer EIO.
+    EXPECT_EQ(refused, 2 * (format::kDataOffset + bytes_.size() - data_end));
+    EXPECT_GT(unreadable, 100U);
+  }
+  testing::internal::GetCapturedStderr();
+}
+
+// With metadata of several pages, so that most damage is met after the layer was opened.
+class PagedDamageTest : public DamageTest {
+ protected:
+  void add_more(LayerBuilder& builder, std::uint32_t directory) override {
+    image::InodeSpec large = spec(S_IFREG | 0600);
+    large.xattrs = {{"user.large", test::noise(20'000, 7)}};
+    builder.add("large", large);
+    for (int i = 0; i < 400; ++i) {
+      image::InodeSpec link = spec(S_IFLNK | 0777);
+      link.symlink_target = "target " + test::sample_text(30, static_cast<std::uint32_t>(i));
+      builder.add("link " + std::to_string(i), link, i < 50 ? 1 : directory);
+    }
+  }
+
+  void damage_at_random(std::uint64_t lazy_from_bytes);
+};
+
 // scripts/flip-layer runs this with many more: VARVE_FLIPS says how many, VARVE_FLIP_SEED which.
-TEST_F(DamageTest, OfBitsBytesAndLengthsAtRandomIsAnErrorOrChangesNothing) {
+void PagedDamageTest::damage_at_random(std::uint64_t lazy_from_bytes) {
   const char* count_text = std::getenv("VARVE_FLIPS");
   const char* seed_text = std::getenv("VARVE_FLIP_SEED");
   const unsigned long count = count_text != nullptr ? std::strtoul(count_text, nullptr, 10) : 3000;
@@ -182,6 +240,7 @@ TEST_F(DamageTest, OfBitsBytesAndLengthsAtRandomIsAnErrorOrChangesNothing) {
   ASSERT_GT(count, 0U);
   OneChange change(path_, bytes_);
   unsigned long refused = 0;
+  unsigned long unreadable = 0;
   testing::internal::CaptureStderr();
   for (unsigned long i = 0; i < count; ++i) {
     const std::size_t offset = random() % bytes_.size();
@@ -193,29 +252,40 @@ TEST_F(DamageTest, OfBitsBytesAndLengthsAtRandomIsAnErrorOrChangesNothing) {
       const unsigned mask = kind < 12 ? 1U << random() % 8 : 1 + random() % 255;
       ASSERT_TRUE(change.put(offset, static_cast<unsigned char>(before ^ mask)));
     }
-    const auto layer = open_layer(path_, {});
+    const auto layer = open_file(lazy_from_bytes);
     if (layer.ok()) {
-      const std::vector<std::string> found = describe(**layer);
-      ASSERT_EQ(found.size(), wanted_.size()) << "change " << i << " at " << offset;
-      for (std::size_t line = 0; line < found.size(); ++line)
-        ASSERT_TRUE(is_error_or_equal(found[line], wanted_[line])) << "change " << i << " at " << offset;
+      const Description found(**layer);
+      ASSERT_TRUE(found.is_right_or_missing(*wanted_)) << "change " << i << " at " << offset;
+      if (found.lines() != wanted_->lines()) ++unreadable;
     } else {
       ++refused;
     }
     ASSERT_TRUE(change.back());
   }
   testing::internal::GetCapturedStderr();
-  ASSERT_EQ(describe(*must(open_layer(path_, {}))), wanted_);
-  std::printf("%lu changes, %lu refused at once, the others an error or the right content\n", count, refused);
-  EXPECT_GT(refused, count / 2);
+  ASSERT_EQ(Description(*must(open_file(lazy_from_bytes))).lines(), wanted_->lines());
+  std::printf("%lu changes, %lu refused at once, %lu EIO for a part, the others without effect\n", count,
+              refused, unreadable);
+  // Most of the file is metadata, and little of that is needed to open it by pages.
+  EXPECT_GT(lazy_from_bytes == kByPages ? unreadable : refused, count / 2);
+}
+
+TEST_F(PagedDamageTest, AtRandomIsAnErrorOrChangesNothing) {
+  damage_at_random(kAtOnce);
+}
+
+TEST_F(PagedDamageTest, AtRandomIsAnErrorOrChangesNothingByPages) {
+  damage_at_random(kByPages);
 }
 
 TEST_F(DamageTest, OfAnyLengthIsRefused) {
   for (std::size_t size = bytes_.size(); size-- > 0;) {
     ASSERT_EQ(::truncate(path_.c_str(), static_cast<off_t>(size)), 0);
-    const auto layer = open_layer(path_, {});
-    ASSERT_FALSE(layer.ok()) << size;
-    ASSERT_THAT(layer.error().message, StartsWith(path_ + ": ")) << size;
+    for (const std::uint64_t lazy_from_bytes : {kAtOnce, kByPages}) {
+      const auto layer = open_file(lazy_from_bytes);
+      ASSERT_FALSE(layer.ok()) << size;
+      ASSERT_THAT(layer.error().message, StartsWith(path_ + ": ")) << size;
+    }
   }
 }
 

@@ -1,0 +1,58 @@
+#pragma once
+
+// SeenEntries: by which directory entry each inode of a layer was come upon, so that its path can be told without a walk of the
+// whole layer; and which directories were checked. Thread rule: every method from any thread; nothing is forgotten.
+// Memory: 9 bytes an inode, of which the kernel gives only the parts that are written to.
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+#include "fs/base/result.h"
+#include "fs/layer/metadata_bytes.h"
+
+namespace varve::layer {
+
+class SeenEntries {
+ public:
+  struct Place {
+    std::uint32_t directory = 0;  // inode; not 0
+    std::uint32_t entry = 0;      // index in DIRENT
+  };
+
+  SeenEntries() = default;
+  // For inodes below `inode_count`. Requires: it is not 0. Returns: ENOMEM.
+  static Result<SeenEntries> make(std::uint64_t inode_count) {
+    SeenEntries seen;
+    VARVE_ASSIGN(seen.memory_, MetadataBytes::reserve(inode_count * (sizeof(std::uint64_t) + 1)));
+    seen.places_ = reinterpret_cast<std::uint64_t*>(seen.memory_.writable().data());
+    seen.checked_ = reinterpret_cast<unsigned char*>(seen.places_ + inode_count);
+    return seen;
+  }
+
+  // Of several entries of one inode the first that is noted remains. Requires of all: an inode below `inode_count`.
+  void note(std::uint32_t inode, Place place) const {
+    const std::atomic_ref<std::uint64_t> word(places_[inode]);
+    if (word.load(std::memory_order_relaxed) != 0) return;
+    word.store(std::uint64_t{place.directory} << 32 | place.entry, std::memory_order_relaxed);
+  }
+  std::optional<Place> place(std::uint32_t inode) const {
+    const std::uint64_t word = std::atomic_ref(places_[inode]).load(std::memory_order_relaxed);
+    if (word == 0) return std::nullopt;
+    return Place{static_cast<std::uint32_t>(word >> 32), static_cast<std::uint32_t>(word)};
+  }
+
+  bool is_checked(std::uint32_t directory) const {
+    return std::atomic_ref(checked_[directory]).load(std::memory_order_relaxed) != 0;
+  }
+  void set_checked(std::uint32_t directory) const {
+    std::atomic_ref(checked_[directory]).store(1, std::memory_order_relaxed);
+  }
+
+ private:
+  MetadataBytes memory_;
+  std::uint64_t* places_ = nullptr;   // per inode: directory << 32 | entry; 0: not seen
+  unsigned char* checked_ = nullptr;  // per inode
+};
+
+}  // namespace varve::layer
