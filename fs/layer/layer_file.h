@@ -61,8 +61,16 @@ class LayerFile final : public Layer {
   // What to say when parent(index) is null.
   std::string missing_parent(std::uint16_t index) const;
 
-  // The content of a frame for reading `file`, through the cache; damage is logged once for each frame.
-  Result<BlockPtr> frame(std::uint64_t frame, LowerId file) const;
+  // A position within the content of a frame, and the file that is being read, for messages.
+  struct FramePlace {
+    std::uint64_t frame = 0;
+    std::uint64_t start_bytes = 0;
+    LowerId file;
+  };
+  // Copies from there to the end of the frame or of `out`, whichever comes first. A frame that `out` takes whole is decoded into
+  // it; others go through the cache. Requires: the frame has content there. Returns: bytes copied, at least one; EIO for
+  // damage, which is logged once for each frame.
+  Result<std::size_t> read_frame(const FramePlace& place, std::span<std::byte> out) const;
 
  private:
   LayerFile(UniqueFd fd, std::string path, std::shared_ptr<BlockCache> cache);
