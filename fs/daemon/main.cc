@@ -67,7 +67,12 @@ int main_status(int argc, char** argv) {
     return 1;
   }
   if (const int* status = std::get_if<int>(&*parsed)) return *status;
-  const StatusOrFailure done = run(std::get<CommandLine>(std::move(parsed).value()));
+  CommandLine line = std::get<CommandLine>(std::move(parsed).value());
+  if (line.debug) {
+    destination.least = LogLevel::kDebug;
+    set_log_destination(destination);
+  }
+  const StatusOrFailure done = run(std::move(line));
   if (done.ok()) return 0;
   log_error("{}", done.error().message);
   return 1;

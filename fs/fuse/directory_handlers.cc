@@ -13,6 +13,10 @@ view::HandleId handle_of(const struct fuse_file_info* info) {
 }
 
 void do_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
+  if (state_of(request).without_opendir) {
+    fuse_reply_err(request, ENOSYS);
+    return;
+  }
   answer(request, [&] {
     view::UnionView& view = view_of(request);
     const Result<view::HandleId> handle = view.opendir(NodeId(node));
@@ -27,7 +31,15 @@ void do_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info
   });
 }
 
-void do_readdir(fuse_req_t request, fuse_ino_t, std::size_t size, off_t cookie, struct fuse_file_info* info) {
+Status list(fuse_req_t request, fuse_ino_t node, const struct fuse_file_info* info, std::uint64_t cookie,
+            const view::UnionView::DirectoryVisitor& visit) {
+  view::UnionView& view = view_of(request);
+  return is_by_node(info) ? view.readdir_node(NodeId(node), cookie, visit)
+                          : view.readdir(handle_of(info), cookie, visit);
+}
+
+void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t cookie,
+                struct fuse_file_info* info) {
   answer(request, [&] {
     std::vector<char> buffer(size);
     std::size_t used = 0;
@@ -42,7 +54,7 @@ void do_readdir(fuse_req_t request, fuse_ino_t, std::size_t size, off_t cookie, 
       used += needed;
       return true;
     };
-    const Status status = view_of(request).readdir(handle_of(info), static_cast<std::uint64_t>(cookie), add);
+    const Status status = list(request, node, info, static_cast<std::uint64_t>(cookie), add);
     if (status.ok()) {
       fuse_reply_buf(request, buffer.data(), used);
     } else {
@@ -59,8 +71,9 @@ struct PendingEntry {
 };
 
 // As many entries as could at most fit into `size` bytes. Collected first, because a look-up takes the view's locks.
-Result<std::vector<PendingEntry>> collect_entries(view::UnionView& view, view::HandleId handle,
-                                                  std::size_t size, std::uint64_t cookie) {
+Result<std::vector<PendingEntry>> collect_entries(fuse_req_t request, fuse_ino_t node,
+                                                  const struct fuse_file_info* info, std::size_t size,
+                                                  std::uint64_t cookie) {
   std::vector<PendingEntry> pending;
   std::size_t used = 0;
   const auto add = [&](const view::DirectoryEntry& entry) {
@@ -70,7 +83,7 @@ Result<std::vector<PendingEntry>> collect_entries(view::UnionView& view, view::H
         PendingEntry{std::string(entry.name), entry.inode_number, entry.type, entry.next_cookie});
     return true;
   };
-  VARVE_RETURN_IF_ERROR(view.readdir(handle, cookie, add));
+  VARVE_RETURN_IF_ERROR(list(request, node, info, cookie, add));
   return pending;
 }
 
@@ -113,7 +126,7 @@ void do_readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t
     // An empty reply means the end: go on while all that was collected has been removed meanwhile.
     while (reply.used == 0) {
       const Result<std::vector<PendingEntry>> pending =
-          collect_entries(view, handle_of(info), size, next_cookie);
+          collect_entries(request, node, info, size, next_cookie);
       if (!pending.ok()) {
         fuse_reply_err(request, pending.error().value);
         return;
@@ -129,7 +142,9 @@ void do_readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t
 }
 
 void do_fsyncdir(fuse_req_t request, fuse_ino_t, int, struct fuse_file_info* info) {
-  answer(request, [&] { reply_status(request, view_of(request).fsyncdir(handle_of(info))); });
+  answer(request, [&] {
+    reply_status(request, is_by_node(info) ? Status() : view_of(request).fsyncdir(handle_of(info)));
+  });
 }
 
 void do_releasedir(fuse_req_t request, fuse_ino_t, struct fuse_file_info* info) {

@@ -21,6 +21,10 @@ void set_open_flags(struct fuse_file_info* info, view::HandleId handle) {
 }
 
 void do_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
+  if (state_of(request).without_open) {
+    fuse_reply_err(request, ENOSYS);
+    return;
+  }
   answer(request, [&] {
     const Result<view::HandleId> handle = view_of(request).open(NodeId(node), info->flags);
     if (!handle.ok()) {
@@ -52,29 +56,60 @@ void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
   });
 }
 
-void do_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, struct fuse_file_info* info) {
+void reply_from_descriptor(fuse_req_t request, int fd, std::size_t size, off_t offset) {
+  struct fuse_bufvec buffers {};
+  buffers.count = 1;
+  buffers.buf[0].size = size;
+  buffers.buf[0].flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
+  buffers.buf[0].fd = fd;
+  buffers.buf[0].pos = offset;
+  fuse_reply_data(request, &buffers, FUSE_BUF_SPLICE_MOVE);
+}
+
+// `read` fills a buffer of `size` bytes and tells how many it has filled.
+template <class Read>
+void reply_read(fuse_req_t request, std::size_t size, const Read& read) {
+  // One buffer a thread: a read needs no allocation after the first.
+  thread_local std::vector<std::byte> buffer;
+  if (buffer.size() < size) buffer.resize(size);
+  const Result<std::size_t> count = read(std::span(buffer).first(size));
+  if (count.ok()) {
+    fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), *count);
+  } else {
+    fuse_reply_err(request, count.error().value);
+  }
+}
+
+void read_node(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset) {
+  const Result<std::shared_ptr<const layer::LowerFile>> file = view_of(request).lower_file(NodeId(node));
+  if (!file.ok()) {
+    fuse_reply_err(request, file.error().value);
+    return;
+  }
+  if (const std::optional<int> fd = (*file)->descriptor()) {
+    reply_from_descriptor(request, *fd, size, offset);
+    return;
+  }
+  reply_read(request, size, [&](std::span<std::byte> out) {
+    return (*file)->read(static_cast<std::uint64_t>(offset), out);
+  });
+}
+
+void do_read(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset,
+             struct fuse_file_info* info) {
   answer(request, [&] {
-    view::UnionView& view = view_of(request);
-    if (const std::optional<int> fd = view.plain_descriptor(handle_of(info))) {
-      struct fuse_bufvec buffers {};
-      buffers.count = 1;
-      buffers.buf[0].size = size;
-      buffers.buf[0].flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
-      buffers.buf[0].fd = *fd;
-      buffers.buf[0].pos = offset;
-      fuse_reply_data(request, &buffers, FUSE_BUF_SPLICE_MOVE);
+    if (is_by_node(info)) {
+      read_node(request, node, size, offset);
       return;
     }
-    // One buffer a thread: a read needs no allocation after the first.
-    thread_local std::vector<std::byte> buffer;
-    if (buffer.size() < size) buffer.resize(size);
-    const Result<std::size_t> count =
-        view.read(handle_of(info), static_cast<std::uint64_t>(offset), std::span(buffer).first(size));
-    if (count.ok()) {
-      fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), *count);
-    } else {
-      fuse_reply_err(request, count.error().value);
+    view::UnionView& view = view_of(request);
+    if (const std::optional<int> fd = view.plain_descriptor(handle_of(info))) {
+      reply_from_descriptor(request, *fd, size, offset);
+      return;
     }
+    reply_read(request, size, [&](std::span<std::byte> out) {
+      return view.read(handle_of(info), static_cast<std::uint64_t>(offset), out);
+    });
   });
 }
 
@@ -92,7 +127,10 @@ void do_write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size
 }
 
 void do_fsync(fuse_req_t request, fuse_ino_t, int data_only, struct fuse_file_info* info) {
-  answer(request, [&] { reply_status(request, view_of(request).fsync(handle_of(info), data_only != 0)); });
+  answer(request, [&] {
+    reply_status(request,
+                 is_by_node(info) ? Status() : view_of(request).fsync(handle_of(info), data_only != 0));
+  });
 }
 
 void do_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length,
@@ -104,10 +142,12 @@ void do_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t 
   });
 }
 
-void do_lseek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, struct fuse_file_info* info) {
+void do_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, struct fuse_file_info* info) {
   answer(request, [&] {
-    const Result<std::uint64_t> at =
-        view_of(request).lseek(handle_of(info), static_cast<std::uint64_t>(offset), whence);
+    view::UnionView& view = view_of(request);
+    const auto start = static_cast<std::uint64_t>(offset);
+    const Result<std::uint64_t> at = is_by_node(info) ? view.lseek_node(NodeId(node), start, whence)
+                                                      : view.lseek(handle_of(info), start, whence);
     if (at.ok()) {
       fuse_reply_lseek(request, static_cast<off_t>(*at));
     } else {

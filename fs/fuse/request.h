@@ -5,6 +5,7 @@
 #include "fs/fuse/libfuse.h"
 
 #include <cstdint>
+#include <functional>
 #include <new>
 #include <string>
 
@@ -21,7 +22,20 @@ inline constexpr double kTimeoutSeconds = 86400.0;
 struct SessionState {
   view::UnionView* view = nullptr;
   std::function<void()> on_ready;
+  // Set by INIT, before any other request: OPEN (OPENDIR) is answered with ENOSYS, once, and the kernel never sends it again.
+  bool without_open = false;
+  bool without_opendir = false;
 };
+
+inline const SessionState& state_of(fuse_req_t request) {
+  return *static_cast<const SessionState*>(fuse_req_userdata(request));
+}
+
+// A request that carries no handle, as the kernel sends it once OPEN or OPENDIR was answered with ENOSYS: it names the node only.
+// Handles are numbered from 1.
+inline bool is_by_node(const struct fuse_file_info* info) {
+  return info->fh == 0;
+}
 
 inline view::UnionView& view_of(fuse_req_t request) {
   return *static_cast<SessionState*>(fuse_req_userdata(request))->view;

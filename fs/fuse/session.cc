@@ -26,7 +26,18 @@ void do_init(void* user_data, struct fuse_conn_info* connection) {
   want(FUSE_CAP_READDIRPLUS);
   want(FUSE_CAP_READDIRPLUS_AUTO);
   want(FUSE_CAP_PARALLEL_DIROPS);
-  want(FUSE_CAP_ATOMIC_O_TRUNC);
+  auto* state = static_cast<SessionState*>(user_data);
+  if (state->view->read_only()) {
+    // Nothing that is read ever changes, so there is nothing to do when it is opened.
+    state->without_open = (connection->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+    state->without_opendir = (connection->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+  }
+  if (state->without_open) {
+    // There is no OPEN that would carry O_TRUNC; with SETATTR in its place the kernel hears that it may not.
+    connection->want &= ~static_cast<unsigned>(FUSE_CAP_ATOMIC_O_TRUNC);
+  } else {
+    want(FUSE_CAP_ATOMIC_O_TRUNC);
+  }
   // The kernel clears set-id bits itself, by SETATTR: only it knows the writer's capabilities.
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
   // Nobody changes files behind the kernel's back: a new mtime is no reason to drop its cache.
@@ -34,7 +45,6 @@ void do_init(void* user_data, struct fuse_conn_info* connection) {
   connection->max_write = kMaxWriteBytes;
   connection->max_readahead = kMaxWriteBytes;
   connection->time_gran = 1;
-  const auto* state = static_cast<SessionState*>(user_data);
   if (state->on_ready) state->on_ready();
 }
 
@@ -94,7 +104,7 @@ std::string kernel_option_string(const Session::Options& options) {
 class LibfuseSession final : public Session {
  public:
   LibfuseSession(view::UnionView& view, Options options)
-      : options_(std::move(options)), state_{&view, options_.on_ready} {}
+      : options_(std::move(options)), state_{.view = &view, .on_ready = options_.on_ready} {}
 
   ~LibfuseSession() override {
     if (session_ == nullptr) return;

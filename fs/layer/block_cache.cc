@@ -1,8 +1,8 @@
 #include "fs/layer/block_cache.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
-#include <optional>
 #include <utility>
 
 namespace varve::layer {
@@ -12,98 +12,107 @@ namespace {
 constexpr std::size_t kLeastShardBytes = std::size_t{4} << 20;
 constexpr std::size_t kMostShards = 16;
 
-}  // namespace
-
-// loading -> ready (kept, in `recent`) or failed (no longer in `entries`). Guarded by its shard's mutex.
-struct BlockCache::Entry {
-  std::optional<Result<BlockPtr>> outcome;  // empty while it is loading
-  std::list<Key>::iterator recent;          // while it is ready and kept
-};
-
-std::size_t BlockCache::KeyHash::operator()(const Key& key) const noexcept {
-  std::uint64_t x = key.frame * 0x9E3779B97F4A7C15ULL ^ key.layer * 0xC2B2AE3D27D4EB4FULL;
-  x ^= x >> 32;
-  return static_cast<std::size_t>(x * 0xD6E8FEB86659FD93ULL >> 7);
+// Those who wait for a load must be told when memory runs out, so it may not fall through to the caller.
+template <class Body>
+auto attempt(const Body& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return Errno{ENOMEM};
+  }
 }
+
+BlockPtr copy_of(std::span<const std::byte> content) {
+  auto block = std::make_shared<Block>(content.size());
+  std::memcpy(block->writable().data(), content.data(), content.size());
+  return block;
+}
+
+}  // namespace
 
 BlockCache::BlockCache(std::size_t limit_bytes) {
   const std::size_t count = std::clamp<std::size_t>(limit_bytes / kLeastShardBytes, 1, kMostShards);
-  shard_limit_bytes_ = limit_bytes / count;
-  for (std::size_t i = 0; i < count; ++i) shards_.push_back(std::make_unique<Shard>());
+  for (std::size_t i = 0; i < count; ++i) shards_.push_back(std::make_unique<Shard>(limit_bytes / count));
 }
 
 BlockCache::~BlockCache() = default;
 
-Result<BlockPtr> BlockCache::get(Key key, const Load& load) {
-  Shard& shard = *shards_[KeyHash()(key) % shards_.size()];
-  {
-    MutexLock lock(shard.mutex);
-    const auto found = shard.entries.find(key);
-    if (found != shard.entries.end()) {
-      const std::shared_ptr<Entry> entry = found->second;
-      if (entry->outcome) {
-        ++shard.statistics.hits;
-        shard.recent.splice(shard.recent.begin(), shard.recent, entry->recent);
-        return *entry->outcome;
-      }
-      ++shard.statistics.waits;
-      while (!entry->outcome) shard.loaded.wait(shard.mutex);
-      return *entry->outcome;
-    }
-    ++shard.statistics.misses;
-    shard.entries.emplace(key, std::make_shared<Entry>());
+std::optional<Result<BlockPtr>> BlockCache::find_or_begin(Shard& shard, Key key) {
+  const MutexLock lock(shard.mutex);
+  if (BlockPtr block = shard.blocks.find(key)) {
+    ++shard.statistics.hits;
+    return Result<BlockPtr>(std::move(block));
   }
-  return load_and_publish(shard, key, load);
+  const auto found = shard.loading.find(key);
+  if (found == shard.loading.end()) {
+    ++shard.statistics.misses;
+    shard.loading.emplace(key, std::make_shared<Loading>());
+    return std::nullopt;
+  }
+  const std::shared_ptr<Loading> load = found->second;
+  ++shard.statistics.waits;
+  ++load->waiters;
+  while (!load->outcome) shard.loaded.wait(shard.mutex);
+  return load->outcome;
 }
 
-Result<BlockPtr> BlockCache::load_and_publish(Shard& shard, Key key, const Load& load) {
-  const auto attempt = [&]() -> Result<BlockPtr> {
-    try {
-      return load();
-    } catch (const std::bad_alloc&) {
-      // Those who wait must be told, so it may not fall through here.
-      return Errno{ENOMEM};
-    }
-  };
-  const Result<BlockPtr> outcome = attempt();
-  MutexLock lock(shard.mutex);
-  const auto found = shard.entries.find(key);
-  VARVE_CHECK(found != shard.entries.end());
-  const std::shared_ptr<Entry> entry = found->second;
-  entry->outcome = outcome;
+void BlockCache::publish(Shard& shard, Key key, const Result<BlockPtr>& outcome) {
+  std::vector<BlockPtr> evicted;  // freed after the lock is released
+  const MutexLock lock(shard.mutex);
+  const auto found = shard.loading.find(key);
+  VARVE_CHECK(found != shard.loading.end());
+  found->second->outcome = outcome;
+  shard.loading.erase(found);
   shard.loaded.notify_all();
-  if (outcome.ok() && (*outcome)->bytes().size() <= shard_limit_bytes_) {
-    insert_locked(shard, key, entry);
-  } else {
-    shard.entries.erase(found);
-  }
+  if (!outcome.ok()) return;
+  shard.blocks.insert(key, *outcome, evicted);
+  shard.statistics.evictions += evicted.size();
+}
+
+bool BlockCache::end_unwanted(Shard& shard, Key key) {
+  const MutexLock lock(shard.mutex);
+  const auto found = shard.loading.find(key);
+  VARVE_CHECK(found != shard.loading.end());
+  if (found->second->waiters != 0) return false;
+  shard.loading.erase(found);
+  ++shard.statistics.direct;
+  return true;
+}
+
+Result<BlockPtr> BlockCache::get(Key key, const Load& load) {
+  Shard& shard = shard_of(key);
+  if (std::optional<Result<BlockPtr>> found = find_or_begin(shard, key)) return *std::move(found);
+  Result<BlockPtr> outcome = attempt([&] { return load(); });
+  publish(shard, key, outcome);
   return outcome;
 }
 
-void BlockCache::insert_locked(Shard& shard, Key key, const std::shared_ptr<Entry>& entry) {
-  const std::size_t size = (**entry->outcome)->bytes().size();
-  while (shard.bytes + size > shard_limit_bytes_) {
-    const auto oldest = shard.entries.find(shard.recent.back());
-    VARVE_CHECK(oldest != shard.entries.end());
-    shard.bytes -= (**oldest->second->outcome)->bytes().size();
-    shard.entries.erase(oldest);
-    shard.recent.pop_back();
-    ++shard.statistics.evictions;
+Status BlockCache::read_whole(Key key, std::span<std::byte> out, const LoadInto& load) {
+  Shard& shard = shard_of(key);
+  if (const std::optional<Result<BlockPtr>> found = find_or_begin(shard, key)) {
+    VARVE_ASSIGN(const BlockPtr block, *found);
+    VARVE_CHECK(block->bytes().size() == out.size());
+    std::memcpy(out.data(), block->bytes().data(), out.size());
+    return {};
   }
-  shard.recent.push_front(key);
-  entry->recent = shard.recent.begin();
-  shard.bytes += size;
+  const Status loaded = attempt([&] { return load(out); });
+  if (end_unwanted(shard, key)) return loaded;
+  publish(shard, key,
+          loaded.ok() ? attempt([&]() -> Result<BlockPtr> { return copy_of(out); })
+                      : Result<BlockPtr>(loaded.error()));
+  return loaded;
 }
 
 BlockCache::Statistics BlockCache::statistics() const {
   Statistics sum;
   for (const auto& shard : shards_) {
-    MutexLock lock(shard->mutex);
+    const MutexLock lock(shard->mutex);
     sum.hits += shard->statistics.hits;
     sum.waits += shard->statistics.waits;
     sum.misses += shard->statistics.misses;
+    sum.direct += shard->statistics.direct;
     sum.evictions += shard->statistics.evictions;
-    sum.bytes += shard->bytes;
+    sum.bytes += shard->blocks.bytes();
   }
   return sum;
 }

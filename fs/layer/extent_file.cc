@@ -15,11 +15,10 @@ Status read_piece(const Piece& piece, std::uint64_t offset_bytes, std::span<std:
     const bool is_run = piece.run_frame_bytes != 0;
     const std::uint64_t frame = is_run ? piece.frame + position / piece.run_frame_bytes : piece.frame;
     const std::uint64_t start = is_run ? position % piece.run_frame_bytes : position;
-    VARVE_ASSIGN(const BlockPtr block, piece.layer->frame(frame, piece.owner));
-    const auto content = block->bytes();
-    if (!frame_holds(piece, frame, content.size())) return piece.layer->refuse_frame(frame, piece.owner);
-    const std::size_t count = std::min<std::size_t>(out.size(), content.size() - start);
-    std::memcpy(out.data(), content.data() + start, count);
+    VARVE_ASSIGN(const std::size_t size, piece.layer->frame_bytes(frame, piece.owner));
+    if (!frame_holds(piece, frame, size)) return piece.layer->refuse_frame(frame, piece.owner);
+    VARVE_ASSIGN(const std::size_t count,
+                 piece.layer->read_frame({.frame = frame, .start_bytes = start, .file = piece.owner}, out));
     out = out.subspan(count);
     position += count;
   }

@@ -33,6 +33,18 @@ ZSTD_DCtx* thread_context() {
   return context.get();
 }
 
+// Room for the stored bytes of a frame, one for each thread that reads, valid until its next read. It grows to the largest frame
+// that the thread has met, 1 MiB and a few bytes at most.
+std::span<std::byte> stored_buffer(std::size_t size_bytes) {
+  thread_local std::unique_ptr<std::byte[]> buffer;
+  thread_local std::size_t capacity_bytes = 0;
+  if (capacity_bytes < size_bytes) {
+    buffer = std::make_unique_for_overwrite<std::byte[]>(size_bytes);
+    capacity_bytes = size_bytes;
+  }
+  return {buffer.get(), size_bytes};
+}
+
 // Returns: empty when good, else why not.
 std::string decode_stored(std::span<const std::byte> stored, std::span<std::byte> content) {
   std::uint32_t words[2];
@@ -56,31 +68,42 @@ std::string decode_zstd(std::span<const std::byte> stored, std::span<std::byte> 
 
 }  // namespace
 
-Result<BlockPtr, FrameDamage> FrameReader::read(std::uint64_t frame) const {
+Result<const format::Frame*, FrameDamage> FrameReader::record(std::uint64_t frame) const {
   if (const format::FormatStatus good = format::check_frame(tables_, frame); !good.ok()) {
     const bool unreadable = good.error().kind == format::FormatError::Kind::kUnreadable;
     return FrameDamage{Errno{EIO}, unreadable ? fmt::format("frame {}: its record is damaged", frame)
                                               : good.error().message};
   }
-  const format::Frame& record = **tables_.frame(frame);
+  return *tables_.frame(frame);
+}
+
+Result<void, FrameDamage> FrameReader::read_into(std::uint64_t frame, std::span<std::byte> content) const {
+  VARVE_ASSIGN(const format::Frame* found_record, this->record(frame));
+  const format::Frame& record = *found_record;
+  VARVE_CHECK(content.size() == record.content_size);
   const std::uint64_t offset = format::frame_offset(record);
   const auto damage = [&](std::string_view why) {
     return FrameDamage{Errno{EIO}, fmt::format("frame {} at offset {}: {}", frame, offset, why)};
   };
-  Block stored(record.stored_size);
-  if (const Status status = read_fully(fd_, offset, stored.writable()); !status.ok()) {
+  const std::span<std::byte> stored = stored_buffer(record.stored_size);
+  if (const Status status = read_fully(fd_, offset, stored); !status.ok()) {
     return damage(status.error() == Errno{ENODATA} ? "the file ends before it"
                                                    : std::strerror(status.error().value));
   }
-  if (const std::uint64_t found = format::xxh3_64(stored.bytes()); found != record.xxh3) {
+  if (const std::uint64_t found = format::xxh3_64(stored); found != record.xxh3) {
     return damage(
         fmt::format("checksum mismatch (expected {:016x}, found {:016x})", record.xxh3.get(), found));
   }
-  auto content = std::make_shared<Block>(record.content_size);
   const bool is_stored = (format::frame_flags(record) & format::kFrameStored) != 0;
-  const std::string problem = is_stored ? decode_stored(stored.bytes(), content->writable())
-                                        : decode_zstd(stored.bytes(), content->writable());
+  const std::string problem = is_stored ? decode_stored(stored, content) : decode_zstd(stored, content);
   if (!problem.empty()) return damage(problem);
+  return {};
+}
+
+Result<BlockPtr, FrameDamage> FrameReader::read(std::uint64_t frame) const {
+  VARVE_ASSIGN(const format::Frame* record, this->record(frame));
+  auto content = std::make_shared<Block>(record->content_size);
+  VARVE_RETURN_IF_ERROR(read_into(frame, content->writable()));
   return BlockPtr(std::move(content));
 }
 

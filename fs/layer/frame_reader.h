@@ -4,13 +4,14 @@
 // their checksum before the decoder sees them, every time. Thread rule: every method may be called from any
 // thread. Ownership: borrows the descriptor and the tables.
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
-#include <vector>
 
 #include "fs/base/result.h"
 #include "fs/format/layer_decode.h"
-#include "fs/layer/block_cache.h"
+#include "fs/layer/block.h"
 
 namespace varve::layer {
 
@@ -24,8 +25,13 @@ class FrameReader {
  public:
   FrameReader(int fd, const format::LayerTables& tables) : fd_(fd), tables_(tables) {}
 
+  // The frame's record, checked by itself (format::check_frame).
+  Result<const format::Frame*, FrameDamage> record(std::uint64_t frame) const;
+
   // Returns: the content of the frame; ENOMEM; EIO for damage, a truncated file or a failing disk.
   Result<BlockPtr, FrameDamage> read(std::uint64_t frame) const;
+  // The same into `content`, which is as long as the record says; after a failure it holds anything.
+  Result<void, FrameDamage> read_into(std::uint64_t frame, std::span<std::byte> content) const;
 
  private:
   int fd_;

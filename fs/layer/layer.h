@@ -52,6 +52,8 @@ class LowerFile {
   virtual Result<std::size_t> read(std::uint64_t offset_bytes, std::span<std::byte> out) const = 0;
   // The first range of data at or after `offset`; empty when there is none up to the end of the file.
   virtual Result<std::optional<Range>> next_data(std::uint64_t offset_bytes) const = 0;
+  // A descriptor that the same bytes can be read through, valid as long as the file is; empty when they lie in no single file.
+  virtual std::optional<int> descriptor() const { return std::nullopt; }
 };
 
 // Called for each entry of a directory, whiteouts included, in the layer's own order. `name` is valid during the

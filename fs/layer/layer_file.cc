@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "fs/base/log.h"
 #include "fs/format/layer_check.h"
@@ -177,13 +178,38 @@ std::optional<FrameDamage> LayerFile::check_frame(std::uint64_t frame_index) con
   return std::move(block).error();
 }
 
-Result<BlockPtr> LayerFile::frame(std::uint64_t frame_index, LowerId file) const {
-  return cache_->get({.layer = cache_id_, .frame = frame_index}, [&]() -> Result<BlockPtr> {
-    auto block = frames_.read(frame_index);
-    if (block.ok()) return std::move(block).value();
-    log_damage(frame_index, file, block.error());
-    return block.error().error;
-  });
+Result<std::size_t> LayerFile::frame_bytes(std::uint64_t frame_index, LowerId file) const {
+  const auto record = frames_.record(frame_index);
+  if (record.ok()) return std::size_t{(*record)->content_size};
+  log_damage(frame_index, file, record.error());
+  return record.error().error;
+}
+
+Result<std::size_t> LayerFile::read_frame(const FramePlace& place, std::span<std::byte> out) const {
+  const BlockCache::Key key{.layer = cache_id_, .frame = place.frame};
+  const auto told = [&](const FrameDamage& damage) {
+    log_damage(place.frame, place.file, damage);
+    return damage.error;
+  };
+  VARVE_ASSIGN(const std::size_t size, frame_bytes(place.frame, place.file));
+  if (place.start_bytes == 0 && size <= out.size()) {
+    VARVE_RETURN_IF_ERROR(
+        cache_->read_whole(key, out.first(size), [&](std::span<std::byte> content) -> Status {
+          const auto done = frames_.read_into(place.frame, content);
+          return done.ok() ? Status() : Status(told(done.error()));
+        }));
+    return size;
+  }
+  VARVE_ASSIGN(const BlockPtr block, cache_->get(key, [&]() -> Result<BlockPtr> {
+    auto loaded = frames_.read(place.frame);
+    if (loaded.ok()) return std::move(loaded).value();
+    return told(loaded.error());
+  }));
+  const auto content = block->bytes();
+  VARVE_CHECK(place.start_bytes < content.size());
+  const std::size_t count = std::min<std::size_t>(out.size(), content.size() - place.start_bytes);
+  std::memcpy(out.data(), content.data() + place.start_bytes, count);
+  return count;
 }
 
 Errno LayerFile::refuse_frame(std::uint64_t frame_index, LowerId file) const {

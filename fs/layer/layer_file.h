@@ -77,8 +77,18 @@ class LayerFile final : public Layer {
   // The one of an inline extent too. Requires: a regular file.
   Result<std::vector<format::Extent>> extents(LowerId file) const;
 
-  // The content of a frame for reading `file`, through the cache; damage is logged once for each frame.
-  Result<BlockPtr> frame(std::uint64_t frame, LowerId file) const;
+  // A position within the content of a frame, and the file that is being read, for messages.
+  struct FramePlace {
+    std::uint64_t frame = 0;
+    std::uint64_t start_bytes = 0;
+    LowerId file;
+  };
+  // The size of a frame's content. Returns: EIO for a damaged record, which is told once for each frame.
+  Result<std::size_t> frame_bytes(std::uint64_t frame, LowerId file) const;
+  // Copies from there to the end of the frame or of `out`, whichever comes first. A frame that `out` takes whole is decoded into
+  // it; others go through the cache. Requires: the frame has content there (frame_bytes). Returns: bytes copied, at least one;
+  // EIO for damage, which is told once for each frame.
+  Result<std::size_t> read_frame(const FramePlace& place, std::span<std::byte> out) const;
   // EIO for a frame that is good but does not hold what `file` takes from it (frame_holds), told once.
   Errno refuse_frame(std::uint64_t frame, LowerId file) const;
 

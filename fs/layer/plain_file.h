@@ -18,6 +18,7 @@ class PlainFile final : public LowerFile {
   Result<std::size_t> read(std::uint64_t offset_bytes, std::span<std::byte> out) const override;
   // Follows SEEK_DATA and SEEK_HOLE of lseek(2); where a file system lacks them, all is data.
   Result<std::optional<Range>> next_data(std::uint64_t offset_bytes) const override;
+  std::optional<int> descriptor() const override { return fd_.get(); }
 
  private:
   UniqueFd fd_;

@@ -166,6 +166,25 @@ Result<std::uint64_t> UnionView::lseek(HandleId id, std::uint64_t offset_bytes, 
                                : seek_lower(*view.lower, offset_bytes, whence);
 }
 
+Result<std::shared_ptr<const layer::LowerFile>> UnionView::lower_file(NodeId id) {
+  VARVE_CHECK(read_only());
+  if (std::shared_ptr<const layer::LowerFile> known = opened_.find(id)) return known;
+  VARVE_ASSIGN(const NodePtr file, node(id));
+  if (!file->is_regular()) return Errno{file->is_directory() ? EISDIR : EINVAL};
+  LowerRef lower;
+  {
+    const MutexLock lock(file->mutex);
+    lower = *file->lower;
+  }
+  VARVE_ASSIGN(std::unique_ptr<layer::LowerFile> opened, stack_->layer(lower.slot).open_file(lower.id));
+  return opened_.keep(id, std::move(opened), 1);
+}
+
+Result<std::uint64_t> UnionView::lseek_node(NodeId id, std::uint64_t offset_bytes, int whence) {
+  VARVE_ASSIGN(const std::shared_ptr<const layer::LowerFile> file, lower_file(id));
+  return seek_lower(*file, offset_bytes, whence);
+}
+
 Result<std::uint64_t> UnionView::copy_file_range(const CopyRange& range) {
   constexpr std::uint64_t kChunk = std::uint64_t{1} << 20;
   std::vector<std::byte> buffer(std::min(kChunk, range.size_bytes));

@@ -1,5 +1,6 @@
 // Merged listings. A handle lists its directory when it is read from the start and keeps that list, so that a cookie
-// is a position in it: entries that neither come nor go while somebody reads are returned exactly once.
+// is a position in it: entries that neither come nor go while somebody reads are returned exactly once. In a read-only view
+// a directory lists the same each time, so there a cookie is a position in any listing of it.
 
 #include <dirent.h>
 #include <sys/stat.h>
@@ -11,8 +12,8 @@
 
 namespace varve::view {
 
-Result<std::vector<DirectoryHandle::Entry>> UnionView::list_directory(const NodePtr& directory) {
-  std::vector<DirectoryHandle::Entry> entries;
+Result<UnionView::Listing> UnionView::list_directory(const NodePtr& directory) {
+  Listing entries;
   std::unordered_set<std::string> seen;
   const bool merged = directory->lower_directory != nullptr;
   if (directory->in_upper) {
@@ -71,17 +72,44 @@ Status UnionView::readdir(HandleId handle_id, std::uint64_t cookie, const Direct
     const ReaderLock entries(directory.entries);
     VARVE_ASSIGN(handle->entries, list_directory(handle->node));
   }
+  if (!visit_dots(directory, cookie, visit)) return {};
+  for (std::uint64_t at = cookie < 2 ? 0 : cookie - 2; at < handle->entries.size(); ++at) {
+    DirectoryHandle::Entry& entry = handle->entries[at];
+    if (entry.inode_number == 0) entry.inode_number = listed_inode_number(directory, entry);
+    if (entry.inode_number == 0) continue;  // removed since the list was made
+    if (!visit(DirectoryEntry{entry.name, entry.inode_number, entry.type, at + 3})) return {};
+  }
+  return {};
+}
+
+bool UnionView::visit_dots(Node& directory, std::uint64_t cookie, const DirectoryVisitor& visit) {
+  if (cookie < 1 && !visit(DirectoryEntry{".", directory.inode_number(), S_IFDIR, 1})) return false;
+  if (cookie >= 2) return true;
   std::uint64_t parent_inode = directory.inode_number();
   {
     const MutexLock state(directory.mutex);
     if (!directory.aliases.empty()) parent_inode = directory.aliases.front().parent->inode_number();
   }
-  if (cookie < 1 && !visit(DirectoryEntry{".", directory.inode_number(), S_IFDIR, 1})) return {};
-  if (cookie < 2 && !visit(DirectoryEntry{"..", parent_inode, S_IFDIR, 2})) return {};
-  for (std::uint64_t at = cookie < 2 ? 0 : cookie - 2; at < handle->entries.size(); ++at) {
-    DirectoryHandle::Entry& entry = handle->entries[at];
-    if (entry.inode_number == 0) entry.inode_number = listed_inode_number(directory, entry);
-    if (entry.inode_number == 0) continue;  // removed since the list was made
+  return visit(DirectoryEntry{"..", parent_inode, S_IFDIR, 2});
+}
+
+Result<std::shared_ptr<const UnionView::Listing>> UnionView::kept_listing(const NodePtr& directory) {
+  if (std::shared_ptr<const Listing> known = listings_.find(directory->id())) return known;
+  VARVE_ASSIGN(Listing listed, list_directory(directory));
+  for (DirectoryHandle::Entry& entry : listed) {
+    VARVE_ASSIGN(entry.inode_number, stack_->inode_number(entry.lower));
+  }
+  const std::size_t weight = listed.size();
+  return listings_.keep(directory->id(), std::make_shared<const Listing>(std::move(listed)), weight);
+}
+
+Status UnionView::readdir_node(NodeId id, std::uint64_t cookie, const DirectoryVisitor& visit) {
+  VARVE_CHECK(read_only());
+  VARVE_ASSIGN(const NodePtr directory, directory_node(id));
+  VARVE_ASSIGN(const std::shared_ptr<const Listing> entries, kept_listing(directory));
+  if (!visit_dots(*directory, cookie, visit)) return {};
+  for (std::uint64_t at = cookie < 2 ? 0 : cookie - 2; at < entries->size(); ++at) {
+    const DirectoryHandle::Entry& entry = (*entries)[at];
     if (!visit(DirectoryEntry{entry.name, entry.inode_number, entry.type, at + 3})) return {};
   }
   return {};

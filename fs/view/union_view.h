@@ -14,7 +14,7 @@
 //       Node::mutex             child before its parent and further up
 //         OpenData              swap of what an open file reads from
 //         CowFile, UpperStore   their own, see there
-//         NodeTable, DirectoryFds, HandleTable     leaves
+//         NodeTable, DirectoryFds, HandleTable, RecentlyUsed     leaves
 //
 // No lock but OpenData's snapshot is taken on the way of a read or a write to an open file that is in the
 // upper.
@@ -41,6 +41,7 @@
 #include "fs/view/lower_stack.h"
 #include "fs/view/node.h"
 #include "fs/view/node_table.h"
+#include "fs/view/recently_used.h"
 
 namespace varve::view {
 
@@ -152,6 +153,15 @@ class UnionView {
   Status fsyncdir(HandleId handle);
   void releasedir(HandleId handle);
 
+  // --- by node, without open and opendir ---
+  // A read-only view never changes, so it needs no handles: what was opened for a node is kept for a while, bounded, and opened
+  // again when it is asked for later. Requires: read_only().
+  // Returns: the open file; EISDIR, EINVAL for a node that is no regular file.
+  Result<std::shared_ptr<const layer::LowerFile>> lower_file(NodeId id);
+  Result<std::uint64_t> lseek_node(NodeId id, std::uint64_t offset_bytes, int whence);
+  // As readdir; cookies stay valid as long as the node does.
+  Status readdir_node(NodeId id, std::uint64_t cookie, const DirectoryVisitor& visit);
+
   // --- whole ---
   Result<struct statvfs> statfs();
   Status sync();
@@ -262,14 +272,22 @@ class UnionView {
   Status truncate(const NodePtr& node, std::uint64_t size_bytes);
 
   // readdir.cc
-  Result<std::vector<DirectoryHandle::Entry>> list_directory(const NodePtr& directory);
+  using Listing = std::vector<DirectoryHandle::Entry>;
+  Result<Listing> list_directory(const NodePtr& directory);
   std::uint64_t listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry);
+  // "." and "..", whose cookies are 1 and 2. Returns: false when the visitor wants no more.
+  static bool visit_dots(Node& directory, std::uint64_t cookie, const DirectoryVisitor& visit);
+  // Read-only views: the listing of `directory`, inode numbers filled in.
+  Result<std::shared_ptr<const Listing>> kept_listing(const NodePtr& directory);
 
   const std::unique_ptr<LowerStack> stack_;
   const std::unique_ptr<upper::UpperStore> store_;
   mutable SharedMutex tree_;
   DirectoryFds directory_fds_;
   HandleTable handles_;
+  // Read-only views. A file may hold a descriptor (directories as layers); a listing weighs as many as it has entries.
+  RecentlyUsed<layer::LowerFile> opened_{256, 1};
+  RecentlyUsed<Listing> listings_{16'384, 4};
   NodePtr root_;
   // Last, so that nodes die while everything they refer to is alive.
   NodeTable table_;

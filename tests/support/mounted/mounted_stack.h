@@ -21,6 +21,7 @@ struct StackShape {
   bool layer_files = false;  // lowers are built into layer files by imagetool before the first mount
   bool upper = true;
   std::string options = {};  // more of -o, comma separated
+  bool debug = false;        // -d: every request stands in log()
 };
 
 // The path of a program of the build under test.
