@@ -100,9 +100,9 @@ def fault(imagetool, archive, layer, wanted):
         return "a layer was left" if os.path.exists(layer) else None
     if status != 0:
         return f"exit status {status}, {said!r}"
-    status, said, _ = run(imagetool, "layer", "verify", layer)
+    said = [run(imagetool, "layer", *command) for command in (("verify", layer), ("extract", layer, "--tar", "/dev/null"))]
     os.unlink(layer)
-    return f"the layer made of it: {status}, {said!r}" if status != 0 else None
+    return f"the layer made of it: {said}" if any(status != 0 for status, _, _ in said) else None
 
 
 def main(imagetool, directory):
