@@ -42,6 +42,7 @@ ResultOrFailure<std::unique_ptr<TarInput>> TarInput::open(const std::string& pat
   input->seekable_ = S_ISREG(status.st_mode) && here >= 0;
   if (input->seekable_) {
     input->begin_ = here;
+    input->opened_ = status;
     return input;
   }
   input->spool_.reset(::open(spool_directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
@@ -138,6 +139,17 @@ StatusOrFailure TarInput::drain() {
     if (!got.ok()) return failure_from(got.error(), name_);
     if (*got == 0) return {};
   }
+}
+
+StatusOrFailure TarInput::check_unchanged() const {
+  if (opened_.st_ino == 0) return {};  // a spool, which is ours
+  struct stat now {};
+  if (::fstat(file_.get(), &now) != 0) return failure_from(Errno::last(), name_);
+  const auto same_time = [](const struct timespec& a, const struct timespec& b) {
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+  };
+  if (now.st_size == opened_.st_size && same_time(now.st_mtim, opened_.st_mtim)) return {};
+  return Failure{EIO, name_ + ": changed while it was read (try again when nobody writes to it)"};
 }
 
 Failure TarInput::failure(archive* reader) const {

@@ -5,9 +5,12 @@
 // path the last holds, as when the archive is extracted (a directory over a directory gives new attributes
 // only). Whiteouts of OCI layers and AUFS, and those of overlayfs, become whiteouts.
 //
-// The archive is not trusted: a path with "..", a member beneath something that is no directory and a hard
-// link to what is not in the archive are refused by name; absolute paths lose their '/' with one warning. It
-// is read twice. A stream is kept, as it came, in a file without a name in `spool_directory` meanwhile.
+// A hard link may come before its target; then it leads to what has the target's path at the end of the archive.
+//
+// The archive is not trusted: a path with "..", a member beneath something that is no directory, more than 2000 directories
+// one in another, too many directories that no member names (tar_scan.h) and a hard link to what is not in the archive
+// are refused by name; absolute paths lose their '/' with one warning. It is read twice, and must not change meanwhile.
+// A stream is kept, as it came, in a file without a name in `spool_directory` meanwhile.
 // Thread rule: one thread. Ownership: owns its descriptors; borrows the monitor.
 
 #include <memory>
@@ -34,7 +37,6 @@ class TarSource : public TreeSource {
   StatusOrFailure for_each_content(const Tree& tree, const ContentConsumer& take) override;
 
  private:
-  class Scan;
   TarSource(std::unique_ptr<TarInput> input, Options options, Monitor& monitor);
 
   std::unique_ptr<TarInput> input_;
