@@ -94,6 +94,21 @@ compare first.tar again.tar
 step "holes cost nothing in an archive"
 [ "$(stat --format %s extracted.tar)" -lt 4000000 ] || { echo "FAILED: $(stat --format %s extracted.tar) bytes"; exit 1; }
 
+step "sparse files of all dialects of GNU tar"
+mkdir islands
+truncate --size 3G islands/sparse
+for at in $(seq 1 70); do
+  printf 'island %s' "$at" | dd of=islands/sparse bs=4096 seek=$((at * at * 100)) conv=notrunc status=none
+done
+for dialect in '--format=gnu' '--format=pax --sparse-version=0.0' '--format=pax --sparse-version=0.1' \
+  '--format=pax --sparse-version=1.0'; do
+  # shellcheck disable=SC2086  # the options are words
+  tar --create --file dialect.tar --directory islands --sparse $dialect .
+  "$bin/imagetool" layer build dialect.tar -o dialect.layer >/dev/null
+  "$bin/imagetool" layer extract dialect.layer --tar from-dialect.tar
+  compare dialect.tar from-dialect.tar
+done
+
 step "the comparison sees what changes"
 dd if=/dev/zero of=tree/sparse bs=4096 count=1 conv=notrunc status=none
 chmod 0640 tree/random

@@ -107,7 +107,7 @@ std::int64_t TarInput::on_skip(archive*, void* self, std::int64_t request) {
   return skipped;
 }
 
-ResultOrFailure<ArchivePtr> TarInput::start() {
+ResultOrFailure<ArchivePtr> TarInput::start(Until until) {
   if (!seekable_ && ::lseek(spool_.get(), 0, SEEK_CUR) > 0) {  // the second time: the spool holds all of it
     file_ = std::move(spool_);
     seekable_ = true;
@@ -125,6 +125,11 @@ ResultOrFailure<ArchivePtr> TarInput::start() {
   archive_read_support_filter_lz4(reader.get());
   archive_read_support_filter_compress(reader.get());
   archive_read_support_format_tar(reader.get());
+  if (until == Until::kEndOfFile) {
+    VARVE_RETURN_IF_ERROR(
+        check(archive_read_set_format_option(reader.get(), "tar", "read_concatenated_archives", "1"),
+              reader.get(), name_));
+  }
   VARVE_RETURN_IF_ERROR(check(archive_read_set_callback_data(reader.get(), this), reader.get(), name_));
   archive_read_set_read_callback(reader.get(), &TarInput::on_read);
   archive_read_set_skip_callback(reader.get(), &TarInput::on_skip);

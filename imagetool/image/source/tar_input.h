@@ -31,8 +31,10 @@ class TarInput {
                                                          const std::string& spool_directory,
                                                          Monitor& monitor);
 
+  // kEndOfFile: what follows the end of the archive is given as if it were part of it.
+  enum class Until { kEndOfArchive, kEndOfFile };
   // Starts to read from the beginning. The reader before, if any, is gone.
-  ResultOrFailure<ArchivePtr> start();
+  ResultOrFailure<ArchivePtr> start(Until until);
   // Reads what the archive's reader left, so that the writer of a pipe does not get SIGPIPE and a second pass
   // sees all.
   StatusOrFailure drain();

@@ -51,20 +51,26 @@ ResultOrFailure<std::unique_ptr<TarSource>> TarSource::open(const std::string& p
 
 ResultOrFailure<Tree> TarSource::scan() {
   const Utf8Locale locale;
-  VARVE_ASSIGN(const ArchivePtr reader, input_->start());
+  VARVE_ASSIGN(const ArchivePtr reader, input_->start(TarInput::Until::kEndOfArchive));
   TarScan scan(input_->name(), options_.filter, monitor_);
   archive_entry* entry = nullptr;
-  for (std::uint64_t key = 1;; ++key) {
+  for (members_ = 0;; ++members_) {
     if (monitor_.cancelled()) return cancelled_failure();
+    const la_int64_t end = archive_filter_bytes(reader.get(), 0);
     const int result = archive_read_next_header(reader.get(), &entry);
-    if (result == ARCHIVE_EOF) break;
-    if (result == ARCHIVE_RETRY) continue;
+    if (result == ARCHIVE_EOF) {
+      if (archive_filter_bytes(reader.get(), 0) == end)
+        monitor_.warn(input_->name() + ": ends without the mark of an archive's end; it may be cut off");
+      break;
+    }
+    // ARCHIVE_RETRY: it passed over something that is no header.
     if (result != ARCHIVE_OK && result != ARCHIVE_WARN) return input_->failure(reader.get());
     if (result == ARCHIVE_WARN) {
       const char* why = archive_error_string(reader.get());
-      monitor_.warn(input_->name() + ": member " + std::to_string(key) + ": " + (why ? why : "odd"));
+      monitor_.warn(input_->name() + ": member " + std::to_string(members_ + 1) + ": " + (why ? why : "odd"));
     }
-    VARVE_RETURN_IF_ERROR(scan.add(entry, key));
+    VARVE_RETURN_IF_ERROR(scan.add(entry, members_ + 1));
+    if (archive_read_data_skip(reader.get()) != ARCHIVE_OK) return input_->failure(reader.get());
   }
   VARVE_RETURN_IF_ERROR(scan.finish());
   VARVE_RETURN_IF_ERROR(input_->drain());
@@ -79,15 +85,22 @@ StatusOrFailure TarSource::for_each_content(const Tree& tree, const ContentConsu
     wanted[key] = file.node;
   }
   const Utf8Locale locale;
-  VARVE_ASSIGN(const ArchivePtr reader, input_->start());
+  // Past the end too, to see whether anything follows.
+  VARVE_ASSIGN(const ArchivePtr reader, input_->start(TarInput::Until::kEndOfFile));
   archive_entry* entry = nullptr;
-  for (std::uint64_t key = 1; key < wanted.size(); ++key) {
+  for (std::uint64_t key = 1; key <= members_; ++key) {
+    if (monitor_.cancelled()) return cancelled_failure();
     const int result = archive_read_next_header(reader.get(), &entry);
-    if (result == ARCHIVE_RETRY) continue;
     if (result != ARCHIVE_OK && result != ARCHIVE_WARN) return input_->failure(reader.get());
-    if (wanted[key] == kWhiteoutNode) continue;
+    if (key >= wanted.size() || wanted[key] == kWhiteoutNode) continue;
     TarContent content(reader.get(), *input_, monitor_);
     VARVE_RETURN_IF_ERROR(take(wanted[key], content));
+  }
+  // ARCHIVE_FATAL: less than a block follows, as when zeros up to some other size do.
+  const int rest = archive_read_next_header(reader.get(), &entry);
+  if (rest != ARCHIVE_EOF && rest != ARCHIVE_FATAL) {
+    monitor_.warn(input_->name() +
+                  ": something follows the archive's end and is not read (another archive, or rubbish)");
   }
   return input_->check_unchanged();
 }

@@ -440,6 +440,55 @@ TEST_F(TarSourceTest, TruncatedArchivesAreRefused) {
   }
 }
 
+TEST_F(TarSourceTest, ADamagedHeaderIsNotPassedOver) {
+  const std::string tar = TarBytes().file("a", "").finished();
+  EXPECT_THAT(open(tar.substr(0, 512) + std::string(512, 'q') + tar)->scan().error().message,
+              HasSubstr("Damaged tar archive"));
+}
+
+TEST_F(TarSourceTest, WhatFollowsTheEndIsNamed) {
+  const std::string tar = TarBytes().file("a", "x").finished();
+  for (const std::string& more : {tar, std::string(5000, 'q')}) {
+    const auto source = open(tar + more);
+    const Tree tree = must(source->scan());
+    EXPECT_THAT(paths(tree), ElementsAre("/", "a"));
+    EXPECT_EQ(contents(*source, tree)["a"], "x");
+    EXPECT_THAT(monitor_.warnings, ElementsAre(HasSubstr("something follows the archive's end")));
+    monitor_.warnings.clear();
+  }
+  const auto source = open(tar + std::string(9000, '\0'));
+  EXPECT_THAT(contents(*source, must(source->scan())), SizeIs(1));
+  EXPECT_THAT(monitor_.warnings, IsEmpty());
+}
+
+TEST_F(TarSourceTest, AnArchiveThatEndsBetweenMembersIsNamed) {
+  const std::string tar = TarBytes().file("a", std::string(1000, 'x')).file("b", "y").finished();
+  EXPECT_THAT(paths(must(open(tar.substr(0, 1536))->scan())), ElementsAre("/", "a"));
+  EXPECT_THAT(monitor_.warnings, ElementsAre(HasSubstr("ends without the mark of an archive's end")));
+}
+
+TEST_F(TarSourceTest, NamesAndNumbersOfAllKindsAreKept) {
+  const Tree tree = scan(TarBytes()
+                             .pax({{"uid", "2097152"},
+                                   {"gid", "4294967294"},
+                                   {"hdrcharset", "BINARY"},
+                                   {"path", "not-\xff-utf8"}})
+                             .file("x", ""));
+  const Attributes attributes = tree.node(find(tree, "not-\xff-utf8")).spec.attributes;
+  EXPECT_EQ(attributes.uid, 2097152U);
+  EXPECT_EQ(attributes.gid, 4294967294U);
+  EXPECT_THAT(refusal(TarBytes().pax({{"uid", "4294967295"}}).file("x", "")),
+              HasSubstr("no number that Linux knows"));
+}
+
+TEST_F(TarSourceTest, AclEntriesWhoseNumbersAreCutAreNamed) {
+  scan(TarBytes()
+           .pax({{"SCHILY.acl.access", "user::rw-,user:3000000000:rwx,group::r--,mask::rwx,other::---"}})
+           .file("f", ""));
+  EXPECT_THAT(monitor_.warnings,
+              ElementsAre(HasSubstr("\"3000000000\", whose number is 2^31 - 1 or larger")));
+}
+
 TEST_F(TarSourceTest, OtherFilesAreNoArchives) {
   EXPECT_THAT(open("hello\n")->scan().error().message, HasSubstr("not a tar archive"));
   EXPECT_THAT(open("")->scan().error().message, HasSubstr("not a tar archive"));
@@ -459,7 +508,7 @@ TEST_F(TarSourceTest, ExcludedMembersAreLeftOut) {
 
 TEST_F(TarSourceTest, AnotherRootOrFileAsRootIsRefused) {
   EXPECT_THAT(
-      refusal(TarBytes().file("./", "x").add({.path = "/", .type = '2', .content = "", .link = "/etc"})),
+      refusal(TarBytes().file("./", "").add({.path = "/", .type = '2', .content = "", .link = "/etc"})),
       HasSubstr("root"));
 }
 
