@@ -23,6 +23,15 @@ InodeSpec default_directory() {
   return spec;
 }
 
+std::string joined(const std::vector<std::string_view>& components) {
+  std::string path;
+  for (const std::string_view component : components) {
+    if (!path.empty()) path += "/";
+    path += component;
+  }
+  return path;
+}
+
 }  // namespace
 
 TarScan::TarScan(std::string name, const PathFilter& filter, Monitor& monitor)
@@ -127,10 +136,26 @@ TreeIndex TarScan::find_target(const Components& components) const {
   TreeIndex found = kTreeRoot;
   for (const std::string_view component : components) {
     const TreeIndex* next = tree_.is_directory(found) ? tree_.find(found, component) : nullptr;
-    if (next == nullptr) return kWhiteoutNode;
+    if (next == nullptr) {
+      if (excluded_.empty()) return kWhiteoutNode;
+      const auto excluded = excluded_.find(joined(components));
+      return excluded == excluded_.end() ? kWhiteoutNode : excluded->second;
+    }
     found = *next;
   }
   return found;
+}
+
+void TarScan::keep_excluded(archive_entry* entry, std::string_view path, std::uint64_t key) {
+  const bool is_file = archive_entry_filetype(entry) == AE_IFREG || archive_entry_filetype(entry) == AE_IFLNK;
+  if (!is_file || archive_entry_hardlink(entry) != nullptr) return;
+  const auto components = components_of(path, path);
+  auto spec = read_spec(entry, path);
+  if (!components.ok() || !spec.ok())
+    return;  // what is wrong with it does not matter until something needs it
+  const TreeIndex node = tree_.add(std::move(spec).value());
+  tree_.set_source_key(node, key);
+  excluded_.insert_or_assign(joined(*components), node);
 }
 
 StatusOrFailure TarScan::add_hard_link(const Place& place, archive_entry* entry, std::string_view path) {
@@ -174,7 +199,7 @@ ResultOrFailure<TreeIndex> TarScan::resolve(TreeIndex link,
     if (tree_.is_directory(found)) return refuse(path, "a hard link to a directory, \"" + target + "\"");
     if (found == kWhiteoutNode) {
       return refuse(path, "a hard link to \"" + target + "\", which is not in the archive" +
-                              (filter_.empty() ? "" : " or is excluded"));
+                              (filter_.empty() ? "" : ", or is excluded and no file"));
     }
   }
   for (const TreeIndex one : chain) resolved[one] = found;
@@ -278,7 +303,10 @@ StatusOrFailure TarScan::add(archive_entry* entry, std::uint64_t key) {
     return Failure{EINVAL, name_ + ": member " + std::to_string(key) + " has no usable name"};
   const std::string path = raw_path;
   VARVE_ASSIGN(const Place place, find_place(path));
-  if (place.excluded) return {};
+  if (place.excluded) {
+    keep_excluded(entry, path, key);
+    return {};
+  }
   VARVE_ASSIGN(const bool was_mark, add_aufs_mark(place, entry, path));
   if (was_mark) return {};
   if (archive_entry_hardlink(entry) != nullptr) return add_hard_link(place, entry, path);

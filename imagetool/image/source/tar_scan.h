@@ -4,7 +4,8 @@
 // trusted (tar_source.h). Thread rule: one thread. Ownership: borrows filter and monitor.
 //
 // Hard links may come before what they lead to: such a name stands for a node of its own until the last member is read, and
-// is then given to the file that its target has become, through other links if need be.
+// is then given to the file that its target has become, through other links if need be. The target may be excluded: the file is
+// then what other names of it lead to.
 //
 // Directories that no member names cost their archive two bytes each and memory some hundred times that, so they are rationed:
 // 65,536, and 16 more for each member, be they named later or not. Archives without any directories, as some programs make
@@ -63,10 +64,11 @@ class TarScan {
   StatusOrFailure check_new_names(const Components& components, std::size_t first, std::string_view path,
                                   Place& place) const;
   StatusOrFailure make_implied(std::string_view name, std::string_view path, Place& place);
-  // kWhiteoutNode when there is nothing of this path.
+  // In the tree, or excluded. kWhiteoutNode when there is nothing of this path.
   TreeIndex find_target(const Components& components) const;
   StatusOrFailure add_hard_link(const Place& place, archive_entry* entry, std::string_view path);
   ResultOrFailure<TreeIndex> resolve(TreeIndex link, std::unordered_map<TreeIndex, TreeIndex>& resolved);
+  void keep_excluded(archive_entry* entry, std::string_view path, std::uint64_t key);
   ResultOrFailure<bool> add_aufs_mark(const Place& place, archive_entry* entry, std::string_view path);
   ResultOrFailure<InodeSpec> read_spec(archive_entry* entry, std::string_view path);
   StatusOrFailure add_object(const Place& place, std::string_view path, InodeSpec spec, std::uint64_t key);
@@ -77,6 +79,8 @@ class TarScan {
   Monitor& monitor_;
   Tree tree_;
   std::unordered_map<TreeIndex, WaitingLink> waiting_links_;  // by the node that stands for them
+  // Files that are excluded, by path: names that are not may be hard links to them.
+  std::unordered_map<std::string, TreeIndex> excluded_;
   std::uint64_t implied_count_ = 0;
   std::uint64_t member_count_ = 0;
   bool warned_of_slash_ = false;

@@ -506,6 +506,21 @@ TEST_F(TarSourceTest, ExcludedMembersAreLeftOut) {
   EXPECT_THAT(contents(*source, tree), SizeIs(1));
 }
 
+TEST_F(TarSourceTest, AHardLinkToAnExcludedFileIsThatFile) {
+  for (const bool first : {true, false}) {
+    TarBytes tar;
+    if (first) tar.file("drop/a", "content");
+    tar.link("keep", "./drop/a").link("drop/b", "keep");
+    if (!first) tar.file("drop/a", "content");
+    write_file(scratch_ / "a.tar", tar.finished());
+    const auto source =
+        must(TarSource::open(scratch_ / "a.tar", {.filter = PathFilter({"/drop"})}, monitor_));
+    const Tree tree = must(source->scan());
+    EXPECT_THAT(paths(tree), ElementsAre("/", "keep"));
+    EXPECT_EQ(contents(*source, tree)["keep"], "content");
+  }
+}
+
 TEST_F(TarSourceTest, AnotherRootOrFileAsRootIsRefused) {
   EXPECT_THAT(
       refusal(TarBytes().file("./", "").add({.path = "/", .type = '2', .content = "", .link = "/etc"})),
