@@ -180,6 +180,8 @@ void add_build_flags(CLI::App& command, BuildFlags& flags) {
       ->type_name("SECONDS");
   command.add_flag("--literal", flags.literal,
                    "Take whiteouts and marks of union file systems in a directory as ordinary files");
+  command.add_flag("--one-file-system", flags.one_file_system,
+                   "Leave out what is mounted in a directory; mount points become empty directories");
 }
 
 ResultOrFailure<image::BuildOptions> build_options(const BuildFlags& flags, const std::string& output_path) {
@@ -218,8 +220,11 @@ ResultOrFailure<std::unique_ptr<image::TreeSource>> open_source(const std::strin
   if (source != "-" && ::stat(source.c_str(), &status) != 0) return failure_from(Errno::last(), source);
   const image::PathFilter filter(flags.excludes);
   if (source != "-" && S_ISDIR(status.st_mode)) {
-    VARVE_ASSIGN(std::unique_ptr<image::TreeSource> opened,
-                 image::DirectorySource::open(source, {.filter = filter, .literal = flags.literal}, monitor));
+    VARVE_ASSIGN(
+        std::unique_ptr<image::TreeSource> opened,
+        image::DirectorySource::open(
+            source, {.filter = filter, .literal = flags.literal, .one_file_system = flags.one_file_system},
+            monitor));
     return opened;
   }
   VARVE_ASSIGN(

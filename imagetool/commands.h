@@ -64,6 +64,7 @@ struct BuildFlags {
   std::string owner;
   std::string source_date_epoch;
   bool literal = false;
+  bool one_file_system = false;
 };
 void add_build_flags(CLI::App& command, BuildFlags& flags);
 // Returns: EINVAL for an owner or epoch that is none.

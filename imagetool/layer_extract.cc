@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 #include "imagetool/commands.h"
-#include "imagetool/image/atomic_file.h"
+#include "imagetool/image/layer_output_file.h"
+#include "imagetool/image/layer_output_stream.h"
 
 namespace varve::imagetool {
 namespace {
@@ -26,34 +27,27 @@ bool is_special(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
 }
 
-ResultOrFailure<image::ExtractSummary> write_tar_to_special(const layer::Layer& layer,
-                                                            const std::string& path,
-                                                            image::Monitor& monitor) {
-  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file.valid()) return failure_from(Errno::last(), path);
-  return image::extract_to_tar(layer, file.get(), path, monitor);
+ResultOrFailure<image::ExtractSummary> write_tar(const layer::Layer& layer, image::LayerOutput& output,
+                                                 image::Monitor& monitor) {
+  VARVE_ASSIGN(const image::ExtractSummary summary, image::extract_to_tar(layer, output, monitor));
+  VARVE_RETURN_IF_ERROR(output.publish());
+  return summary;
 }
 
-// Under a temporary name beside `path` that is renamed once whole.
-ResultOrFailure<image::ExtractSummary> write_tar_file(const layer::Layer& layer, const std::string& path,
-                                                      image::Monitor& monitor) {
-  std::string temporary = path + ".XXXXXX";
-  const UniqueFd file(::mkostemp(temporary.data(), O_CLOEXEC));
-  if (!file.valid()) return failure_from(Errno::last(), path);
-  const auto write = [&]() -> ResultOrFailure<image::ExtractSummary> {
-    VARVE_ASSIGN(const image::ExtractSummary summary,
-                 image::extract_to_tar(layer, file.get(), path, monitor));
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    if (::fchmod(file.get(), 0666 & ~mask) != 0 || ::fsync(file.get()) != 0 ||
-        ::rename(temporary.c_str(), path.c_str()) != 0) {
-      return failure_from(Errno::last(), path);
-    }
-    return summary;
-  };
-  auto summary = write();
-  if (!summary.ok()) ::unlink(temporary.c_str());
-  return summary;
+ResultOrFailure<image::ExtractSummary> write_tar_to(const std::string& path, const layer::Layer& layer,
+                                                    image::Monitor& monitor) {
+  if (path != "-" && !is_special(path)) {
+    VARVE_ASSIGN(const auto file, image::LayerOutputFile::create(path));
+    return write_tar(layer, *file, monitor);
+  }
+  UniqueFd special;
+  if (path != "-") {
+    special.reset(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!special.valid()) return failure_from(Errno::last(), path);
+  }
+  image::LayerOutputStream stream(special.valid() ? special.get() : STDOUT_FILENO,
+                                  special.valid() ? path : "standard output");
+  return write_tar(layer, stream, monitor);
 }
 
 StatusOrFailure extract(const Arguments& arguments, const Context& context) {
@@ -64,10 +58,7 @@ StatusOrFailure extract(const Arguments& arguments, const Context& context) {
   const auto run = [&]() -> ResultOrFailure<image::ExtractSummary> {
     if (!arguments.directory.empty())
       return image::extract_to_directory(*layer, arguments.directory, *monitor);
-    if (arguments.tar == "-")
-      return image::extract_to_tar(*layer, STDOUT_FILENO, "standard output", *monitor);
-    if (is_special(arguments.tar)) return write_tar_to_special(*layer, arguments.tar, *monitor);
-    return write_tar_file(*layer, arguments.tar, *monitor);
+    return write_tar_to(arguments.tar, *layer, *monitor);
   };
   VARVE_ASSIGN(const image::ExtractSummary summary, run());
   monitor->end();
@@ -93,6 +84,7 @@ void add_layer_extract(CLI::App& layer, Context& context) {
   add_parent_option(*command, arguments->parents);
   command->footer(
       "Deleted names become whiteouts as overlayfs has them (directory) or OCI layers (archive).\n"
+      "An archive is in pax format; files with holes are sparse members as GNU tar writes them.\n"
       "Example:\n  imagetool layer extract base.layer -o tree/\n"
       "  imagetool layer extract base.layer --tar - | tar tv");
   command->callback([arguments, &context] {

@@ -50,6 +50,9 @@ void add_layer_verify(CLI::App& layer, Context& context) {
   command->add_flag("--json", arguments->json, "As a JSON array");
   add_parent_option(*command, arguments->parents);
   command->footer(
+      "The digest of a file is not compared when hashing its holes would take too long (1 GiB in a file, 16 "
+      "GiB in all);\n"
+      "the report tells of how many. Their checksums are.\n"
       "Example:\n  imagetool layer verify base.layer\n  imagetool layer verify top.layer --parent "
       "base.layer");
   command->callback([arguments, &context] {

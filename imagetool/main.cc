@@ -2,8 +2,9 @@
 
 #include <malloc.h>
 #include <signal.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 
@@ -75,7 +76,18 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace varve::imagetool
 
+// One descriptor is open for each directory on the way down: trees are taken 2000 deep, the usual limit is 1024 (getrlimit(2)).
+static void raise_descriptor_limit() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  constexpr rlim_t kWanted = 4096;
+  if (limit.rlim_cur >= kWanted) return;
+  limit.rlim_cur = std::min(limit.rlim_max, kWanted);
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // what it does not allow is told when it is needed
+}
+
 int main(int argc, char** argv) {
+  raise_descriptor_limit();
   // What is large goes back to the kernel when it is freed. By itself malloc would soon keep it: tables of a million files
   // that grow would leave behind a third of what they need. Source: mallopt(3), M_MMAP_THRESHOLD.
   ::mallopt(M_MMAP_THRESHOLD, 1 << 20);

@@ -17,11 +17,14 @@ void quiet_damage_log() {
 std::string report_text(const std::string& path, const image::VerifyReport& report) {
   const std::string shown = printable(path);
   if (report.good()) {
-    const std::string rest =
-        report.unchecked_files == 0
-            ? ""
-            : fmt::format(" ({} of them inherit from layers that are not given, see --parent)",
-                          report.unchecked_files);
+    std::string rest = report.unchecked_files == 0
+                           ? ""
+                           : fmt::format(" ({} of them inherit from layers that are not given, see --parent)",
+                                         report.unchecked_files);
+    if (report.uncompared_files > 0) {
+      rest += fmt::format(" (the digests of {} were not compared, their holes are too large)",
+                          report.uncompared_files);
+    }
     return fmt::format("{}: good: {} files{}, {} in {} frames\n", shown, report.files, rest,
                        human_bytes(report.content_bytes), report.frames);
   }
@@ -41,6 +44,7 @@ image::Json report_json(const std::string& path, const image::VerifyReport& repo
           {"good", report.good()},
           {"files", report.files},
           {"unchecked_files", report.unchecked_files},
+          {"uncompared_files", report.uncompared_files},
           {"frames", report.frames},
           {"content_bytes", report.content_bytes},
           {"problems", report.problems},

@@ -129,27 +129,42 @@ std::vector<bool> nodes_with_base(const Tree& tree) {
   return with_base;
 }
 
-// Inodes and names in canonical order. Returns: the writer's number for each node of the tree; 0 for nodes
-// without a name.
-ResultOrFailure<std::vector<std::uint32_t>> add_metadata(const Tree& tree, LayerWriter& writer,
-                                                         Monitor& monitor) {
+// Inodes in canonical order. Returns: the writer's number for each node of the tree; 0 for nodes without a name.
+ResultOrFailure<std::vector<std::uint32_t>> add_inodes(const Tree& tree, LayerWriter& writer,
+                                                       Monitor& monitor) {
+  writer.expect_inodes(tree.node_count());
   std::vector<std::uint32_t> inodes(tree.node_count(), 0);
   const StatusOrFailure walked = tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
     if (monitor.cancelled()) return cancelled_failure();
-    const auto add = [&]() -> StatusOrFailure {
-      if (visit.node == kWhiteoutNode) return writer.add_whiteout(inodes[visit.directory], visit.name);
-      if (inodes[visit.node] == 0) {
-        VARVE_ASSIGN(inodes[visit.node], writer.add_inode(tree.node(visit.node).spec));
-      }
-      if (visit.node == kTreeRoot) return {};
-      return writer.add_name(inodes[visit.directory], visit.name, inodes[visit.node]);
-    };
-    const StatusOrFailure added = add();
+    if (visit.node == kWhiteoutNode || inodes[visit.node] != 0) return {};
+    const auto added = writer.add_inode(tree.node(visit.node).spec);
     if (!added.ok()) return with_path(visit.path, added.error());
+    inodes[visit.node] = *added;
     return {};
   });
   if (!walked.ok()) return walked.error();
   return inodes;
+}
+
+// Names in canonical order.
+StatusOrFailure add_names(const Tree& tree, const std::vector<std::uint32_t>& inodes, LayerWriter& writer) {
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;
+  VARVE_RETURN_IF_ERROR(tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
+    ++count;
+    bytes += visit.name.size();
+    return {};
+  }));
+  writer.expect_names(count, bytes);
+  return tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
+    if (visit.node == kTreeRoot) return {};
+    const StatusOrFailure added =
+        visit.node == kWhiteoutNode
+            ? writer.add_whiteout(inodes[visit.directory], visit.name)
+            : writer.add_name(inodes[visit.directory], visit.name, inodes[visit.node]);
+    if (!added.ok()) return with_path(visit.path, added.error());
+    return {};
+  });
 }
 
 // One of the names of `node`, from the root. For messages: it looks at the whole tree.
@@ -179,7 +194,7 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
   VARVE_ASSIGN(Tree tree, source.scan());
   monitor.end();
   apply_overrides(tree, options);
-  VARVE_ASSIGN(std::vector<std::uint32_t> inodes, add_metadata(tree, *writer, monitor));
+  VARVE_ASSIGN(std::vector<std::uint32_t> inodes, add_inodes(tree, *writer, monitor));
 
   std::optional<ParentFilter> filter;
   if (options.parents != nullptr) {
@@ -203,6 +218,9 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
         return added;
       }));
   if (monitor.cancelled()) return cancelled_failure();
+  // Names last: the writer needs memory for them that held what finds duplicates until now.
+  writer->end_contents();
+  VARVE_RETURN_IF_ERROR(add_names(tree, inodes, *writer));
   // The writer has all of it by now, and is about to need memory of its own.
   tree = Tree(directory_spec());
   inodes = std::vector<std::uint32_t>();

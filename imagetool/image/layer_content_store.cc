@@ -114,6 +114,12 @@ StatusOrFailure LayerContentStore::flush_packed() {
   return {};
 }
 
+void LayerContentStore::forget_places() {
+  places_ = LayerPieceIndex();
+  places_by_sha256_ = {};
+  recent_ = {};
+}
+
 StatusOrFailure LayerContentStore::finish() {
   return flush_packed();
 }

@@ -37,6 +37,8 @@ class LayerContentStore {
   ResultOrFailure<StoredPlace> add_frame(std::span<const std::byte> content);
   // A part of a packed frame. Requires: fewer than frame_bytes bytes, at least 1; `hash` is theirs.
   ResultOrFailure<StoredPlace> add_packed(std::span<const std::byte> content, const format::Hash128& hash);
+  // Frees what finds duplicates. Nothing is added afterwards.
+  void forget_places();
   // Sends the last packed frame on its way.
   StatusOrFailure finish();
 

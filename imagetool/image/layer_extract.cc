@@ -58,7 +58,7 @@ class DirectoryExtraction {
   ExtractSummary summary_;
   std::map<std::uint64_t, std::string> hard_links_;  // inode number -> first path
   bool warned_of_owners_ = false;
-  unsigned depth_ = 0;
+  unsigned depth_ = 0;  // of the next directory
 };
 
 void DirectoryExtraction::lose(const Place& place, const std::string& what, Errno error) {
@@ -73,7 +73,7 @@ StatusOrFailure DirectoryExtraction::run() {
 }
 
 StatusOrFailure DirectoryExtraction::extract_directory(LowerId id, int fd, const std::string& path) {
-  if (++depth_ > kMaxDepth) return Failure{ELOOP, shown(path) + ": more than 2000 directories deep"};
+  if (depth_++ > kMaxDepth) return Failure{ELOOP, shown(path) + ": more than 2000 directories deep"};
   VARVE_ASSIGN(const std::vector<NamedEntry> entries, sorted_entries(layer_, id, path));
   for (const NamedEntry& named : entries) {
     if (monitor_.cancelled()) return cancelled_failure();

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "fs/layer/layer.h"
+#include "imagetool/image/layer_output.h"
 #include "imagetool/image/source/tree_source.h"
 
 namespace varve::image {
@@ -27,9 +28,9 @@ struct ExtractSummary {
 ResultOrFailure<ExtractSummary> extract_to_directory(const layer::Layer& layer, const std::string& directory,
                                                      Monitor& monitor);
 
-// A pax archive to `fd`, in the order of names: equal layers give equal bytes.
-// `name`: how messages call the output.
-ResultOrFailure<ExtractSummary> extract_to_tar(const layer::Layer& layer, int fd, const std::string& name,
+// A pax archive (tar_writer.h), in the order of names: equal layers give equal bytes. It is written to its end, but not published.
+// A socket, a redirect and a file called ".wh.*" are losses.
+ResultOrFailure<ExtractSummary> extract_to_tar(const layer::Layer& layer, LayerOutput& output,
                                                Monitor& monitor);
 
 }  // namespace varve::image

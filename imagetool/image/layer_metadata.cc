@@ -41,6 +41,16 @@ LayerMetadata::LayerMetadata(const std::vector<ParentLayer>& parents)
   }
 }
 
+void LayerMetadata::expect_inodes(std::uint64_t count) {
+  inodes_.reserve(inodes_.size() + count);
+  digests_.reserve(digests_.size() + count);
+}
+
+void LayerMetadata::expect_names(std::uint64_t count, std::uint64_t bytes) {
+  dirents_.reserve(dirents_.size() + count);
+  names_.reserve(names_.size() + bytes);
+}
+
 StatusOrFailure LayerMetadata::check_spec(const InodeSpec& spec) const {
   const Attributes& attributes = spec.attributes;
   const std::uint32_t mode = attributes.mode;
@@ -218,11 +228,11 @@ StatusOrFailure LayerMetadata::check_directory(std::uint32_t directory, std::str
 
 void LayerMetadata::add_entry(std::uint32_t directory, std::string_view name, Dirent entry) {
   const std::uint64_t offset = add_text(name);
-  entry.hash = format::name_hash(name);
+  entry.hash = directory;
   entry.name_offset_low = static_cast<std::uint32_t>(offset);
   entry.name_offset_high = static_cast<std::uint8_t>(offset >> 32);
   entry.name_size = static_cast<std::uint8_t>(name.size());
-  pending_.push_back(PendingEntry{directory, entry});
+  dirents_.push_back(entry);
 }
 
 StatusOrFailure LayerMetadata::add_name(std::uint32_t directory, std::string_view name, std::uint32_t inode) {
@@ -309,28 +319,27 @@ StatusOrFailure LayerMetadata::complete(Data data) {
 }
 
 StatusOrFailure LayerMetadata::sort_entries() {
-  std::sort(pending_.begin(), pending_.end(), [this](const PendingEntry& a, const PendingEntry& b) {
-    if (a.directory != b.directory) return a.directory < b.directory;
-    if (a.entry.hash != b.entry.hash) return a.entry.hash < b.entry.hash;
-    return name_of(a.entry) < name_of(b.entry);
-  });
-  dirents_.reserve(pending_.size());
-  std::size_t next = 0;
+  std::sort(dirents_.begin(), dirents_.end(),
+            [](const Dirent& a, const Dirent& b) { return a.hash < b.hash; });
+  auto next = dirents_.begin();
   for (std::uint32_t i = format::kRootInode; i < inodes_.size(); ++i) {
     Inode& inode = inodes_[i];
     if (!S_ISDIR(inode.mode)) continue;
-    inode.payload_a = next;
-    for (; next < pending_.size() && pending_[next].directory == i; ++next) {
-      const Dirent& entry = pending_[next].entry;
-      if (next > inode.payload_a && name_of(dirents_.back()) == name_of(entry)) {
-        return Failure{EEXIST, fmt::format("the name {} is given twice in one directory", name_of(entry))};
-      }
-      dirents_.push_back(entry);
-    }
-    inode.payload_b = static_cast<std::uint32_t>(next - inode.payload_a);
+    const auto first = next;
+    for (; next != dirents_.end() && next->hash == i; ++next) next->hash = format::name_hash(name_of(*next));
+    std::sort(first, next, [this](const Dirent& a, const Dirent& b) {
+      if (a.hash != b.hash) return a.hash < b.hash;
+      return name_of(a) < name_of(b);
+    });
+    const auto twice = std::adjacent_find(first, next, [this](const Dirent& a, const Dirent& b) {
+      return a.hash == b.hash && name_of(a) == name_of(b);
+    });
+    if (twice != next)
+      return Failure{EEXIST, fmt::format("the name {} is given twice in one directory", name_of(*twice))};
+    inode.payload_a = static_cast<std::uint64_t>(first - dirents_.begin());
+    inode.payload_b = static_cast<std::uint32_t>(next - first);
     inode.size = inode.payload_b.get();
   }
-  pending_ = std::vector<PendingEntry>();  // ={} would keep the memory
   return {};
 }
 

@@ -83,6 +83,15 @@ StatusOrFailure LayerOutputFile::write_at(std::uint64_t offset_bytes, std::span<
   return {};
 }
 
+// Under a new name a file without one needs no temporary name, which would stay when the process is killed at the wrong moment.
+Result<bool> LayerOutputFile::give_new_name() {
+  const std::string self = fmt::format("/proc/self/fd/{}", fd_.get());
+  if (::linkat(AT_FDCWD, self.c_str(), directory_.get(), base_name_.c_str(), AT_SYMLINK_FOLLOW) == 0)
+    return true;
+  if (errno == EEXIST) return false;
+  return Errno::last();
+}
+
 StatusOrFailure LayerOutputFile::give_temporary_name() {
   const std::string self = fmt::format("/proc/self/fd/{}", fd_.get());
   for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
@@ -98,9 +107,16 @@ StatusOrFailure LayerOutputFile::give_temporary_name() {
 
 StatusOrFailure LayerOutputFile::publish() {
   if (::fsync(fd_.get()) != 0) return failure("syncing", Errno::last());
-  // linkat cannot replace a file, rename can.
-  if (temporary_name_.empty()) VARVE_RETURN_IF_ERROR(give_temporary_name());
-  if (::renameat(directory_.get(), temporary_name_.c_str(), directory_.get(), base_name_.c_str()) != 0) {
+  bool is_named = false;
+  if (temporary_name_.empty()) {
+    const Result<bool> named = give_new_name();
+    if (!named.ok()) return failure("naming", named.error());
+    is_named = *named;
+    // linkat cannot replace a file, rename can.
+    if (!is_named) VARVE_RETURN_IF_ERROR(give_temporary_name());
+  }
+  if (!is_named &&
+      ::renameat(directory_.get(), temporary_name_.c_str(), directory_.get(), base_name_.c_str()) != 0) {
     return failure("naming", Errno::last());
   }
   temporary_name_.clear();

@@ -1,8 +1,8 @@
 #pragma once
 
 // LayerOutputFile: a layer that goes to a file, which has no name until it is complete. Where the file system allows (O_TMPFILE) not
-// even a killed process leaves anything behind; elsewhere a hidden temporary name is removed by the
-// destructor. Thread rule: write_at may be called from any thread; the rest from one. Owns its descriptor.
+// even a killed process leaves anything behind, but for the moment between two system calls when a file is replaced; elsewhere
+// a hidden temporary name is removed by the destructor. Thread rule: write_at may be called from any thread; the rest from one. Owns its descriptor.
 
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +34,8 @@ class LayerOutputFile : public LayerOutput {
   LayerOutputFile(std::string path, UniqueFd directory)
       : path_(std::move(path)), directory_(std::move(directory)) {}
   StatusOrFailure open_unnamed();
+  // Returns: false when something has the name already.
+  Result<bool> give_new_name();
   StatusOrFailure give_temporary_name();
   Failure failure(const char* doing, Errno error) const;
 

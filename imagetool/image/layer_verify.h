@@ -29,6 +29,9 @@ struct VerifyReport {
   std::vector<DamagedFile> damaged_files;
   // Files that inherit from a layer that is not at hand: what they store themselves is good if the frames are.
   std::uint64_t unchecked_files = 0;
+  // Files whose frames are good but whose digest was not compared with their content, because hashing their holes would
+  // take too long: more than 1 GiB in one file, or more than 16 GiB in all files before.
+  std::uint64_t uncompared_files = 0;
   bool good() const { return problems.empty() && damaged_files.empty(); }
 };
 

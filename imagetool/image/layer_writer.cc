@@ -74,6 +74,12 @@ class StreamingLayerWriter final : public LayerWriter {
     return metadata_.add_whiteout(directory, name);
   }
 
+  void expect_inodes(std::uint64_t count) override { metadata_.expect_inodes(count); }
+  void expect_names(std::uint64_t count, std::uint64_t bytes) override {
+    metadata_.expect_names(count, bytes);
+  }
+  void end_contents() override { store_.forget_places(); }
+
   StatusOrFailure add_content(std::uint32_t inode, ContentSource& source) override {
     VARVE_RETURN_IF_ERROR(begin_data());
     VARVE_ASSIGN(const std::uint64_t size, metadata_.size_awaiting_content(inode));

@@ -117,6 +117,10 @@ class LayerWriter {
   // that the format cannot hold, with a message that says why but not which path: the caller knows it.
   virtual ResultOrFailure<std::uint32_t> add_inode(const InodeSpec& spec) = 0;
 
+  // How many inodes, or names with so many bytes, are about to be added: spares the memory of tables that grow.
+  virtual void expect_inodes(std::uint64_t) {}
+  virtual void expect_names(std::uint64_t, std::uint64_t) {}
+
   // Requires: `directory` and `inode` came from add_inode. Each directory but the root gets exactly one name; every
   // other inode at least one. Returns: EEXIST (found at finish() at the latest) when the directory has the name.
   virtual StatusOrFailure add_name(std::uint32_t directory, std::string_view name, std::uint32_t inode) = 0;
@@ -127,6 +131,9 @@ class LayerWriter {
   // Reads `source` to its end. Requires: `inode` is a regular file whose content was not added before. A file that
   // never gets content is one hole of its size. Returns: what the source says; EINVAL for pieces out of order or range.
   virtual StatusOrFailure add_content(std::uint32_t inode, ContentSource& source) = 0;
+
+  // No content will be added from now on: frees what finds duplicates.
+  virtual void end_contents() {}
 
   // In place of InodeSpec::base, where what a file inherits shows only while its content is read. Before add_content: it inherits
   // from `base`. Afterwards: with what was learnt, or nullopt, when its content left nothing to inherit.

@@ -88,7 +88,10 @@ Result<std::vector<std::string>> list_names(int directory_fd) {
   struct CloseDirectory {
     void operator()(DIR* directory) const { ::closedir(directory); }
   };
-  UniqueFd own(::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  UniqueFd own(::openat(directory_fd, ".", kFlags | O_NOATIME));
+  // Only its owner may ask to leave the access time alone (open(2)).
+  if (!own.valid() && errno == EPERM) own.reset(::openat(directory_fd, ".", kFlags));
   if (!own.valid()) return Errno::last();
   const std::unique_ptr<DIR, CloseDirectory> directory(::fdopendir(own.get()));
   if (!directory) return Errno::last();

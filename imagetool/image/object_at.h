@@ -21,7 +21,7 @@ Status write_xattr(int directory_fd, const std::string& name,
 // The content of a symbolic link.
 Result<std::string> read_link_at(int directory_fd, const std::string& name);
 
-// The names in a directory but "." and "..", sorted by their bytes.
+// The names in a directory but "." and "..", sorted by their bytes. Its access time stays as it is, where that is permitted.
 Result<std::vector<std::string>> list_names(int directory_fd);
 
 }  // namespace varve::image

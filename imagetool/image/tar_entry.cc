@@ -54,9 +54,11 @@ void read_acl(archive_entry* entry, const AclKind& kind, InodeSpec& spec, std::v
         std::find_if(kAclTags.begin(), kAclTags.end(), [&](const AclTag& t) { return t.libarchive == tag; });
     if (known == kAclTags.end()) continue;
     const bool needs_id = known->ours == AclEntry::kUser || known->ours == AclEntry::kGroup;
-    if (needs_id && id < 0) {
+    // libarchive makes INT_MAX of what is larger.
+    if (needs_id && (id < 0 || id == std::numeric_limits<int>::max())) {
       losses.push_back(std::string("the access right of \"") + (name ? name : "") +
-                       "\", which has no number, is not kept");
+                       (id < 0 ? "\", which has no number, is not kept"
+                               : "\", whose number is 2^31 - 1 or larger, is not kept"));
       continue;
     }
     entries.push_back({known->ours, static_cast<std::uint16_t>(permissions & 7),
@@ -94,29 +96,10 @@ void apply_mask_to_mode(InodeSpec& spec) {
 }
 
 // libarchive takes and gives a time before 1970 as the digits that stand in the archive: -2.5 is (-2,
-// 500000000) there and (-3, 500000000) everywhere else. "-0.5" it can neither read nor write.
+// 500000000) there and (-3, 500000000) everywhere else. "-0.5" it gives as 0.5: no one can tell.
 Timestamp time_of_digits(std::int64_t seconds, long nanoseconds) {
   if (seconds >= 0 || nanoseconds == 0) return {seconds, static_cast<std::uint32_t>(nanoseconds)};
   return {seconds - 1, static_cast<std::uint32_t>(kNanosecondsPerSecond - nanoseconds)};
-}
-
-void set_mtime_digits(const Timestamp& time, archive_entry* entry) {
-  if (time.seconds >= 0 || time.nanoseconds == 0) {
-    archive_entry_set_mtime(entry, time.seconds, time.nanoseconds);
-  } else {
-    archive_entry_set_mtime(entry, time.seconds + 1, kNanosecondsPerSecond - time.nanoseconds);
-  }
-}
-
-void write_acl(const AclKind& kind, const std::vector<AclEntry>& acl, archive_entry* entry) {
-  for (const AclEntry& one : acl) {
-    const auto known =
-        std::find_if(kAclTags.begin(), kAclTags.end(), [&](const AclTag& t) { return t.ours == one.tag; });
-    if (known == kAclTags.end()) continue;
-    const bool has_id = one.tag == AclEntry::kUser || one.tag == AclEntry::kGroup;
-    archive_entry_acl_add_entry(entry, kind.libarchive, one.permissions, known->libarchive,
-                                has_id ? static_cast<int>(one.id) : -1, "");
-  }
 }
 
 }  // namespace
@@ -152,34 +135,6 @@ InodeSpec spec_from_entry(archive_entry* entry, std::vector<std::string>& losses
     losses.push_back(std::string("its file flags \"") + flags + "\" are not kept");
   }
   return spec;
-}
-
-void spec_to_entry(const InodeSpec& spec, archive_entry* entry, std::vector<std::string>& losses) {
-  if (spec.attributes.mtime.seconds == -1 && spec.attributes.mtime.nanoseconds > 0) {
-    losses.push_back("its time, in the last second of 1969, cannot be written; it becomes 1970");
-  }
-  const Attributes& attributes = spec.attributes;
-  archive_entry_set_mode(entry, attributes.mode);
-  archive_entry_set_uid(entry, attributes.uid);
-  archive_entry_set_gid(entry, attributes.gid);
-  set_mtime_digits(attributes.mtime, entry);
-  archive_entry_set_size(entry, attributes.is_regular() ? static_cast<la_int64_t>(attributes.size_bytes) : 0);
-  if (attributes.is_symlink()) archive_entry_copy_symlink(entry, spec.symlink_target.c_str());
-  if (S_ISCHR(attributes.mode) || S_ISBLK(attributes.mode)) archive_entry_set_rdev(entry, attributes.rdev);
-  for (const auto& [name, value] : spec.xattrs) {
-    const auto kind = std::find_if(kAclKinds.begin(), kAclKinds.end(),
-                                   [&wanted = name](const AclKind& k) { return k.xattr == wanted; });
-    const auto acl = kind == kAclKinds.end() ? std::nullopt : decode_acl(value);
-    // libarchive counts ids in int; a list with greater ones goes out in the kernel's own form.
-    const bool fits = acl && std::all_of(acl->begin(), acl->end(), [](const AclEntry& one) {
-                        return one.id == AclEntry::kNoId || one.id <= std::numeric_limits<int>::max();
-                      });
-    if (fits) {
-      write_acl(*kind, *acl, entry);
-    } else {
-      archive_entry_xattr_add_entry(entry, name.c_str(), value.data(), value.size());
-    }
-  }
 }
 
 }  // namespace varve::image

@@ -1,8 +1,8 @@
 #pragma once
 
-// What one member of a tar says, as this project's values and back, by libarchive: times to the nanosecond,
-// devices, xattrs (SCHILY.xattr, LIBARCHIVE.xattr), ACLs (SCHILY.acl.*). Thread rule: stateless. libarchive
-// converts names by the thread's locale: hold a Utf8Locale around its use.
+// What one member of a tar says, read by libarchive, as this project's values: times to the nanosecond, devices, xattrs
+// (SCHILY.xattr, LIBARCHIVE.xattr), ACLs (SCHILY.acl.*). tar_writer.h is the other direction. Thread rule: stateless.
+// libarchive converts names by the thread's locale: hold a Utf8Locale around its use.
 
 #include <locale.h>
 
@@ -31,8 +31,5 @@ class Utf8Locale {
 // Names what cannot be kept, in half sentences, in `losses`. Path, hard link target and content are the
 // caller's.
 InodeSpec spec_from_entry(archive_entry* entry, std::vector<std::string>& losses);
-
-// Sets all but path, hard link and sparse map. `entry` is clear before. `losses`: as above.
-void spec_to_entry(const InodeSpec& spec, archive_entry* entry, std::vector<std::string>& losses);
 
 }  // namespace varve::image

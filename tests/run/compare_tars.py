@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Compares two tar archives entry by entry, whatever the order of their members and the dialect.
 
-Usage: compare_tars.py LEFT RIGHT [--mask]     one line for each difference; exit status 1 when there is any
---mask: of objects with an access control list the group's bits of the mode are passed over. They repeat the mask or, in
-archives that libarchive wrote, the entry of the group; both are compared as parts of the list.
+Usage: compare_tars.py LEFT RIGHT     one line for each difference; exit status 1 when there is any
 Compared: the set of paths; type, mode, numeric owner, modification time to the nanosecond, size, target of symbolic links,
 device numbers, extended attributes, access control lists, file capabilities, which ranges of sparse files hold data,
 SHA-256 of contents; hard links as groups of paths, so that it does not matter which of them comes first.
@@ -138,12 +136,6 @@ def read(name):
     return found, {frozenset(group) for group in groups.values() if len(group) > 1}
 
 
-def pass_over_masks(found):
-    for said in found.values():
-        if "SCHILY.acl.access" in said["records"]:
-            said["mode"] = oct(int(said["mode"], 8) & ~0o070)
-
-
 def differences(left, right):
     for path in sorted(left[0].keys() | right[0].keys()):
         here, there = left[0].get(path), right[0].get(path)
@@ -157,11 +149,8 @@ def differences(left, right):
         yield f"hard links only in the {'first' if group in left[1] else 'second'} archive: {sorted(group)}"
 
 
-def main(left, right, *options):
+def main(left, right):
     one, other = read(left), read(right)
-    if options == ("--mask",):
-        pass_over_masks(one[0])
-        pass_over_masks(other[0])
     found = list(differences(one, other))
     for line in found:
         print(line)

@@ -53,14 +53,19 @@ def archives():
     x = b"x" * 512
     yield "dot-dot", header("a/../../b") + END, '".."'
     yield "hard link out", header("a", tarfile.LNKTYPE, link="/../etc/passwd") + END, '".."'
-    yield "hard link before its target", header("l", tarfile.LNKTYPE, link="t") + header("t") + END, "not in the archive before it"
-    yield "hard link to itself", header("l", tarfile.LNKTYPE, link="l") + END, "not in the archive before it"
+    yield "hard link before its target", header("l", tarfile.LNKTYPE, link="t") + header("t") + END, None
+    yield "hard link without a target", header("l", tarfile.LNKTYPE, link="t") + END, '"t", which is not in the archive'
+    yield "hard link to itself", header("l", tarfile.LNKTYPE, link="l") + END, "leads to itself"
+    links = b"".join(header(f"l{i}", tarfile.LNKTYPE, link=f"l{i + 1}") for i in range(100_000))
+    yield "100000 hard links in a chain", links + header("l100000") + END, None
+    yield "100000 hard links in a ring", links + header("l100000", tarfile.LNKTYPE, link="l0") + END, "leads to itself"
     yield "through a link", header("etc", tarfile.SYMTYPE, link="/etc") + header("etc/x") + END, "not a directory"
     yield "file as directory", header("a") + header("a/b") + END, "not a directory"
     yield "absolute", header("/etc/x") + END, None
     yield "a million directories deep", header("a/" * 10**6 + "f") + END, "too large"
-    yield "16000 directories deep", header("a/" * 16000 + "f") + END, None
-    yield "20 times 16000 deep", b"".join(header(f"{i}/" + "a/" * 16000 + "f") for i in range(20)) + END, None
+    yield "16000 directories deep", header("a/" * 16000 + "f") + END, "more than 2000 names deep"
+    yield "1999 directories deep", header("a/" * 1999 + "f") + END, None
+    yield "60 times 1998 deep", b"".join(header(f"{i}/" + "a/" * 1998 + "f") for i in range(60)) + END, "implies more than"
     yield "size past the end", header("f", size=1 << 40) + x + END, "Truncated"
     yield "size over the next member", header("f", size=100_000) + x + header("g") + END, "Truncated"
     yield "8 EiB of hole", sparse((1 << 63) - 1, b"0\n", b""), None
@@ -100,9 +105,9 @@ def fault(imagetool, archive, layer, wanted):
         return "a layer was left" if os.path.exists(layer) else None
     if status != 0:
         return f"exit status {status}, {said!r}"
-    status, said, _ = run(imagetool, "layer", "verify", layer)
+    said = [run(imagetool, "layer", *command) for command in (("verify", layer), ("extract", layer, "--tar", "/dev/null"))]
     os.unlink(layer)
-    return f"the layer made of it: {status}, {said!r}" if status != 0 else None
+    return f"the layer made of it: {said}" if any(status != 0 for status, _, _ in said) else None
 
 
 def main(imagetool, directory):

@@ -28,6 +28,12 @@ std::array<std::int64_t, 5> stamp_of(const struct stat& of) {
   return {of.st_size, of.st_mtim.tv_sec, of.st_mtim.tv_nsec, of.st_ctim.tv_sec, of.st_ctim.tv_nsec};
 }
 
+bool is_mount_point(int directory_fd) {
+  struct statx found {};
+  return ::statx(directory_fd, "", AT_EMPTY_PATH, STATX_TYPE, &found) == 0 &&
+         (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
 }  // namespace
 
 struct DirectorySource::Directory {
@@ -35,6 +41,7 @@ struct DirectorySource::Directory {
   TreeIndex node = kTreeRoot;
   std::string path;        // from the root, without a leading '/'
   std::string lower_path;  // what layers below call it, "/a/b"
+  dev_t device = 0;
   unsigned depth = 0;
 };
 
@@ -71,27 +78,42 @@ ResultOrFailure<InodeSpec> DirectorySource::read_spec(const Directory& in, const
   return spec;
 }
 
+// True when the name was a mark in the manner of AUFS and is dealt with.
+ResultOrFailure<bool> DirectorySource::take_aufs_mark(Tree& tree, const Directory& in,
+                                                      const std::string& name, const struct stat& status) {
+  const AufsName kind = options_.literal ? AufsName::kOrdinary : classify_aufs_name(name);
+  if (kind == AufsName::kOrdinary) return false;
+  const std::string path = shown(join_path(in.path, name));
+  if (kind == AufsName::kBroken) return Failure{EINVAL, path + ": a whiteout of nothing"};
+  if (kind == AufsName::kLeftover) {
+    monitor_.warn(path + ": bookkeeping of AUFS, left out");
+    return true;
+  }
+  if (!S_ISREG(status.st_mode) || status.st_size != 0) {
+    monitor_.warn(
+        path +
+        ": a whiteout by its name; what else it is, and its content, are left out (--literal keeps it)");
+  }
+  if (kind == AufsName::kOpaque) {
+    tree.set_opaque(in.node);
+  } else {
+    put_whiteout(tree, in.node, std::string_view(name).substr(layer::kWhiteoutPrefix.size()));
+  }
+  return true;
+}
+
 StatusOrFailure DirectorySource::scan_name(Tree& tree, const Directory& in, const std::string& name) {
   const std::string path = join_path(in.path, name);
   if (options_.filter.excludes(path)) return {};
-  const AufsName aufs = options_.literal ? AufsName::kOrdinary : classify_aufs_name(name);
-  if (aufs == AufsName::kBroken) return Failure{EINVAL, shown(path) + ": a whiteout of nothing"};
-  if (aufs == AufsName::kLeftover) {
-    monitor_.warn(shown(path) + ": bookkeeping of AUFS, left out");
-    return {};
-  }
-  if (aufs == AufsName::kOpaque) {
-    tree.set_opaque(in.node);
-    return {};
-  }
-  if (aufs == AufsName::kWhiteout) {
-    put_whiteout(tree, in.node, std::string_view(name).substr(layer::kWhiteoutPrefix.size()));
-    return {};
-  }
-
   struct stat status {};
   if (::fstatat(in.fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
     return failure_from(Errno::last(), shown(path));
+  }
+  VARVE_ASSIGN(const bool was_mark, take_aufs_mark(tree, in, name, status));
+  if (was_mark) return {};
+  if (options_.one_file_system && status.st_dev != in.device && !S_ISDIR(status.st_mode)) {
+    monitor_.warn(shown(path) + ": of another file system, left out");
+    return {};
   }
   const Attributes attributes = attributes_from_stat(status);
   if (!options_.literal && is_overlay_whiteout(attributes)) {
@@ -116,11 +138,19 @@ StatusOrFailure DirectorySource::scan_name(Tree& tree, const Directory& in, cons
   if (linked) hard_links_.emplace(identity, node);
   if (!attributes.is_directory()) return {};
 
-  const Result<UniqueFd> opened = layer::open_beneath(in.fd, name, O_RDONLY | O_DIRECTORY);
+  const Result<UniqueFd> opened = layer::open_beneath(in.fd, name, O_RDONLY | O_DIRECTORY | O_NOATIME);
   if (!opened.ok()) return failure_from(opened.error(), shown(path));
+  if (is_mount_point(opened->get())) {
+    monitor_.warn(
+        shown(path) +
+        (options_.one_file_system
+             ? ": a mount point, empty in the layer"
+             : ": a mount point; what is mounted there is taken (--one-file-system leaves it out)"));
+    if (options_.one_file_system) return {};
+  }
   const std::string lower =
       tree.node(node).spec.redirect.value_or((in.lower_path == "/" ? "" : in.lower_path) + "/" + name);
-  return scan_directory(tree, Directory{opened->get(), node, path, lower, in.depth + 1});
+  return scan_directory(tree, Directory{opened->get(), node, path, lower, status.st_dev, in.depth + 1});
 }
 
 // One descriptor and some stack a level.
@@ -137,7 +167,7 @@ StatusOrFailure DirectorySource::scan_directory(Tree& tree, const Directory& dir
 ResultOrFailure<Tree> DirectorySource::scan() {
   struct stat status {};
   if (::fstat(root_.get(), &status) != 0) return failure_from(Errno::last(), path_);
-  const Directory root{root_.get(), kTreeRoot, "", "/", 0};
+  const Directory root{root_.get(), kTreeRoot, "", "/", status.st_dev, 0};
   VARVE_ASSIGN(InodeSpec spec, read_spec(root, "", attributes_from_stat(status)));
   Tree tree(std::move(spec));
   VARVE_RETURN_IF_ERROR(scan_directory(tree, root));
@@ -166,6 +196,9 @@ StatusOrFailure DirectorySource::take_content(const Tree& tree, const OpenFile& 
   VARVE_RETURN_IF_ERROR(take(open.file.node, content));
   struct stat status {};
   if (::fstat(open.fd.get(), &status) != 0) return failure_from(Errno::last(), path);
+  if (static_cast<std::uint64_t>(status.st_size) < size_bytes) {
+    return Failure{EIO, path + ": became shorter while it was read (try again when nobody writes to it)"};
+  }
   if (stamp_of(status) != open.stamp || static_cast<std::uint64_t>(status.st_size) != size_bytes) {
     monitor_.warn(path + ": changed while it was read; the layer holds parts of both states");
   }

@@ -1,9 +1,15 @@
 #pragma once
 
 // DirectorySource: a directory of the machine as a TreeSource, or, since its marks are understood, the upper
-// or diff directory of overlayfs, fuse-overlayfs or AUFS. The directory should be at rest: a path that
-// vanishes or changes its type between the passes is an error that names it; a file that changes while it is
-// read is named in a warning. Thread rule: one thread. Ownership: owns its descriptors; borrows the monitor.
+// or diff directory of overlayfs, fuse-overlayfs or AUFS. All of it is taken: sockets too, which layers hold, and what is mounted
+// in it (each mount point is named in a warning), unless it is to stay in one file system. Access times stay as they were, where the
+// user owns the files. A path that cannot be read is an error that names it.
+//
+// The directory should be at rest: a path that vanishes or changes its type between the passes, and a file that becomes shorter
+// while it is read, are errors that name it; a file that changes otherwise is named in a warning. What digests cover is what
+// was read in any case. Thread rule: one thread. Ownership: owns its descriptors; borrows the monitor.
+
+#include <sys/stat.h>
 
 #include <array>
 #include <cstddef>
@@ -27,6 +33,8 @@ class DirectorySource : public TreeSource {
     // Take whiteouts, opaque marks and bookkeeping xattrs of union file systems as what they are in this
     // directory: devices, files and xattrs like any other.
     bool literal = false;
+    // Mount points are empty directories, files of other file systems are left out; each is named in a warning.
+    bool one_file_system = false;
   };
   // Returns: a Failure "PATH: why".
   static ResultOrFailure<std::unique_ptr<DirectorySource>> open(const std::string& path, Options options,
@@ -47,6 +55,8 @@ class DirectorySource : public TreeSource {
   std::string shown(std::string_view path) const;
   ResultOrFailure<InodeSpec> read_spec(const Directory& in, const std::string& name,
                                        const Attributes& attributes);
+  ResultOrFailure<bool> take_aufs_mark(Tree& tree, const Directory& in, const std::string& name,
+                                       const struct stat& status);
   StatusOrFailure scan_name(Tree& tree, const Directory& in, const std::string& name);
   StatusOrFailure scan_directory(Tree& tree, const Directory& directory);
   ResultOrFailure<OpenFile> open_content(ContentFile file);

@@ -42,6 +42,7 @@ ResultOrFailure<std::unique_ptr<TarInput>> TarInput::open(const std::string& pat
   input->seekable_ = S_ISREG(status.st_mode) && here >= 0;
   if (input->seekable_) {
     input->begin_ = here;
+    input->opened_ = status;
     return input;
   }
   input->spool_.reset(::open(spool_directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
@@ -106,7 +107,7 @@ std::int64_t TarInput::on_skip(archive*, void* self, std::int64_t request) {
   return skipped;
 }
 
-ResultOrFailure<ArchivePtr> TarInput::start() {
+ResultOrFailure<ArchivePtr> TarInput::start(Until until) {
   if (!seekable_ && ::lseek(spool_.get(), 0, SEEK_CUR) > 0) {  // the second time: the spool holds all of it
     file_ = std::move(spool_);
     seekable_ = true;
@@ -124,6 +125,11 @@ ResultOrFailure<ArchivePtr> TarInput::start() {
   archive_read_support_filter_lz4(reader.get());
   archive_read_support_filter_compress(reader.get());
   archive_read_support_format_tar(reader.get());
+  if (until == Until::kEndOfFile) {
+    VARVE_RETURN_IF_ERROR(
+        check(archive_read_set_format_option(reader.get(), "tar", "read_concatenated_archives", "1"),
+              reader.get(), name_));
+  }
   VARVE_RETURN_IF_ERROR(check(archive_read_set_callback_data(reader.get(), this), reader.get(), name_));
   archive_read_set_read_callback(reader.get(), &TarInput::on_read);
   archive_read_set_skip_callback(reader.get(), &TarInput::on_skip);
@@ -138,6 +144,17 @@ StatusOrFailure TarInput::drain() {
     if (!got.ok()) return failure_from(got.error(), name_);
     if (*got == 0) return {};
   }
+}
+
+StatusOrFailure TarInput::check_unchanged() const {
+  if (opened_.st_ino == 0) return {};  // a spool, which is ours
+  struct stat now {};
+  if (::fstat(file_.get(), &now) != 0) return failure_from(Errno::last(), name_);
+  const auto same_time = [](const struct timespec& a, const struct timespec& b) {
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+  };
+  if (now.st_size == opened_.st_size && same_time(now.st_mtim, opened_.st_mtim)) return {};
+  return Failure{EIO, name_ + ": changed while it was read (try again when nobody writes to it)"};
 }
 
 Failure TarInput::failure(archive* reader) const {

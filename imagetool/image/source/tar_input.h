@@ -3,6 +3,7 @@
 // TarInput: the bytes of a tar archive, which libarchive may read several times even when they come from a
 // pipe. Thread rule: one thread. Ownership: owns its descriptors; borrows the monitor.
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <cstddef>
@@ -30,11 +31,15 @@ class TarInput {
                                                          const std::string& spool_directory,
                                                          Monitor& monitor);
 
+  // kEndOfFile: what follows the end of the archive is given as if it were part of it.
+  enum class Until { kEndOfArchive, kEndOfFile };
   // Starts to read from the beginning. The reader before, if any, is gone.
-  ResultOrFailure<ArchivePtr> start();
+  ResultOrFailure<ArchivePtr> start(Until until);
   // Reads what the archive's reader left, so that the writer of a pipe does not get SIGPIPE and a second pass
   // sees all.
   StatusOrFailure drain();
+  // Returns: EIO when the file was written to since it was opened. Two passes then saw two archives.
+  StatusOrFailure check_unchanged() const;
   // What `reader` complains of, as a Failure that names the archive.
   Failure failure(archive* reader) const;
   const std::string& name() const { return name_; }
@@ -54,7 +59,8 @@ class TarInput {
   bool seekable_ = false;
   off_t begin_ = 0;   // where the archive starts in file_
   off_t offset_ = 0;  // next byte to read, seekable only
-  UniqueFd spool_;    // a pipe's bytes so far
+  struct stat opened_ {};
+  UniqueFd spool_;  // a pipe's bytes so far
 };
 
 }  // namespace varve::image

@@ -5,11 +5,16 @@
 // path the last holds, as when the archive is extracted (a directory over a directory gives new attributes
 // only). Whiteouts of OCI layers and AUFS, and those of overlayfs, become whiteouts.
 //
-// The archive is not trusted: a path with "..", a member beneath something that is no directory and a hard
-// link to what is not in the archive are refused by name; absolute paths lose their '/' with one warning. It
-// is read twice. A stream is kept, as it came, in a file without a name in `spool_directory` meanwhile.
+// A hard link may come before its target; then it leads to what has the target's path at the end of the archive.
+//
+// The archive is not trusted: a path with "..", a member beneath something that is no directory, more than 2000 directories
+// one in another, too many directories that no member names (tar_scan.h) and a hard link to what is not in the archive
+// are refused by name; absolute paths lose their '/' with one warning. It is read twice, and must not change meanwhile.
+// An archive without the mark of its end and one with something behind it are named in a warning.
+// A stream is kept, as it came, in a file without a name in `spool_directory` meanwhile.
 // Thread rule: one thread. Ownership: owns its descriptors; borrows the monitor.
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -34,12 +39,12 @@ class TarSource : public TreeSource {
   StatusOrFailure for_each_content(const Tree& tree, const ContentConsumer& take) override;
 
  private:
-  class Scan;
   TarSource(std::unique_ptr<TarInput> input, Options options, Monitor& monitor);
 
   std::unique_ptr<TarInput> input_;
   Options options_;
   Monitor& monitor_;
+  std::uint64_t members_ = 0;  // from scan() on
 };
 
 }  // namespace varve::image

@@ -26,7 +26,7 @@ PathFilter::PathFilter(std::vector<std::string> patterns) {
 }
 
 bool PathFilter::excludes(std::string_view path) const {
-  if (whole_path_.empty() && last_component_.empty()) return false;
+  if (empty()) return false;
   const std::string whole(path);
   const std::string last(last_component_of(path));
   const auto matches = [](const std::vector<std::string>& patterns, const std::string& text) {

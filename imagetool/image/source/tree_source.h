@@ -42,6 +42,7 @@ class PathFilter {
   explicit PathFilter(std::vector<std::string> patterns);
   // `path` without a leading '/'. Says nothing of the directories above it.
   bool excludes(std::string_view path) const;
+  bool empty() const { return whole_path_.empty() && last_component_.empty(); }
 
  private:
   std::vector<std::string> whole_path_;

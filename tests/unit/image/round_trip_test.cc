@@ -13,6 +13,7 @@
 #include "fs/layer/open_layer.h"
 #include "imagetool/image/layer_builder.h"
 #include "imagetool/image/layer_extract.h"
+#include "imagetool/image/layer_output_file.h"
 #include "imagetool/image/layer_verify.h"
 #include "imagetool/image/posix_acl.h"
 #include "imagetool/image/source/directory_source.h"
@@ -128,8 +129,9 @@ class RoundTripTest : public ::testing::Test {
   }
   void extract_tar(const std::string& layer_path, const std::string& to) {
     const auto layer = must(layer::open_layer(layer_path, {}));
-    const UniqueFd file(::open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644));
-    EXPECT_EQ(must(extract_to_tar(*layer, file.get(), to, monitor_)).losses, 0U);
+    const auto file = must(LayerOutputFile::create(to));
+    EXPECT_EQ(must(extract_to_tar(*layer, *file, monitor_)).losses, 0U);
+    must(file->publish());
   }
 
   ScratchDirectory scratch_;
