@@ -107,13 +107,12 @@ class ParentFilter {
   StatusOrFailure add_beside(const ParentFile& file, std::uint32_t inode, std::uint64_t size_bytes,
                              ContentSource& content) {
     VARVE_ASSIGN(const std::unique_ptr<layer::LowerFile> lower, parents_.open(file));
-    ParentContent changes(content, size_bytes, *lower, parents_.describe(file));
     DeltaBase base = parents_.base(file);
-    VARVE_RETURN_IF_ERROR(writer_.set_base(inode, base));
+    ParentContent changes(content, size_bytes, *lower, parents_.layer_of(file).name() + ": " + base.path);
+    VARVE_RETURN_IF_ERROR(writer_.set_base(inode, std::move(base)));
     VARVE_RETURN_IF_ERROR(writer_.add_content(inode, changes));
     if (changes.inherited_blocks() == 0) return writer_.set_base(inode, std::nullopt);
-    base.data_blocks = changes.data_blocks();
-    return writer_.set_base(inode, std::move(base));
+    return {};
   }
 
   ParentFiles& parents_;
@@ -183,8 +182,7 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
 
   std::optional<ParentFilter> filter;
   if (options.parents != nullptr) {
-    const Status matched = options.parents->match(tree);
-    if (!matched.ok()) return failure_from(matched.error(), "reading the parent layers");
+    VARVE_RETURN_IF_ERROR(options.parents->match(tree));
     filter.emplace(*options.parents, *writer, nodes_with_base(tree));
   }
   const std::uint64_t content_bytes = content_bytes_of(tree);
