@@ -7,6 +7,7 @@
 #include "fs/base/checked.h"
 #include "imagetool/image/layer_verify.h"
 #include "imagetool/image/parent_content.h"
+#include "imagetool/image/tree_difference.h"
 
 namespace varve::image {
 namespace {
@@ -162,6 +163,20 @@ std::string path_of(const Tree& tree, TreeIndex node) {
   return walked.ok() ? std::string("a file without a name") : path;
 }
 
+// The tree of the new layer.
+ResultOrFailure<Tree> scan(TreeSource& source, const BuildOptions& options, Monitor& monitor) {
+  monitor.begin("scanning", 0);
+  VARVE_ASSIGN(Tree tree, source.scan());
+  monitor.end();
+  apply_overrides(tree, options);
+  source.set_large_bytes(options.writer.frame_bytes);
+  if (options.difference) {
+    VARVE_CHECK(options.parents != nullptr);
+    VARVE_RETURN_IF_ERROR(keep_difference(tree, source, options.parents->as_union(), monitor));
+  }
+  return tree;
+}
+
 }  // namespace
 
 ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const BuildOptions& options,
@@ -174,10 +189,7 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
     };
   }
   VARVE_ASSIGN(const std::unique_ptr<LayerWriter> writer, LayerWriter::create(writer_options));
-  monitor.begin("scanning", 0);
-  VARVE_ASSIGN(Tree tree, source.scan());
-  monitor.end();
-  apply_overrides(tree, options);
+  VARVE_ASSIGN(Tree tree, scan(source, options, monitor));
   VARVE_ASSIGN(std::vector<std::uint32_t> inodes, add_metadata(tree, *writer, monitor));
 
   std::optional<ParentFilter> filter;
@@ -187,7 +199,6 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
   }
   const std::uint64_t content_bytes = content_bytes_of(tree);
   tree.keep_only_sizes();
-  source.set_large_bytes(options.writer.frame_bytes);
   monitor.begin("packing", content_bytes);
   VARVE_RETURN_IF_ERROR(
       source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {

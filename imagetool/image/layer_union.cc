@@ -12,8 +12,9 @@ Failure LayerUnion::at(std::size_t layer, std::string_view name, Errno error) co
 
 ResultOrFailure<UnionDirectory> LayerUnion::root_from(std::size_t first) const {
   UnionDirectory root;
-  for (std::size_t i = first; i < layers_.size(); ++i) {
-    root.sources.push_back({i, layers_[i]->root()});
+  // From the top, since an opaque root hides what lies below it from redirects too.
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    if (i >= first) root.sources.push_back({i, layers_[i]->root()});
     const Result<layer::DirectoryMark> mark = layers_[i]->directory_mark(layers_[i]->root());
     if (!mark.ok()) return at(i, "/", mark.error());
     if (mark->opaque) return root;
