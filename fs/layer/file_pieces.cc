@@ -66,7 +66,7 @@ Result<Piece> piece_of(const Link& link, const Extent& extent) {
   if (source != 0) {
     piece.layer = link.layer->parent(source);
     piece.owner = LowerId{0};
-    if (piece.layer == nullptr) return damaged(link, link.layer->missing_parent(source));
+    VARVE_CHECK(piece.layer != nullptr);  // chain_of() looked
   }
   if (format::extent_kind(word) == ExtentKind::kDataRun) {
     piece.run_frame_bytes = piece.layer->tables().run_frame_bytes;
@@ -118,31 +118,67 @@ Result<Link> link_to(const LayerFile& layer, LowerId file) {
   return Link{&layer, file, inode};
 }
 
-// The file that the delta file `link` inherits from.
-Result<Link> base_of(const Link& link) {
+// The PARENT of which `link`'s own extents name frames, and which is not at hand; 0: none.
+std::uint16_t missing_source(const Link& link) {
+  if ((link.layer->tables().incompat & format::kIncompatParentFrames) == 0) return 0;
+  for (const Extent& extent : extents_of(link)) {
+    const std::uint16_t source = format::extent_source(extent.source_word);
+    if (source != 0 && link.layer->parent(source) == nullptr) return source;
+  }
+  return 0;
+}
+
+// Adds to `chain` what its last file, `link`, inherits from. Returns: that file; empty when the chain ends here.
+std::optional<Link> follow(const Link& link, FileChain& chain) {
+  const auto ends = [&](FileChain::End end, std::string why) {
+    chain.end = end;
+    chain.why = std::move(why);
+    return std::optional<Link>();
+  };
+  if (const std::uint16_t source = missing_source(link); source != 0) {
+    return ends(FileChain::End::kMissingParent, link.layer->missing_parent(source));
+  }
+  if ((link.inode->flags & format::kInodeDelta) == 0) return std::nullopt;
   const format::Origin* origin = link.layer->tables().origin(*link.inode);
-  if (origin == nullptr) return Errno{EIO};
+  if (origin == nullptr) return ends(FileChain::End::kDamaged, "it does not say what it inherits from");
   const LayerFile* parent = link.layer->parent(origin->parent);
-  if (parent == nullptr) return damaged(link, link.layer->missing_parent(origin->parent));
+  if (parent == nullptr) {
+    return ends(FileChain::End::kMissingParent, link.layer->missing_parent(origin->parent));
+  }
   const Result<Link> base = link_to(*parent, LowerId{origin->inode});
-  if (!base.ok()) return damaged(link, "its parent layer does not hold the file that it inherits from");
+  if (!base.ok()) {
+    return ends(FileChain::End::kDamaged, "its parent layer does not hold the file that it inherits from");
+  }
   const format::Digest* digest = parent->tables().digest(*base->inode);
   const bool as_written = digest == nullptr || digest->xxh3_128 == origin->base_digest ||
                           origin->base_digest == format::Hash128{};
-  if (!as_written) return damaged(link, "its parent layer holds another content than it was written against");
+  if (!as_written) {
+    return ends(FileChain::End::kDamaged,
+                "its parent layer holds another content than it was written against");
+  }
+  chain.files.push_back({parent, base->file});
   return *base;
 }
 
 }  // namespace
 
-Result<std::vector<Piece>> pieces_of(const LayerFile& layer, LowerId file) {
+Result<FileChain> chain_of(const LayerFile& layer, LowerId file) {
   VARVE_ASSIGN(const Link top, link_to(layer, file));
+  FileChain chain;
+  chain.files.push_back({&layer, file});
   // Parents lie below their children, so the chain ends.
-  std::vector<Link> chain = {top};
-  while ((chain.back().inode->flags & format::kInodeDelta) != 0) {
-    VARVE_ASSIGN(const Link base, base_of(chain.back()));
-    chain.push_back(base);
+  for (std::optional<Link> link = top; link;) link = follow(*link, chain);
+  return chain;
+}
+
+Result<std::vector<Piece>> pieces_of(const LayerFile& layer, LowerId file) {
+  VARVE_ASSIGN(const FileChain files, chain_of(layer, file));
+  std::vector<Link> chain;
+  for (const FileChain::File& one : files.files) {
+    VARVE_ASSIGN(const Link link, link_to(*one.layer, one.file));
+    chain.push_back(link);
   }
+  if (files.end != FileChain::End::kComplete) return damaged(chain.back(), files.why);
   std::vector<Piece> pieces;
   for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
     VARVE_ASSIGN(pieces, lay_over(*link, pieces));

@@ -6,6 +6,7 @@
 // Thread rule: pure functions of immutable layers. Pieces borrow the layers.
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "fs/base/result.h"
@@ -28,6 +29,21 @@ struct Piece {
 
   std::uint64_t end() const { return file_offset + size_bytes; }
 };
+
+// A file and the files of parent layers that it inherits from.
+struct FileChain {
+  struct File {
+    const LayerFile* layer = nullptr;
+    LowerId file;
+  };
+  // The file itself first; each inherits from the next, as far as those can be had.
+  std::vector<File> files;
+  enum class End { kComplete, kMissingParent, kDamaged };
+  End end = End::kComplete;
+  std::string why;  // unless it is complete: what is wrong with the last of `files`
+};
+// Returns: EINVAL or EISDIR for an inode that is no regular file.
+Result<FileChain> chain_of(const LayerFile& layer, LowerId file);
 
 // The pieces of `file`, ascending, disjoint, within its size; what none of them covers is a hole.
 // Returns: EIO, with a line in the log, when a parent is not at hand or does not hold what it should; EINVAL for an inode that

@@ -201,19 +201,8 @@ Result<std::unique_ptr<LowerFile>> LayerFile::open_file(LowerId id) const {
 }
 
 bool LayerFile::has_all_parents(LowerId file) const {
-  const Inode* record = inode(file);
-  if (record == nullptr) return false;
-  if ((record->flags & format::kInodeInlineExtent) != 0) return true;
-  if ((record->flags & format::kInodeDelta) != 0) {
-    const format::Origin* origin = tables_.origin(*record);
-    const LayerFile* base = origin == nullptr ? nullptr : parent(origin->parent);
-    if (base == nullptr || !base->has_all_parents(LowerId{origin->inode})) return false;
-  }
-  const auto extents = tables_.file_extents(*record);
-  return extents && std::all_of(extents->begin(), extents->end(), [&](const format::Extent& extent) {
-           const std::uint16_t source = format::extent_source(extent.source_word);
-           return source == 0 || parent(source) != nullptr;
-         });
+  const Result<FileChain> chain = chain_of(*this, file);
+  return chain.ok() && chain->end != FileChain::End::kMissingParent;
 }
 
 std::string LayerFile::missing_parent(std::uint16_t index) const {

@@ -111,7 +111,7 @@ shows "$scratch/moved.layer:$scratch/other.layer" wanted
 
 step "what is missing or does not go together is said"
 if "$bin/imagetool" layer build diff.layer -o x.layer 2>said; then fail "a base was not missed"; fi
-grep --quiet 'continues in the layer with root hash [0-9a-f]* (name its file with --parent' said || fail "$(cat said)"
+grep --quiet 'continues in the layer with root hash [0-9a-f]*, which is not below it here (name its file with --parent' said || fail "$(cat said)"
 if "$bin/imagetool" layer build one.layer two -o x.layer 2>said; then fail "a directory among layers"; fi
 grep --quiet 'two: not a layer file' said || fail "$(cat said)"
 if "$bin/imagetool" layer build two -o x.layer --flatten 2>said; then fail "--flatten of a directory"; fi

@@ -83,32 +83,6 @@ class LowerContent : public ContentSource {
   std::uint64_t done_bytes_ = 0;  // of that range
 };
 
-// The layer that holds what a file inherits or refers to, and is not at hand: as a person would look for it.
-Failure missing_layer(const layer::LayerFile& layer, LowerId id, const std::string& path) {
-  const layer::LayerFile* at = &layer;
-  std::string which;
-  for (std::uint64_t inode = id.value(); which.empty();) {
-    const format::Inode* record = at->tables().inode(inode);
-    const format::Origin* origin = record == nullptr ? nullptr : at->tables().origin(*record);
-    std::uint16_t parent = 0;
-    if (origin != nullptr) parent = origin->parent;
-    if (parent != 0 && at->parent(parent) != nullptr) {
-      inode = origin->inode;
-      at = at->parent(parent);
-      continue;
-    }
-    const auto& parents = at->tables().parents;
-    for (std::size_t i = 1; parent == 0 && i < parents.size(); ++i) {
-      if (at->parent(static_cast<std::uint16_t>(i)) == nullptr) parent = static_cast<std::uint16_t>(i);
-    }
-    if (parent == 0) return Failure{EIO, layer.name() + ": " + path + ": cannot be read"};
-    which = format::to_hex(parents[parent].root_hash);
-  }
-  return Failure{ENOENT,
-                 layer.name() + ": " + path + ": continues in the layer with root hash " + which +
-                     " (name its file with --parent, if the new layer is to lie on it, or with --base)"};
-}
-
 }  // namespace
 
 bool is_layer_file(const std::string& path) {
@@ -231,18 +205,20 @@ ResultOrFailure<TreeIndex> LayerSource::scan_file(Tree& tree, const UnionRef& ob
 
 ResultOrFailure<std::optional<ParentFile>> LayerSource::kept_base(const layer::LayerFile& layer, LowerId id,
                                                                   const std::string& path) const {
-  if (!layer.has_all_parents(id)) return missing_layer(layer, id, path);
-  if (options_.parents == nullptr || !options_.keep_deltas) return std::optional<ParentFile>();
-  const layer::LayerFile* at = &layer;
-  for (std::uint64_t number = id.value();;) {
-    const format::Inode* inode = at->tables().inode(number);
-    const bool is_delta = inode != nullptr && (inode->flags & format::kInodeDelta) != 0;
-    const format::Origin* origin = is_delta ? at->tables().origin(*inode) : nullptr;
-    if (origin == nullptr) return std::optional<ParentFile>();
-    number = origin->inode;
-    at = at->parent(origin->parent);
-    if (const auto found = options_.parents->in_layer(*at, LowerId{number})) return found;
+  const std::string shown = layer.name() + ": " + path;
+  const Result<layer::FileChain> chain = layer::chain_of(layer, id);
+  if (!chain.ok()) return failure_from(chain.error(), shown);
+  if (chain->end == layer::FileChain::End::kMissingParent) {
+    return Failure{ENOENT,
+                   shown + ": " + chain->why +
+                       " (name its file with --parent, if the new layer is to lie on it, or with --base)"};
   }
+  if (options_.parents == nullptr || !options_.keep_deltas) return std::optional<ParentFile>();
+  for (const layer::FileChain::File& one : chain->files) {
+    if (one.layer == &layer && one.file == id) continue;
+    if (const auto found = options_.parents->in_layer(*one.layer, one.file)) return found;
+  }
+  return std::optional<ParentFile>();
 }
 
 StatusOrFailure LayerSource::take_content(const ContentFile& file, const File& from,

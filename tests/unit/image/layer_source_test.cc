@@ -165,7 +165,8 @@ TEST_F(LayerSourceTest, SaysWhichLayerIsMissing) {
   const auto scanned = source->scan();
   ASSERT_FALSE(scanned.ok());
   EXPECT_EQ(scanned.error().error_number, ENOENT);
-  EXPECT_THAT(scanned.error().message, HasSubstr(open({base}).front()->identity().value + " (name its file"));
+  EXPECT_THAT(scanned.error().message, HasSubstr(open({base}).front()->identity().value +
+                                                 ", which is not below it here (name its file"));
 }
 
 TEST_F(LayerSourceTest, LeavesOutWhatIsExcluded) {
