@@ -137,6 +137,10 @@ void LayerSource::mark_directory(InodeSpec& spec, const std::optional<std::strin
 }
 
 ResultOrFailure<Tree> LayerSource::scan() {
+  for (std::size_t i = 0; i < layers_.layers().size(); ++i) {
+    has_redirects_ =
+        has_redirects_ || (file_layer({i, {}}).tables().incompat & format::kIncompatRedirect) != 0;
+  }
   VARVE_ASSIGN(UnionDirectory merged, layers_.root());
   const UnionRef top = merged.sources.front();
   VARVE_ASSIGN(InodeSpec spec, read_object(layers_.layer(top), top.id, ""));
@@ -187,7 +191,7 @@ ResultOrFailure<TreeIndex> LayerSource::scan_file(Tree& tree, const UnionRef& ob
   if (const auto known = hard_links_.find(key); known != hard_links_.end()) return known->second;
   const layer::LayerFile& layer = file_layer(object);
   VARVE_ASSIGN(InodeSpec spec, read_object(layer, object.id, path));
-  const bool linked = spec.attributes.nlink > 1;
+  const bool linked = has_redirects_ || spec.attributes.nlink > 1;
   std::optional<ParentFile> base;
   if (spec.attributes.is_regular() && spec.attributes.size_bytes > 0) {
     VARVE_ASSIGN(base, kept_base(layer, object.id, "/" + path));
@@ -216,9 +220,26 @@ ResultOrFailure<std::optional<ParentFile>> LayerSource::kept_base(const layer::L
   if (options_.parents == nullptr || !options_.keep_deltas) return std::optional<ParentFile>();
   for (const layer::FileChain::File& one : chain->files) {
     if (one.layer == &layer && one.file == id) continue;
-    if (const auto found = options_.parents->in_layer(*one.layer, one.file)) return found;
+    const auto found = options_.parents->in_layer(*one.layer, one.file);
+    if (!found) continue;
+    VARVE_ASSIGN(const LowerPieces pieces, pieces_over(layer, id, *found, shown));
+    // Nothing is left that it would inherit.
+    const bool all_own = pieces.changed.size() == 1 && pieces.changed.front().size_bytes == pieces.size_bytes;
+    return all_own ? std::optional<ParentFile>() : found;
   }
   return std::optional<ParentFile>();
+}
+
+ResultOrFailure<LayerSource::LowerPieces> LayerSource::pieces_over(const layer::LayerFile& layer, LowerId id,
+                                                                   const ParentFile& base,
+                                                                   const std::string& shown) const {
+  const Result<Attributes> attributes = layer.attributes(id);
+  const auto pieces = layer::pieces_of(layer, id);
+  const auto below = layer::pieces_of(options_.parents->layer_of(base), base.id);
+  if (!attributes.ok() || !pieces.ok() || !below.ok()) return failure_from(Errno{EIO}, shown);
+  return LowerPieces{.size_bytes = attributes->size_bytes,
+                     .changed = changed_ranges(*pieces, attributes->size_bytes, *below),
+                     .data_blocks = data_blocks_of(*pieces)};
 }
 
 StatusOrFailure LayerSource::take_content(const ContentFile& file, const File& from,
@@ -229,13 +250,11 @@ StatusOrFailure LayerSource::take_content(const ContentFile& file, const File& f
   const std::uint64_t size_bytes = (*lower)->size_bytes();
   LowerContent::What what{.ranges = {{0, size_bytes}}, .path = shown};
   if (from.base) {
-    const auto pieces = layer::pieces_of(*from.layer, from.id);
-    const auto below = layer::pieces_of(options_.parents->layer_of(*from.base), from.base->id);
-    if (!pieces.ok() || !below.ok()) return failure_from(Errno{EIO}, shown);
+    VARVE_ASSIGN(LowerPieces pieces, pieces_over(*from.layer, from.id, *from.base, shown));
     what.is_delta = true;
-    what.ranges = changed_ranges(*pieces, size_bytes, *below);
+    what.ranges = std::move(pieces.changed);
     what.digest = from.layer->content_digest(from.id);
-    what.data_blocks = data_blocks_of(*pieces);
+    what.data_blocks = pieces.data_blocks;
   }
   LowerContent content(**lower, std::move(what), monitor_);
   return take(file.node, content);

@@ -51,6 +51,13 @@ class LayerSource : public TreeSource {
     std::optional<ParentFile> base;  // what it goes on inheriting from
   };
 
+  // A file beside its base.
+  struct LowerPieces {
+    std::uint64_t size_bytes = 0;
+    std::vector<layer::Range> changed;  // what it does not inherit
+    std::uint64_t data_blocks = 0;
+  };
+
   LayerSource(LayerUnion layers, Options options, Monitor& monitor)
       : layers_(std::move(layers)), options_(std::move(options)), monitor_(monitor) {}
   const layer::LayerFile& file_layer(const UnionRef& object) const;
@@ -61,13 +68,16 @@ class LayerSource : public TreeSource {
   ResultOrFailure<TreeIndex> scan_file(Tree& tree, const UnionRef& object, const std::string& path);
   ResultOrFailure<std::optional<ParentFile>> kept_base(const layer::LayerFile& layer, LowerId id,
                                                        const std::string& path) const;
+  ResultOrFailure<LowerPieces> pieces_over(const layer::LayerFile& layer, LowerId id, const ParentFile& base,
+                                           const std::string& shown) const;
   StatusOrFailure take_content(const ContentFile& file, const File& from, const ContentConsumer& take) const;
 
   const LayerUnion layers_;
   const Options options_;
   Monitor& monitor_;
-  std::vector<File> files_;  // source_key - 1
-  // (index of the layer, inode) of files with several names -> node
+  std::vector<File> files_;     // source_key - 1
+  bool has_redirects_ = false;  // some layer has: a directory may be seen at two places
+  // (index of the layer, inode) of files that may have several names -> node
   std::map<std::pair<std::size_t, std::uint64_t>, TreeIndex> hard_links_;
 };
 
