@@ -10,14 +10,18 @@
 #include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
 #include "imagetool/image/json_text.h"
+#include "imagetool/image/source/layer_source.h"
 
 namespace varve::imagetool {
 namespace {
 
 struct Arguments {
-  std::string source;
+  std::vector<std::string> sources;
   std::string output;
   std::vector<std::string> parents;
+  std::vector<std::string> bases;
+  bool difference = false;
+  bool flatten = false;
   bool json = false;
   bool dry_run = false;
   BuildFlags build;
@@ -79,6 +83,32 @@ void report(const Arguments& arguments, const image::LayerWriter::Summary& summa
                    copies, summary.seconds, human_bytes(rate)));
 }
 
+// Layer files, or one of what open_source() knows.
+ResultOrFailure<std::unique_ptr<image::TreeSource>> open_sources(const Arguments& arguments,
+                                                                 const image::ParentFiles* parents,
+                                                                 image::Monitor& monitor) {
+  const std::vector<std::string>& sources = arguments.sources;
+  const auto other = std::find_if_not(sources.begin(), sources.end(), image::is_layer_file);
+  if (other == sources.end()) {
+    VARVE_ASSIGN(std::unique_ptr<image::TreeSource> opened,
+                 image::LayerSource::open({.layers = sources,
+                                           .bases = arguments.bases,
+                                           .parents = parents,
+                                           .keep_deltas = !arguments.difference,
+                                           .flatten = arguments.flatten || arguments.difference,
+                                           .filter = image::PathFilter(arguments.build.excludes)},
+                                          monitor));
+    return opened;
+  }
+  if (sources.size() > 1) {
+    return Failure{EINVAL, printable(*other) + ": not a layer file (of several SRC each must be one)"};
+  }
+  if (arguments.flatten || !arguments.bases.empty()) {
+    return Failure{EINVAL, printable(*other) + ": not a layer file (--flatten and --base are for those)"};
+  }
+  return open_source(*other, arguments.build, spool_directory(arguments), monitor);
+}
+
 StatusOrFailure build(const Arguments& arguments, const Context& context) {
   const auto monitor = context.monitor();
   VARVE_ASSIGN(image::BuildOptions options, build_options(arguments.build, arguments.output));
@@ -87,12 +117,13 @@ StatusOrFailure build(const Arguments& arguments, const Context& context) {
     VARVE_ASSIGN(auto stack, layer::open_stack(arguments.parents, {}));
     VARVE_ASSIGN(parents, image::ParentFiles::make(std::move(stack), {}));
     options.parents = parents.get();
+    options.difference = arguments.difference;
   }
   options.writer.dry_run = arguments.dry_run;
   if (goes_to_standard_output(arguments) && ::isatty(STDOUT_FILENO) == 1)
     return Failure{EINVAL, "standard output is a terminal (send it to a file or a pipe)"};
   VARVE_ASSIGN(const std::unique_ptr<image::TreeSource> source,
-               open_source(arguments.source, arguments.build, spool_directory(arguments), *monitor));
+               open_sources(arguments, parents.get(), *monitor));
   VARVE_ASSIGN(const image::LayerWriter::Summary summary, image::build_layer(*source, options, *monitor));
   report(arguments, summary);
   return {};
@@ -102,10 +133,13 @@ StatusOrFailure build(const Arguments& arguments, const Context& context) {
 
 void add_layer_build(CLI::App& layer, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = layer.add_subcommand("build", "Make a layer file of a directory or a tar archive");
+  CLI::App* command =
+      layer.add_subcommand("build", "Make a layer file of a directory, a tar archive or other layers");
   command
-      ->add_option("SRC", arguments->source,
-                   "Directory, tar archive (plain or compressed), or - for standard input")
+      ->add_option(
+          "SRC", arguments->sources,
+          "Directory, tar archive (plain or compressed), or - for standard input; or layer files, the "
+          "topmost first, that become one")
       ->required();
   command->add_option("-o,--output", arguments->output, "Layer file to write, or - for standard output")
       ->type_name("FILE");
@@ -113,13 +147,40 @@ void add_layer_build(CLI::App& layer, Context& context) {
                     "Read and compress, tell what would come of it, write nothing");
   command->add_flag("--json", arguments->json, "Tell the result as JSON");
   add_parent_option(*command, arguments->parents);
+  CLI::Option* parent = command->get_option("--parent");
+  command
+      ->add_flag(
+          "--diff", arguments->difference,
+          "SRC is all that is to be seen above the --parent layers: store only what differs from them, "
+          "and delete what SRC has not")
+      ->needs(parent);
+  command
+      ->add_option(
+          "--base", arguments->bases,
+          "A layer that SRC was built on and the new layer will not lie on: what SRC inherits is taken "
+          "from it; may be repeated, the nearest first")
+      ->type_name("LAYER")
+      ->allow_extra_args(false);
+  command
+      ->add_flag("--flatten", arguments->flatten,
+                 "Nothing lies below the new layer: leave out deletions and other marks for layers below")
+      ->excludes(parent);
   add_build_flags(*command, arguments->build);
   command->footer(
       "Example:\n  imagetool layer build rootfs/ -o base.layer --exclude 'var/cache/*'\n"
       "  tar c rootfs | imagetool layer build - -o base.layer --level 9\n"
       "  imagetool layer build rootfs/ -o - | ssh host 'cat > base.layer'\n"
       "  imagetool layer build changed/ -o top.layer --parent base.layer    # stores only what base.layer "
-      "has not");
+      "has not\n"
+      "A rebuilt tree as a layer over the old one:\n"
+      "  imagetool layer build rootfs-new/ -o update.layer --diff --parent base.layer\n"
+      "Three layers become one, to lie where they lay, or on nothing:\n"
+      "  imagetool layer build c.layer b.layer a.layer -o abc.layer --parent base.layer\n"
+      "  imagetool layer build c.layer b.layer a.layer base.layer -o all.layer --flatten\n"
+      "A layer is put on another base. What it inherits from the old one is copied, then compared with the "
+      "new "
+      "one:\n"
+      "  imagetool layer build app.layer -o app2.layer --base base-1.layer --parent base-2.layer");
   command->callback([arguments, &context] {
     if (arguments->output.empty() && !arguments->dry_run) throw CLI::RequiredError("--output");
     run_command(context, "building a layer", [&] { return build(*arguments, context); });

@@ -56,7 +56,7 @@ Result<Piece> piece_of(const Link& link, const Extent& extent) {
   if (source != 0) {
     piece.layer = link.layer->parent(source);
     piece.owner = LowerId{0};
-    if (piece.layer == nullptr) return damaged(link, link.layer->missing_parent(source));
+    VARVE_CHECK(piece.layer != nullptr);  // chain_of() looked
   }
   if (format::extent_kind(word) == ExtentKind::kDataRun) {
     piece.run_frame_bytes = piece.layer->tables().run_frame_bytes;
@@ -106,18 +106,50 @@ Result<Link> link_to(const LayerFile& layer, LowerId file) {
   return Link{&layer, file, inode};
 }
 
-// The file that the delta file `link` inherits from.
-Result<Link> base_of(const Link& link) {
-  VARVE_ASSIGN(const format::Origin* origin, link.layer->origin(link.file));
+// The PARENT of which `link`'s own extents name frames, and which is not at hand; 0: none.
+Result<std::uint16_t> missing_source(const Link& link) {
+  if ((link.layer->tables().incompat & format::kIncompatParentFrames) == 0) return std::uint16_t{0};
+  VARVE_ASSIGN(const std::vector<Extent> extents, link.layer->extents(link.file));
+  for (const Extent& extent : extents) {
+    const std::uint16_t source = format::extent_source(extent.source_word);
+    if (source != 0 && link.layer->parent(source) == nullptr) return source;
+  }
+  return std::uint16_t{0};
+}
+
+// Adds to `chain` what its last file, `link`, inherits from. Returns: that file; empty when the chain ends here.
+std::optional<Link> follow(const Link& link, FileChain& chain) {
+  const auto ends = [&](FileChain::End end, std::string why) {
+    chain.end = end;
+    chain.why = std::move(why);
+    return std::optional<Link>();
+  };
+  const Result<std::uint16_t> source = missing_source(link);
+  if (!source.ok()) return ends(FileChain::End::kDamaged, "its extents are damaged");
+  if (*source != 0) return ends(FileChain::End::kMissingParent, link.layer->missing_parent(*source));
+  if ((link.inode->flags & format::kInodeDelta) == 0) return std::nullopt;
+  const Result<const format::Origin*> found = link.layer->origin(link.file);
+  if (!found.ok() || *found == nullptr) {
+    return ends(FileChain::End::kDamaged, "it does not say what it inherits from");
+  }
+  const format::Origin* origin = *found;
   const LayerFile* parent = link.layer->parent(origin->parent);
-  if (parent == nullptr) return damaged(link, link.layer->missing_parent(origin->parent));
+  if (parent == nullptr) {
+    return ends(FileChain::End::kMissingParent, link.layer->missing_parent(origin->parent));
+  }
   const Result<Link> base = link_to(*parent, LowerId{origin->inode});
-  if (!base.ok()) return damaged(link, "its parent layer does not hold the file that it inherits from");
+  if (!base.ok()) {
+    return ends(FileChain::End::kDamaged, "its parent layer does not hold the file that it inherits from");
+  }
   const auto digest = parent->tables().digest(*base->inode);
-  if (!digest.ok()) return Errno{EIO};
+  if (!digest.ok()) return ends(FileChain::End::kDamaged, "the digest of what it inherits from is damaged");
   const bool as_written = *digest == nullptr || (*digest)->xxh3_128 == origin->base_digest ||
                           origin->base_digest == format::Hash128{};
-  if (!as_written) return damaged(link, "its parent layer holds another content than it was written against");
+  if (!as_written) {
+    return ends(FileChain::End::kDamaged,
+                "its parent layer holds another content than it was written against");
+  }
+  chain.files.push_back({parent, base->file});
   return *base;
 }
 
@@ -131,14 +163,23 @@ bool frame_holds(const Piece& piece, std::uint64_t frame, std::uint64_t content_
   return content_bytes == piece.run_frame_bytes;
 }
 
-Result<std::vector<Piece>> pieces_of(const LayerFile& layer, LowerId file) {
+Result<FileChain> chain_of(const LayerFile& layer, LowerId file) {
   VARVE_ASSIGN(const Link top, link_to(layer, file));
+  FileChain chain;
+  chain.files.push_back({&layer, file});
   // Parents lie below their children, so the chain ends.
-  std::vector<Link> chain = {top};
-  while ((chain.back().inode->flags & format::kInodeDelta) != 0) {
-    VARVE_ASSIGN(const Link base, base_of(chain.back()));
-    chain.push_back(base);
+  for (std::optional<Link> link = top; link;) link = follow(*link, chain);
+  return chain;
+}
+
+Result<std::vector<Piece>> pieces_of(const LayerFile& layer, LowerId file) {
+  VARVE_ASSIGN(const FileChain files, chain_of(layer, file));
+  std::vector<Link> chain;
+  for (const FileChain::File& one : files.files) {
+    VARVE_ASSIGN(const Link link, link_to(*one.layer, one.file));
+    chain.push_back(link);
   }
+  if (files.end != FileChain::End::kComplete) return damaged(chain.back(), files.why);
   std::vector<Piece> pieces;
   for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
     VARVE_ASSIGN(pieces, lay_over(*link, pieces));

@@ -6,6 +6,7 @@
 // Thread rule: pure functions of immutable layers. Pieces borrow the layers.
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "fs/base/result.h"
@@ -32,6 +33,20 @@ struct Piece {
 // Whether `frame`, one of `piece`, has the bytes that the piece takes from it when its content is so long. To be asked before
 // those are used: a run's frames are not looked at before they are read. Requires: the frame is one of the piece's.
 bool frame_holds(const Piece& piece, std::uint64_t frame, std::uint64_t content_bytes);
+// A file and the files of parent layers that it inherits from.
+struct FileChain {
+  struct File {
+    const LayerFile* layer = nullptr;
+    LowerId file;
+  };
+  // The file itself first; each inherits from the next, as far as those can be had.
+  std::vector<File> files;
+  enum class End { kComplete, kMissingParent, kDamaged };
+  End end = End::kComplete;
+  std::string why;  // unless it is complete: what is wrong with the last of `files`
+};
+// Returns: EINVAL or EISDIR for an inode that is no regular file.
+Result<FileChain> chain_of(const LayerFile& layer, LowerId file);
 
 // The pieces of `file`, ascending, disjoint, within its size; what none of them covers is a hole.
 // Returns: EIO, with a line in the log, when a parent is not at hand or does not hold what it should; EINVAL for an inode that

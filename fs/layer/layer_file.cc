@@ -144,19 +144,8 @@ Result<std::unique_ptr<LowerFile>> LayerFile::open_file(LowerId id) const {
 }
 
 bool LayerFile::has_all_parents(LowerId file) const {
-  const auto record = inode(file);
-  if (!record.ok()) return false;
-  if (((*record)->flags & format::kInodeInlineExtent) != 0) return true;
-  if (((*record)->flags & format::kInodeDelta) != 0) {
-    const auto where = origin(file);
-    const LayerFile* base = where.ok() ? parent((*where)->parent) : nullptr;
-    if (base == nullptr || !base->has_all_parents(LowerId{(*where)->inode})) return false;
-  }
-  const auto range = extents(file);
-  return range.ok() && std::all_of(range->begin(), range->end(), [&](const format::Extent& extent) {
-           const std::uint16_t source = format::extent_source(extent.source_word);
-           return source == 0 || parent(source) != nullptr;
-         });
+  const Result<FileChain> chain = chain_of(*this, file);
+  return chain.ok() && chain->end != FileChain::End::kMissingParent;
 }
 
 std::string LayerFile::missing_parent(std::uint16_t index) const {

@@ -7,6 +7,7 @@
 #include "fs/base/checked.h"
 #include "imagetool/image/layer_verify.h"
 #include "imagetool/image/parent_content.h"
+#include "imagetool/image/tree_difference.h"
 
 namespace varve::image {
 namespace {
@@ -107,13 +108,12 @@ class ParentFilter {
   StatusOrFailure add_beside(const ParentFile& file, std::uint32_t inode, std::uint64_t size_bytes,
                              ContentSource& content) {
     VARVE_ASSIGN(const std::unique_ptr<layer::LowerFile> lower, parents_.open(file));
-    ParentContent changes(content, size_bytes, *lower, parents_.describe(file));
     DeltaBase base = parents_.base(file);
-    VARVE_RETURN_IF_ERROR(writer_.set_base(inode, base));
+    ParentContent changes(content, size_bytes, *lower, parents_.layer_of(file).name() + ": " + base.path);
+    VARVE_RETURN_IF_ERROR(writer_.set_base(inode, std::move(base)));
     VARVE_RETURN_IF_ERROR(writer_.add_content(inode, changes));
     if (changes.inherited_blocks() == 0) return writer_.set_base(inode, std::nullopt);
-    base.data_blocks = changes.data_blocks();
-    return writer_.set_base(inode, std::move(base));
+    return {};
   }
 
   ParentFiles& parents_;
@@ -178,6 +178,20 @@ std::string path_of(const Tree& tree, TreeIndex node) {
   return walked.ok() ? std::string("a file without a name") : path;
 }
 
+// The tree of the new layer.
+ResultOrFailure<Tree> scan(TreeSource& source, const BuildOptions& options, Monitor& monitor) {
+  monitor.begin("scanning", 0);
+  VARVE_ASSIGN(Tree tree, source.scan());
+  monitor.end();
+  apply_overrides(tree, options);
+  source.set_large_bytes(options.writer.frame_bytes);
+  if (options.difference) {
+    VARVE_CHECK(options.parents != nullptr);
+    VARVE_RETURN_IF_ERROR(keep_difference(tree, source, options.parents->as_union(), monitor));
+  }
+  return tree;
+}
+
 }  // namespace
 
 ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const BuildOptions& options,
@@ -190,21 +204,16 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
     };
   }
   VARVE_ASSIGN(const std::unique_ptr<LayerWriter> writer, LayerWriter::create(writer_options));
-  monitor.begin("scanning", 0);
-  VARVE_ASSIGN(Tree tree, source.scan());
-  monitor.end();
-  apply_overrides(tree, options);
+  VARVE_ASSIGN(Tree tree, scan(source, options, monitor));
   VARVE_ASSIGN(std::vector<std::uint32_t> inodes, add_inodes(tree, *writer, monitor));
 
   std::optional<ParentFilter> filter;
   if (options.parents != nullptr) {
-    const Status matched = options.parents->match(tree);
-    if (!matched.ok()) return failure_from(matched.error(), "reading the parent layers");
+    VARVE_RETURN_IF_ERROR(options.parents->match(tree));
     filter.emplace(*options.parents, *writer, nodes_with_base(tree));
   }
   const std::uint64_t content_bytes = content_bytes_of(tree);
   tree.keep_only_sizes();
-  source.set_large_bytes(options.writer.frame_bytes);
   monitor.begin("packing", content_bytes);
   VARVE_RETURN_IF_ERROR(
       source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {

@@ -27,6 +27,8 @@ struct BuildOptions {
   std::optional<std::int64_t> latest_mtime_seconds;
   // The layers that the new one will lie on: what they hold already is not stored again. Borrowed; may be null.
   ParentFiles* parents = nullptr;
+  // The source is all that is to be seen above the parents: only the difference is stored (tree_difference.h). Requires: parents.
+  bool difference = false;
 };
 
 // Returns: the failure of source or writer; then there is no output file.

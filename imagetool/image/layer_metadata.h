@@ -37,6 +37,10 @@ class LayerMetadata {
   StatusOrFailure set_base(std::uint32_t inode, std::optional<DeltaBase> base);
   // Requires: `inode` is a regular file of this layer.
   bool has_base(std::uint32_t inode) const { return bases_.contains(inode); }
+  // Empty: as its base said. Requires: has_base(inode).
+  void set_data_blocks(std::uint32_t inode, std::optional<std::uint64_t> blocks) {
+    if (blocks) bases_.at(inode).data_blocks = *blocks;
+  }
   // Requires: size_awaiting_content() was good.
   void set_content(std::uint32_t inode, StoredContent content);
 

@@ -86,6 +86,7 @@ class StreamingLayerWriter final : public LayerWriter {
     const bool delta = metadata_.has_base(inode);
     VARVE_ASSIGN(StoredContent content, read_content(source, size, delta, store_));
     data_bytes_ += content.data_bytes;
+    if (delta) metadata_.set_data_blocks(inode, source.data_blocks());
     metadata_.set_content(inode, std::move(content));
     return {};
   }

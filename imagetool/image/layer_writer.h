@@ -77,6 +77,8 @@ class ContentSource {
   virtual ResultOrFailure<std::optional<Chunk>> next() = 0;
   // Of a file with a base: XXH3-128 of its whole content, asked for at the end; empty when it is not known.
   virtual std::optional<format::Hash128> whole_digest() const { return std::nullopt; }
+  // Likewise: its 4 KiB blocks that hold data, the inherited ones included, in place of DeltaBase::data_blocks.
+  virtual std::optional<std::uint64_t> data_blocks() const { return std::nullopt; }
 };
 
 class LayerWriter {

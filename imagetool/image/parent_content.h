@@ -24,10 +24,10 @@ class ParentContent : public ContentSource {
 
   ResultOrFailure<std::optional<Chunk>> next() override;
   std::optional<format::Hash128> whole_digest() const override;
+  std::optional<std::uint64_t> data_blocks() const override { return data_blocks_; }
 
-  // After the end: blocks that are not stored because the base has them, and blocks of the file that hold data.
+  // After the end: blocks that are not stored because the base has them.
   std::uint64_t inherited_blocks() const { return inherited_blocks_; }
-  std::uint64_t data_blocks() const { return data_blocks_; }
 
  private:
   enum class Block : std::uint8_t { kInherited, kData, kHole };

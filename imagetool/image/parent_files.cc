@@ -39,8 +39,8 @@ ResultOrFailure<std::unique_ptr<ParentFiles>> ParentFiles::make(
     std::vector<std::shared_ptr<layer::Layer>> stack, std::span<const Digest> digests) {
   VARVE_CHECK(digests.empty() || digests.size() == stack.size());
   std::unique_ptr<ParentFiles> files(new ParentFiles(std::move(stack)));
-  for (std::size_t i = 0; i < files->stack_.size(); ++i) {
-    const auto parent = std::dynamic_pointer_cast<const layer::LayerFile>(files->stack_[i]);
+  for (std::size_t i = 0; i < files->stack().size(); ++i) {
+    const auto parent = std::dynamic_pointer_cast<const layer::LayerFile>(files->stack()[i]);
     if (parent == nullptr) continue;
     VARVE_RETURN_IF_ERROR(parent->load_all());  // index_digests() goes over it
     ParentLayer record;
@@ -57,75 +57,31 @@ ResultOrFailure<std::unique_ptr<ParentFiles>> ParentFiles::make(
   return files;
 }
 
-ParentFiles::Sources ParentFiles::roots() const {
-  Sources sources;
-  for (std::size_t i = 0; i < stack_.size(); ++i) sources.push_back({i, stack_[i]->root()});
-  return sources;
-}
-
-Result<ParentFiles::Sources> ParentFiles::enter(const Sources& sources, std::string_view text,
-                                                std::optional<Source>& file) const {
-  VARVE_ASSIGN(const Name name, Name::parse(text));
-  Sources entered;
-  for (const Source& source : sources) {
-    const layer::Layer& layer = *stack_[source.layer];
-    VARVE_ASSIGN(const layer::Entry entry, layer.look_up(source.id, name));
-    if (entry.kind == layer::Entry::Kind::kAbsent) continue;
-    if (entry.kind == layer::Entry::Kind::kWhiteout) break;
-    if (entry.type != S_IFDIR) {
-      if (entered.empty()) file = Source{source.layer, entry.id};
-      break;
-    }
-    entered.push_back({source.layer, entry.id});
-    VARVE_ASSIGN(const layer::DirectoryMark mark, layer.directory_mark(entry.id));
-    // What a redirect leads to is not looked for: files there are stored anew, or found by their digest.
-    if (mark.opaque || mark.redirect) break;
+StatusOrFailure ParentFiles::match(const Tree& tree) {
+  std::unordered_map<TreeIndex, UnionDirectory> directories;  // of those that merge with some
+  if (!tree.node(kTreeRoot).spec.opaque) {
+    VARVE_ASSIGN(directories[kTreeRoot], stack_.root());
   }
-  return entered;
-}
-
-Result<ParentFiles::Sources> ParentFiles::enter_path(std::string_view path) const {
-  Sources sources = roots();
-  while (!path.empty() && !sources.empty()) {
-    const std::size_t slash = std::min(path.find('/'), path.size());
-    const std::string_view name = path.substr(0, slash);
-    path.remove_prefix(std::min(slash + 1, path.size()));
-    std::optional<Source> file;
-    if (name.empty()) continue;
-    VARVE_ASSIGN(sources, enter(sources, name, file));
-  }
-  return sources;
-}
-
-Status ParentFiles::match(const Tree& tree) {
-  std::unordered_map<TreeIndex, Sources> directories;
-  directories.emplace(kTreeRoot, tree.node(kTreeRoot).spec.opaque ? Sources() : roots());
-  Status status;
-  const StatusOrFailure walked = tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
-    if (!status.ok() || visit.node == kWhiteoutNode || visit.node == kTreeRoot) return {};
-    const auto within = directories.find(visit.directory);
+  return tree.walk([&](const Tree::Visit& visit) -> StatusOrFailure {
+    if (visit.node == kWhiteoutNode || visit.node == kTreeRoot) return {};
     const InodeSpec& spec = tree.node(visit.node).spec;
-    const auto enter_node = [&]() -> Status {
-      std::optional<Source> file;
-      Sources entered;
+    const auto within = directories.find(visit.directory);
+    if (spec.attributes.is_directory()) {
+      UnionDirectory entered;
       if (spec.redirect) {
-        VARVE_ASSIGN(entered, enter_path(*spec.redirect));
-      } else if (within != directories.end()) {
-        VARVE_ASSIGN(entered, enter(within->second, visit.name, file));
+        VARVE_ASSIGN(entered, stack_.enter_path(*spec.redirect));
+      } else if (within != directories.end() && !spec.opaque) {
+        VARVE_ASSIGN(entered, stack_.enter(within->second, visit.name));
       }
-      if (spec.attributes.is_directory()) {
-        if (!spec.opaque && !entered.empty()) directories.emplace(visit.node, std::move(entered));
-      } else if (spec.attributes.is_regular() && file) {
-        if (const auto found = in_layer(*stack_[file->layer], file->id))
-          matches_.try_emplace(visit.node, *found);
-      }
-      return {};
-    };
-    status = enter_node();
+      if (!entered.sources.empty()) directories.emplace(visit.node, std::move(entered));
+    } else if (spec.attributes.is_regular() && within != directories.end()) {
+      VARVE_ASSIGN(const UnionEntry below, stack_.look_up(within->second, visit.name));
+      if (!below.is_object() || !S_ISREG(below.type)) return {};
+      if (const auto found = in_layer(stack_.layer(below.object), below.object.id))
+        matches_.try_emplace(visit.node, *found);
+    }
     return {};
   });
-  VARVE_CHECK(walked.ok());
-  return status;
 }
 
 std::optional<ParentFile> ParentFiles::in_layer(const layer::Layer& layer, LowerId id) const {
@@ -171,23 +127,26 @@ std::optional<ParentFile> ParentFiles::with_digest(const format::Hash128& digest
 
 ResultOrFailure<std::unique_ptr<layer::LowerFile>> ParentFiles::open(const ParentFile& file) const {
   Result<std::unique_ptr<layer::LowerFile>> opened = parents_[file.parent]->open_file(file.id);
-  if (!opened.ok()) return failure_from(opened.error(), describe(file));
+  if (!opened.ok()) {
+    const Result<std::string> path = parents_[file.parent]->path_of(file.id);
+    return failure_from(opened.error(),
+                        parents_[file.parent]->name() + ": " + (path.ok() ? *path : "(unknown)"));
+  }
   return std::move(opened).value();
 }
 
-DeltaBase ParentFiles::base(const ParentFile& file) const {
+DeltaBase ParentFiles::base(const ParentFile& file, std::optional<std::string> path) const {
   const layer::LayerFile& layer = *parents_[file.parent];
+  if (!path) {
+    Result<std::string> found = layer.path_of(file.id);
+    path = found.ok() ? std::move(found).value() : std::string();
+  }
   return DeltaBase{.parent = file.parent,
                    .inode = static_cast<std::uint32_t>(file.id.value()),
                    .digest = layer.content_digest(file.id).value_or(format::Hash128{}),
                    .size_bytes = layer.tables().inodes[file.id.value()].size,
-                   .path = layer.path_of(file.id).ok() ? *layer.path_of(file.id) : std::string(),
+                   .path = std::move(*path),
                    .data_blocks = 0};
-}
-
-std::string ParentFiles::describe(const ParentFile& file) const {
-  const auto path = parents_[file.parent]->path_of(file.id);
-  return parents_[file.parent]->name() + ": " + (path.ok() ? *path : "(unknown)");
 }
 
 }  // namespace varve::image

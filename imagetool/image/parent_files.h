@@ -14,6 +14,7 @@
 
 #include "fs/layer/layer_file.h"
 #include "imagetool/image/digest.h"
+#include "imagetool/image/layer_union.h"
 #include "imagetool/image/layer_writer.h"
 #include "imagetool/image/source/tree.h"
 
@@ -34,12 +35,14 @@ class ParentFiles {
                                                             std::span<const Digest> digests);
 
   // As given to make().
-  const std::vector<std::shared_ptr<layer::Layer>>& stack() const { return stack_; }
+  const std::vector<std::shared_ptr<layer::Layer>>& stack() const { return stack_.layers(); }
+  // The same, as what the new layer's readers see below it.
+  const LayerUnion& as_union() const { return stack_; }
   // What the writer is to be told of the parents. Nearest first.
   const std::vector<ParentLayer>& records() const { return records_; }
 
-  // Finds what the files of `tree` are called in the parents. Call before at().
-  Status match(const Tree& tree);
+  // Finds what the files of `tree` are called in the parents: by path, through the redirects of either. Call before at().
+  StatusOrFailure match(const Tree& tree);
   // The file of the parents with the same path as `node`; empty when there is none or it has no content.
   std::optional<ParentFile> at(TreeIndex node) const;
   // Whether some file of the parents has this size.
@@ -49,32 +52,22 @@ class ParentFiles {
   // The file of `layer`, when that is one of the parents.
   std::optional<ParentFile> in_layer(const layer::Layer& layer, LowerId id) const;
 
+  const layer::LayerFile& layer_of(const ParentFile& file) const { return *parents_[file.parent]; }
   // Returns: a Failure that names layer and file.
   ResultOrFailure<std::unique_ptr<layer::LowerFile>> open(const ParentFile& file) const;
-  // What a delta file over `file` records; data_blocks is the caller's to set.
-  DeltaBase base(const ParentFile& file) const;
-  // "LAYER: /path".
-  std::string describe(const ParentFile& file) const;
+  // What a delta file over `file` records, but for data_blocks. `path`: of that file in its layer, where it is known: to find
+  // it out costs a table of the whole layer.
+  DeltaBase base(const ParentFile& file, std::optional<std::string> path = std::nullopt) const;
 
  private:
-  // A directory of one layer of the stack.
-  struct Source {
-    std::size_t layer = 0;  // index in stack_
-    LowerId id;
-  };
-  using Sources = std::vector<Source>;
   struct DigestHash {
     std::size_t operator()(const format::Hash128& digest) const noexcept;
   };
 
   explicit ParentFiles(std::vector<std::shared_ptr<layer::Layer>> stack) : stack_(std::move(stack)) {}
-  // What `name` in a directory that merges `sources` merges; a file that is no directory is returned in `file`.
-  Result<Sources> enter(const Sources& sources, std::string_view name, std::optional<Source>& file) const;
-  Result<Sources> enter_path(std::string_view path) const;
-  Sources roots() const;
   void index_digests();
 
-  std::vector<std::shared_ptr<layer::Layer>> stack_;
+  LayerUnion stack_;
   std::vector<std::shared_ptr<const layer::LayerFile>> parents_;  // those of stack_ that are layer files
   std::vector<ParentLayer> records_;
   std::unordered_map<TreeIndex, ParentFile> matches_;

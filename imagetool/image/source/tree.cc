@@ -108,6 +108,16 @@ void Tree::set_name(TreeIndex directory, std::string_view name, TreeIndex node) 
   names_[directory].set(name, node);
 }
 
+void Tree::keep_names(const std::function<bool(TreeIndex node)>& keep) {
+  for (auto& [directory, names] : names_) {
+    Names kept;
+    for (const auto [name, node] : names) {
+      if (keep(node)) kept.set(name, node);
+    }
+    names = std::move(kept);
+  }
+}
+
 const TreeIndex* Tree::find(TreeIndex directory, std::string_view name) const {
   return names(directory).find(name);
 }

@@ -61,6 +61,8 @@ class Tree {
   // Requires: `directory` is a directory. Replaces what had the name.
   void set_name(TreeIndex directory, std::string_view name, TreeIndex node);
   void set_whiteout(TreeIndex directory, std::string_view name) { set_name(directory, name, kWhiteoutNode); }
+  // Takes away the names for which `keep` is false. It is asked with kWhiteoutNode too.
+  void keep_names(const std::function<bool(TreeIndex node)>& keep);
   // Null when the directory has no such name.
   const TreeIndex* find(TreeIndex directory, std::string_view name) const;
   const Names& names(TreeIndex directory) const;

@@ -1,7 +1,7 @@
 #pragma once
 
 // TreeSource: what a layer is built from: a directory (directory_source.h), a tar stream (tar_source.h), the
-// upper of a mount (upper_source.h). It is read in two passes: first all metadata, then all contents, so that
+// upper of a mount (upper_source.h), other layers (layer_source.h). It is read in two passes: first all metadata, then all contents, so that
 // names, attributes and the choice among duplicates are settled before the first byte is compressed. Thread
 // rule: one thread calls a source.
 
@@ -63,8 +63,8 @@ class TreeSource {
   // Called with a regular file of the tree and its content.
   using ContentConsumer = std::function<StatusOrFailure(TreeIndex, ContentSource&)>;
   // Calls `take` once for each regular file with a size above 0 that a walk of `tree` reaches, in the order
-  // that suits a layer. Requires: `tree` came from scan(); its attributes may have been changed, its names
-  // not.
+  // that suits a layer. May be called again. Requires: `tree` came from scan(); its attributes may have been changed, and
+  // names taken away.
   virtual StatusOrFailure for_each_content(const Tree& tree, const ContentConsumer& take) = 0;
 
  protected:

@@ -28,23 +28,27 @@ class CowContent : public ContentSource {
  public:
   struct What {
     std::uint64_t size_bytes = 0;
-    bool own_blocks_only = false;
-    std::string path;  // for messages
+    const layer::LowerFile* base = nullptr;  // what it is to inherit from; then only its own blocks are given
+    std::string path;                        // for messages
   };
   CowContent(const upper::CowFile& file, What what, Monitor& monitor)
       : file_(file),
         what_(std::move(what)),
         monitor_(monitor),
         buffer_(std::min(what_.size_bytes, kPieceBytes)),
-        range_end_(what_.own_blocks_only ? 0 : what_.size_bytes) {}
+        range_end_(what_.base != nullptr ? 0 : what_.size_bytes) {}
+
+  std::optional<std::uint64_t> data_blocks() const override {
+    return what_.base == nullptr ? std::nullopt : std::optional(data_blocks_);
+  }
 
   ResultOrFailure<std::optional<Chunk>> next() override {
     if (monitor_.cancelled()) return cancelled_failure();
-    if (offset_ >= range_end_ && what_.own_blocks_only) VARVE_RETURN_IF_ERROR(find_range());
+    if (offset_ >= range_end_ && what_.base != nullptr) VARVE_RETURN_IF_ERROR(find_range());
     if (offset_ < range_end_ && offset_ >= data_end_) {
       const std::uint64_t hole = offset_;
       VARVE_RETURN_IF_ERROR(find_data());
-      if (what_.own_blocks_only && offset_ > hole) {
+      if (what_.base != nullptr && offset_ > hole) {
         return std::optional(Chunk{.offset_bytes = hole, .bytes = {}, .hole_bytes = offset_ - hole});
       }
     }
@@ -61,6 +65,7 @@ class CowContent : public ContentSource {
     }
     const Chunk chunk{.offset_bytes = offset_, .bytes = std::span(buffer_).first(want), .hole_bytes = 0};
     offset_ += want;
+    data_blocks_ += (want + kBlockBytes - 1) / kBlockBytes;
     monitor_.advance(want);
     return std::optional<Chunk>{chunk};
   }
@@ -70,10 +75,25 @@ class CowContent : public ContentSource {
   StatusOrFailure find_range() {
     const Result<std::optional<layer::Range>> own = file_.next_own(offset_);
     if (!own.ok()) return failure_from(own.error(), what_.path);
+    const std::uint64_t inherited = offset_;
     offset_ = own->has_value() ? std::min((*own)->offset_bytes, what_.size_bytes) : what_.size_bytes;
     range_end_ =
         own->has_value() ? std::min((*own)->offset_bytes + (*own)->size_bytes, what_.size_bytes) : offset_;
     data_end_ = offset_;
+    return count_inherited(inherited, offset_);
+  }
+
+  // What is inherited before the range that was found, in blocks that hold data.
+  StatusOrFailure count_inherited(std::uint64_t from, std::uint64_t to) {
+    while (from < to) {
+      const Result<std::optional<layer::Range>> data = what_.base->next_data(from);
+      if (!data.ok()) return failure_from(data.error(), what_.path);
+      if (!data->has_value() || (*data)->offset_bytes >= to) break;
+      const std::uint64_t end = std::min((*data)->offset_bytes + (*data)->size_bytes, to);
+      const std::uint64_t first = (*data)->offset_bytes / kBlockBytes;
+      data_blocks_ += (end + kBlockBytes - 1) / kBlockBytes - first;
+      from = end;
+    }
     return {};
   }
 
@@ -100,6 +120,7 @@ class CowContent : public ContentSource {
   std::uint64_t offset_ = 0;
   std::uint64_t range_end_;  // of what is given, from offset_ on
   std::uint64_t data_end_ = 0;
+  std::uint64_t data_blocks_ = 0;  // so far
 };
 
 }  // namespace
@@ -234,14 +255,7 @@ ResultOrFailure<std::optional<DeltaBase>> UpperSource::delta_base(const upper::U
   VARVE_ASSIGN(const BaseFile found, find_base(*entry.marks.base, path));
   const auto parent = options_.parents->in_layer(*found.layer, found.id);
   if (!parent) return std::optional<DeltaBase>();
-  DeltaBase base = options_.parents->base(*parent);
-  // Not counted exactly, as that would read every block map twice: blocks that were changed count on both sides.
-  const Result<Attributes> below = found.layer->attributes(found.id);
-  if (!below.ok()) return failure_from(below.error(), options_.parents->describe(*parent));
-  constexpr std::uint64_t kSectors = kBlockBytes / 512;
-  base.data_blocks = std::min((below->blocks_512 + entry.attributes.blocks_512 + kSectors - 1) / kSectors,
-                              (entry.attributes.size_bytes + kBlockBytes - 1) / kBlockBytes);
-  return std::optional(std::move(base));
+  return std::optional(options_.parents->base(*parent, entry.marks.base->path));
 }
 
 StatusOrFailure UpperSource::take_content(const ContentFile& file, std::uint64_t size_bytes,
@@ -258,12 +272,13 @@ StatusOrFailure UpperSource::take_content(const ContentFile& file, std::uint64_t
   if (entry->marks.base) {
     VARVE_ASSIGN(base, open_base(*entry->marks.base, file.path));
   }
+  const layer::LowerFile* const below = base.get();  // of the CowFile's from now on
   const Result<std::unique_ptr<upper::CowFile>> cow =
       upper::CowFile::open(*store_, object, entry->marks, std::move(base));
   if (!cow.ok()) return failure_from(cow.error(), shown(file.path));
   CowContent content(**cow,
                      {.size_bytes = size_bytes,
-                      .own_blocks_only = inheriting_.contains(file.node),
+                      .base = inheriting_.contains(file.node) ? below : nullptr,
                       .path = shown(file.path)},
                      monitor_);
   return take(file.node, content);

@@ -16,10 +16,14 @@
 #include "imagetool/image/parent_content.h"
 #include "imagetool/image/source/directory_source.h"
 #include "imagetool/image/source/upper_source.h"
+#include "tests/support/memory_lower_file.h"
 #include "tests/unit/image/scratch_directory.h"
 
 namespace varve::image {
 namespace {
+
+using testing::MemoryLowerFile;
+using testing::sparse_lower_file;
 
 constexpr std::size_t kBlock = 4096;
 
@@ -30,33 +34,11 @@ std::string noise(std::size_t size_bytes, std::uint32_t seed) {
   return bytes;
 }
 
-// A file in memory, of which the all-zero blocks are holes.
-class MemoryFile final : public layer::LowerFile {
- public:
-  explicit MemoryFile(std::string bytes) : bytes_(std::move(bytes)) {}
-  std::uint64_t size_bytes() const override { return bytes_.size(); }
-  Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) const override {
-    if (offset >= bytes_.size()) return std::size_t{0};
-    const std::size_t count = std::min<std::size_t>(out.size(), bytes_.size() - offset);
-    std::memcpy(out.data(), bytes_.data() + offset, count);
-    return count;
-  }
-  Result<std::optional<layer::Range>> next_data(std::uint64_t offset) const override {
-    const std::size_t at = bytes_.find_first_not_of('\0', offset);
-    if (at == std::string::npos) return std::optional<layer::Range>();
-    const std::uint64_t start = std::max<std::uint64_t>(offset, at / kBlock * kBlock);
-    return std::optional(
-        layer::Range{start, std::min<std::uint64_t>(kBlock - start % kBlock, bytes_.size() - start)});
-  }
-
- private:
-  std::string bytes_;
-};
-
-// The data of a MemoryFile in pieces of odd sizes.
+// The data of a sparse file in pieces of odd sizes.
 class PiecesOf final : public ContentSource {
  public:
-  PiecesOf(const std::string& bytes, std::size_t piece) : bytes_(bytes), file_(bytes), piece_(piece) {}
+  PiecesOf(const std::string& bytes, std::size_t piece)
+      : bytes_(bytes), file_(sparse_lower_file(bytes)), piece_(piece) {}
   ResultOrFailure<std::optional<Chunk>> next() override {
     const auto range = *file_.next_data(offset_);
     if (!range) return std::optional<Chunk>();
@@ -69,7 +51,7 @@ class PiecesOf final : public ContentSource {
 
  private:
   const std::string& bytes_;
-  MemoryFile file_;
+  MemoryLowerFile file_;
   std::size_t piece_;
   std::uint64_t offset_ = 0;
 };
@@ -100,7 +82,7 @@ TEST(ParentContent, GivesTheChangesAndNothingElse) {
   std::string changed = base;
   changed.replace(300 * kBlock + 5, 3, "abc");
   PiecesOf content(changed, 1000);
-  const MemoryFile lower(base);
+  const MemoryLowerFile lower = sparse_lower_file(base);
   ParentContent changes(content, changed.size(), lower, "base");
   EXPECT_EQ(applied(changes, base, changed.size()), changed);
   EXPECT_EQ(changes.inherited_blocks(), 600U);
@@ -113,7 +95,7 @@ TEST(ParentContent, StoresAFewEqualBlocksWithTheChangedOnesAroundThem) {
   for (const std::size_t block : {10, 14, 19})
     changed[block * kBlock] = static_cast<char>(~changed[block * kBlock]);
   PiecesOf content(changed, 1 << 20);
-  const MemoryFile lower(base);
+  const MemoryLowerFile lower = sparse_lower_file(base);
   ParentContent changes(content, changed.size(), lower, "base");
   EXPECT_EQ(applied(changes, base, changed.size()), changed);
   // 11, 12 and 13 lie between changed blocks; 15 to 18 are enough to be inherited.
@@ -136,7 +118,7 @@ TEST(ParentContent, ComesOutRightWhateverBothFilesHold) {
     const std::string base = file(1 + random() % (700 * kBlock));
     const std::string changed = file(1 + random() % (700 * kBlock));
     PiecesOf content(changed, 1 + random() % 9000);
-    const MemoryFile lower(base);
+    const MemoryLowerFile lower = sparse_lower_file(base);
     ParentContent changes(content, changed.size(), lower, "base");
     ASSERT_TRUE(applied(changes, base, changed.size()) == changed) << seed;
   }
@@ -159,7 +141,7 @@ TEST(ParentContent, PassesOverHolesOfExabytes) {
     const std::string& head_;
     int step_ = 0;
   } content(head);
-  const MemoryFile lower(base);
+  const MemoryLowerFile lower = sparse_lower_file(base);
   ParentContent changes(content, (1ULL << 62) + kBlock, lower, "base");
   const auto chunk = must(changes.next());
   ASSERT_TRUE(chunk.has_value());
@@ -251,6 +233,31 @@ TEST_F(ParentsTest, HiddenFilesAreNotTakenForTheOldOnes) {
   EXPECT_FALSE(is_delta(*top({"new.layer", "hides.layer", "old.layer"}), "d/f"));
 }
 
+// A layer that renames /old to /new, above a layer with /old/f; the new layer is built over both.
+TEST_F(ParentsTest, AreLookedIntoThroughTheirRedirects) {
+  std::filesystem::create_directories(at("low/old/sub"));
+  const std::string bytes = noise(5 << 20, 1);  // too large to be found by its digest
+  write_file(at("low/old/sub/f"), bytes);
+  build("low", "low.layer", {});
+  const auto writer = must(LayerWriter::create({.output_path = at("moved.layer")}));
+  InodeSpec directory;
+  directory.attributes.mode = S_IFDIR | 0755;
+  const std::uint32_t root = must(writer->add_inode(directory));
+  directory.redirect = "/old";
+  must(writer->add_name(root, "new", must(writer->add_inode(directory))));
+  must(writer->add_whiteout(root, "old"));
+  must(writer->finish());
+  std::filesystem::create_directories(at("top/new/sub"));
+  std::filesystem::create_directories(at("top/old/sub"));
+  write_file(at("top/new/sub/f"), bytes);
+  write_file(at("top/old/sub/f"), bytes);
+  build("top", "top.layer", {"moved.layer", "low.layer"});
+  const auto layer = top({"top.layer", "moved.layer", "low.layer"});
+  EXPECT_TRUE(is_delta(*layer, "new/sub/f"));
+  EXPECT_FALSE(is_delta(*layer, "old/sub/f"));  // nothing lies there any more
+  EXPECT_TRUE(content(*layer, "new/sub/f") == bytes);
+}
+
 TEST_F(ParentsTest, TakeTheBlocksOfAnUpper) {
   if (::geteuid() != 0) GTEST_SKIP() << "trusted xattrs need root";
   for (const char* name : {"low", "upper", "work"}) std::filesystem::create_directories(at(name));
@@ -293,6 +300,8 @@ TEST_F(ParentsTest, TakeTheBlocksOfAnUpper) {
   const auto layer = top({"top.layer", "low.layer"});
   EXPECT_TRUE(content(*layer, "f") == wanted);
   EXPECT_TRUE(is_delta(*layer, "f"));
+  // 101 blocks below, of which one was written and two are holes now; one behind them.
+  EXPECT_EQ(layer->attributes(must(find_in_layer(*layer, "f")))->blocks_512, (101 - 2 + 1) * kBlock / 512);
   EXPECT_LT(std::filesystem::file_size(at("top.layer")), 4 * kBlock);
 }
 

@@ -14,14 +14,14 @@
 #include "fs/base/log.h"
 #include "fs/upper/cow/cow_file_impl.h"
 #include "tests/support/fault_block_file.h"
-#include "tests/unit/upper/memory_lower_file.h"
+#include "tests/support/memory_lower_file.h"
 
 namespace varve::upper {
 namespace {
 
-using upper::testing::base_bytes;
-using upper::testing::MemoryLowerFile;
+using varve::testing::base_bytes;
 using varve::testing::FaultDisk;
+using varve::testing::MemoryLowerFile;
 
 using Bytes = std::vector<std::byte>;
 constexpr std::size_t kBlock = kBlockSizeBytes;

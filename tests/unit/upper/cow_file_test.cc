@@ -9,8 +9,8 @@
 namespace varve::upper {
 namespace {
 
-using upper::testing::base_bytes;
-using upper::testing::MemoryLowerFile;
+using varve::testing::base_bytes;
+using varve::testing::MemoryLowerFile;
 using Bytes = std::vector<std::byte>;
 constexpr std::uint64_t kBlock = 4096;
 

@@ -252,7 +252,7 @@ TEST_F(Store, CopyUpCopiesTheDataWhenTheBaseMarkDoesNotFit) {
   source.base->path = "/" + std::string(200000, 'p');
   EXPECT_EQ(store_->copy_up(root("f"), source).error().value, ENOSPC);
   EXPECT_EQ(look("f").kind, UpperEntry::Kind::kAbsent);
-  const upper::testing::MemoryLowerFile content(upper::testing::base_bytes(10000), {{4096, 4096}});
+  const varve::testing::MemoryLowerFile content(varve::testing::base_bytes(10000), {{4096, 4096}});
   source.content = &content;
   const auto made = store_->copy_up(root("f"), source);
   ASSERT_TRUE(made.ok());
@@ -261,7 +261,7 @@ TEST_F(Store, CopyUpCopiesTheDataWhenTheBaseMarkDoesNotFit) {
   EXPECT_EQ(made->attributes.mtime, source.attributes.mtime);
   const std::string bytes = contents("f");
   ASSERT_EQ(bytes.size(), 10000u);
-  const auto expected = upper::testing::base_bytes(10000);
+  const auto expected = varve::testing::base_bytes(10000);
   EXPECT_EQ(std::memcmp(bytes.data() + 4096, expected.data() + 4096, 4096), 0);
   EXPECT_EQ(bytes.find_first_not_of('\0'), 4096u);  // the hole stays one
 }

@@ -19,7 +19,7 @@
 
 #include "fs/upper/cow/cow_file.h"
 #include "fs/upper/upper_store.h"
-#include "tests/unit/upper/memory_lower_file.h"
+#include "tests/support/memory_lower_file.h"
 
 namespace varve::upper::testing {
 
@@ -110,7 +110,9 @@ class UpperFixture : public ::testing::Test {
   std::unique_ptr<CowFile> open_cow(std::string_view name) {
     const UpperEntry entry = look(name);
     std::unique_ptr<layer::LowerFile> base;
-    if (entry.marks.base) base = std::make_unique<MemoryLowerFile>(base_bytes(entry.marks.base->size_bytes));
+    if (entry.marks.base)
+      base = std::make_unique<varve::testing::MemoryLowerFile>(
+          varve::testing::base_bytes(entry.marks.base->size_bytes));
     auto file = CowFile::open(*store_, root(name), entry.marks, std::move(base));
     EXPECT_TRUE(file.ok()) << name;
     return file.ok() ? std::move(*file) : nullptr;
