@@ -85,8 +85,9 @@ class LayerWriter {
     std::string output_path;  // "-": standard output, in one pass; the bytes are the same as a file's
     bool dry_run = false;     // everything but the output, which is written nowhere
     int level = 3;            // zstd, 1..19
-    std::uint32_t frame_bytes = 65536;  // frames of files of at least this size; a power of two, 4096..1 MiB
-    // Frames shared by smaller files; frame_bytes..1 MiB. 0: four times frame_bytes, at most 1 MiB.
+    std::uint32_t frame_bytes = 65536;  // frames of files of at least this size; a power of two, 4096..8 MiB
+    // Frames shared by smaller files; frame_bytes..8 MiB. 0: frame_bytes from 1 MiB on, else four times
+    // frame_bytes, at most 1 MiB.
     std::uint32_t packed_frame_bytes = 0;
     unsigned jobs = 0;                 // threads that compress; 0: one for each processor
     std::vector<ParentLayer> parents;  // nearest first; at most 65534

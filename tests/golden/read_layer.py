@@ -24,7 +24,7 @@ import zstandard
 BLOCK = 4096
 ALIGNMENT = 64  # of DATA and of each section
 HEADER_BYTES = 64
-MAX_FRAME = 1 << 20
+MAX_FRAME = 1 << 23
 INODE, DIRENT, NAMES, EXTENT, FRAME, DIGEST, XATTR_SET, XATTR_ENTRY, XATTR_VALUE, PARENT, ORIGIN, META = range(1, 13)
 RECORD_BYTES = {INODE: 64, DIRENT: 16, EXTENT: 32, FRAME: 24, DIGEST: 16, XATTR_SET: 8, XATTR_ENTRY: 24, PARENT: 48,
                 ORIGIN: 40}
@@ -103,7 +103,7 @@ class Layer:
         major, _, size, block_log2, frame_log2 = struct.unpack_from("<HHIBB", header, 8)
         require(xxh3_64(header[:56]) == struct.unpack_from("<Q", header, 56)[0], "the header's checksum")
         require(major == 1, f"version {major}; this reader knows 1")
-        require(size == 64 and block_log2 == 12 and 12 <= frame_log2 <= 20, "the header's sizes")
+        require(size == 64 and block_log2 == 12 and 12 <= frame_log2 <= 23, "the header's sizes")
         require(not any(header[18:24]) and not any(header[32:56]), "the header's reserved fields")
         self.frame_bytes = 1 << frame_log2
         self.header_features = struct.unpack_from("<Q", header, 24)[0]
