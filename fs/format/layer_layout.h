@@ -116,7 +116,8 @@ static_assert(sizeof(Dirent) == 16);
 enum class ExtentKind : std::uint8_t {
   kData = 1,  // `length` bytes of one frame from in_frame_offset on
   kDataRun =
-      2,  // consecutive frames from `frame` on, each of (1 << frame_log2) bytes but the last; in_frame_offset 0
+      2,  // consecutive frames from `frame` on, each of (1 << frame_log2) bytes but the last; in_frame_offset 0, but with a source
+          // anywhere in the first frame
   kHole = 3,  // zeros; needed in delta files only: elsewhere what no extent covers is a hole
 };
 

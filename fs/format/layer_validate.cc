@@ -291,7 +291,7 @@ FormatStatus Validator::check_source(std::uint32_t index, const Extent& extent) 
     const ExtentKind kind = extent_kind(extent.source_word);
     if ((t_.incompat & kIncompatParentFrames) == 0 || source >= t_.parents.size() ||
         (kind != ExtentKind::kData && kind != ExtentKind::kDataRun) ||
-        (kind == ExtentKind::kDataRun && extent.in_frame_offset != 0)) {
+        (kind == ExtentKind::kDataRun && extent.in_frame_offset >= kMaxFrameBytes)) {
       return corrupted(fmt::format("inode {}: an extent with an impossible source", index));
     }
     return {};

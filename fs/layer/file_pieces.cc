@@ -45,6 +45,7 @@ std::vector<Extent> extents_of(const Link& link) {
 bool holds(const format::LayerTables& tables, const Piece& piece) {
   const std::uint64_t frames =
       piece.run_frame_bytes == 0 ? 1 : (piece.start_bytes + piece.size_bytes - 1) / piece.run_frame_bytes + 1;
+  if (piece.run_frame_bytes != 0 && piece.start_bytes >= piece.run_frame_bytes) return false;
   if (!range_within<std::uint64_t>(piece.frame, frames, tables.frames.size())) return false;
   for (std::uint64_t i = 0; i + 1 < frames; ++i) {
     if (tables.frames[piece.frame + i].content_size != piece.run_frame_bytes) return false;

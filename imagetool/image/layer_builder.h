@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "imagetool/image/chunk/parent_chunks.h"
 #include "imagetool/image/layer_writer.h"
 #include "imagetool/image/parent_files.h"
 #include "imagetool/image/source/tree_source.h"
@@ -27,6 +28,9 @@ struct BuildOptions {
   std::optional<std::int64_t> latest_mtime_seconds;
   // The layers that the new one will lie on: what they hold already is not stored again. Borrowed; may be null.
   ParentFiles* parents = nullptr;
+  // Look for content-defined chunks of this size on average (chunk_cutter.h) in the parents, wherever they lie. Needs parents.
+  std::optional<std::uint32_t> chunk_bytes;
+  std::size_t chunk_table_bytes = ParentChunks::kDefaultTableBytes;
 };
 
 // Returns: the failure of source or writer; then there is no output file.

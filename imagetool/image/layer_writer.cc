@@ -85,6 +85,7 @@ class StreamingLayerWriter final : public LayerWriter {
     const bool delta = metadata_.has_base(inode);
     VARVE_ASSIGN(StoredContent content, read_content(source, size, delta, store_));
     data_bytes_ += content.data_bytes;
+    parent_bytes_ += content.parent_bytes;
     metadata_.set_content(inode, std::move(content));
     return {};
   }
@@ -112,6 +113,7 @@ class StreamingLayerWriter final : public LayerWriter {
                    .content_bytes = metadata_.content_bytes(),
                    .data_bytes = data_bytes_,
                    .duplicate_bytes = store_.duplicate_bytes(),
+                   .parent_bytes = parent_bytes_,
                    .stored_bytes = data_end - format::kDataOffset,
                    .file_bytes = footer.file_size,
                    .root_hash = format::to_hex(footer.root_hash),
@@ -133,6 +135,7 @@ class StreamingLayerWriter final : public LayerWriter {
   LayerContentStore store_;
   LayerMetadata metadata_;
   std::uint64_t data_bytes_ = 0;
+  std::uint64_t parent_bytes_ = 0;
   bool has_header_ = false;
 };
 

@@ -67,6 +67,16 @@ struct Chunk {
       0;  // when `bytes` is empty: a hole of that many bytes, which hides what would be inherited
 };
 
+// Bytes that a parent layer's frames hold.
+struct ParentPlace {
+  std::uint16_t parent = 0;  // index in Options::parents
+  std::uint64_t frame = 0;
+  std::uint32_t offset_bytes = 0;  // in the content of that frame
+  // When the frames behind it go on with what follows: the content of each of them but the last, the frame size of the parent. The
+  // bytes may then reach into them. Otherwise 0.
+  std::uint32_t run_frame_bytes = 0;
+};
+
 // The content of one regular file, given in pieces: offsets ascend, pieces do not overlap and stay within the size;
 // what no piece covers is a hole and is stored as one (rounded inwards to 4 KiB blocks). Of a file with a base the pieces are
 // whole 4 KiB blocks (the last one up to the end of the file), and what no piece covers is inherited.
@@ -75,6 +85,9 @@ class ContentSource {
   virtual ~ContentSource() = default;
   // Returns: the next piece, empty at the end. A Failure ends add_content with that failure.
   virtual ResultOrFailure<std::optional<Chunk>> next() = 0;
+  // Where the bytes of the piece given last lie in a parent; they are then not stored again. Such a piece is whole 4 KiB blocks, as
+  // those of a file with a base.
+  virtual std::optional<ParentPlace> held_at() const { return std::nullopt; }
   // Of a file with a base: XXH3-128 of its whole content, asked for at the end; empty when it is not known.
   virtual std::optional<format::Hash128> whole_digest() const { return std::nullopt; }
 };
@@ -101,10 +114,11 @@ class LayerWriter {
     std::uint64_t content_bytes = 0;    // sum of the sizes of all regular files
     std::uint64_t data_bytes = 0;       // of those, bytes that are not holes
     std::uint64_t duplicate_bytes = 0;  // of those, bytes found already stored
-    std::uint64_t stored_bytes = 0;     // size of the DATA area
-    std::uint64_t file_bytes = 0;       // size of the layer file
-    std::string root_hash;              // 32 hexadecimal digits
-    double seconds = 0;                 // since create()
+    std::uint64_t parent_bytes = 0;  // of those, bytes that frames of parents hold (ContentSource::held_at)
+    std::uint64_t stored_bytes = 0;  // size of the DATA area
+    std::uint64_t file_bytes = 0;    // size of the layer file
+    std::string root_hash;           // 32 hexadecimal digits
+    double seconds = 0;              // since create()
   };
 
   // Opens the output: a file without a name in the directory of `output_path` that gets its name at finish(), so that

@@ -35,6 +35,8 @@ class ParentFiles {
 
   // As given to make().
   const std::vector<std::shared_ptr<layer::Layer>>& stack() const { return stack_; }
+  // Those of the stack that are layer files, in the order of records().
+  const std::vector<std::shared_ptr<const layer::LayerFile>>& layers() const { return parents_; }
   // What the writer is to be told of the parents. Nearest first.
   const std::vector<ParentLayer>& records() const { return records_; }
 
