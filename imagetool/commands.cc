@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "fs/format/layer_layout.h"
 #include "fs/layer/open_layer.h"
 #include "imagetool/image/source/directory_source.h"
 #include "imagetool/image/source/tar_source.h"
@@ -23,7 +24,7 @@ struct Profile {
   std::uint32_t frame_bytes;
 };
 constexpr std::array<Profile, 3> kProfiles = {
-    {{"default", 3, 64 << 10}, {"fast", 1, 64 << 10}, {"max", 19, 1 << 20}}};
+    {{"default", 3, 64 << 10}, {"fast", 1, 64 << 10}, {"max", 19, 4 << 20}}};
 
 const Profile& profile_named(std::string_view name) {
   for (const Profile& profile : kProfiles) {
@@ -155,16 +156,15 @@ void print(std::string_view text) {
 void add_build_flags(CLI::App& command, BuildFlags& flags) {
   command
       .add_option("--profile", flags.profile,
-                  "fast (level 1, frames of 64K), default (level 3, 64K), max (level 19, 1M: small, slow to "
-                  "build and to "
-                  "read at random)")
+                  "fast (level 1, frames of 64K), default (level 3, 64K), max (level 19, 4M: small, slow to "
+                  "build, and each read at random decodes 4M)")
       ->check(CLI::IsMember({"fast", "default", "max"}))
       ->capture_default_str();
   command.add_option("--level", flags.level, "zstd level, 1 to 19, in place of the profile's")
       ->check(CLI::Range(1, 19));
   command
       .add_option("--frame-size,--block-size", flags.frame_size,
-                  "Bytes of a file compressed together, 4K to 1M, a power of two, in place of the profile's")
+                  "Bytes of a file compressed together, 4K to 8M, a power of two, in place of the profile's")
       ->transform(CLI::AsSizeValue(false));
   command.add_option("--jobs,-j", flags.jobs, "Threads that compress (default: one for each processor)")
       ->check(CLI::Range(1, 1024));
@@ -188,8 +188,8 @@ ResultOrFailure<image::BuildOptions> build_options(const BuildFlags& flags, cons
   image::BuildOptions options;
   const Profile& profile = profile_named(flags.profile);
   const std::uint64_t frame_size = flags.frame_size.value_or(profile.frame_bytes);
-  if (frame_size < 4096 || frame_size > (1U << 20) || (frame_size & (frame_size - 1)) != 0) {
-    return Failure{EINVAL, "--frame-size: not a power of two from 4K to 1M"};
+  if (frame_size < 4096 || frame_size > format::kMaxFrameBytes || (frame_size & (frame_size - 1)) != 0) {
+    return Failure{EINVAL, "--frame-size: not a power of two from 4K to 8M"};
   }
   options.writer.output_path = output_path;
   options.writer.level = flags.level.value_or(profile.level);

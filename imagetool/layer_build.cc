@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 
@@ -22,6 +23,7 @@ struct Arguments {
   std::vector<std::string> bases;
   bool difference = false;
   bool flatten = false;
+  std::string dedup;
   bool json = false;
   bool dry_run = false;
   BuildFlags build;
@@ -61,6 +63,7 @@ void report(const Arguments& arguments, const image::LayerWriter::Summary& summa
                                       {"content_bytes", summary.content_bytes},
                                       {"data_bytes", summary.data_bytes},
                                       {"duplicate_bytes", summary.duplicate_bytes},
+                                      {"parent_bytes", summary.parent_bytes},
                                       {"stored_bytes", summary.stored_bytes},
                                       {"file_bytes", summary.file_bytes},
                                       {"root_hash", summary.root_hash},
@@ -71,9 +74,11 @@ void report(const Arguments& arguments, const image::LayerWriter::Summary& summa
   const double ratio = summary.file_bytes == 0 ? 0
                                                : static_cast<double>(summary.content_bytes) /
                                                      static_cast<double>(summary.file_bytes);
-  const std::string copies = summary.duplicate_bytes == 0 ? ""
-                                                          : fmt::format(", {} of copies stored once",
-                                                                        human_bytes(summary.duplicate_bytes));
+  std::string copies;
+  if (summary.duplicate_bytes != 0)
+    copies += fmt::format(", {} of copies stored once", human_bytes(summary.duplicate_bytes));
+  if (summary.parent_bytes != 0)
+    copies += fmt::format(", {} found in frames of the parents", human_bytes(summary.parent_bytes));
   const auto rate =
       static_cast<std::uint64_t>(static_cast<double>(summary.data_bytes) / std::max(summary.seconds, 1e-3));
   tell(arguments,
@@ -109,6 +114,24 @@ ResultOrFailure<std::unique_ptr<image::TreeSource>> open_sources(const Arguments
   return open_source(*other, arguments.build, spool_directory(arguments), monitor);
 }
 
+// The average size that "cdc" or "cdc:AVERAGE" asks for.
+ResultOrFailure<std::uint32_t> chunk_bytes_of(const std::string& dedup) {
+  const std::size_t colon = std::min(dedup.find(':'), dedup.size());
+  std::uint64_t bytes = image::ChunkCutter::kDefaultAverageBytes;
+  const std::string average = dedup.substr(std::min(colon + 1, dedup.size()));
+  bool is_size = true;
+  if (colon < dedup.size()) {
+    std::string text = average;
+    is_size = CLI::AsSizeValue(false)(text).empty();
+    bytes = is_size ? std::strtoull(text.c_str(), nullptr, 10) : 0;
+  }
+  if (dedup.substr(0, colon) != "cdc" || !is_size || !std::has_single_bit(bytes) ||
+      bytes < image::ChunkCutter::kLeastAverageBytes || bytes > image::ChunkCutter::kMostAverageBytes) {
+    return Failure{EINVAL, "--dedup " + dedup + ": write cdc or cdc:AVERAGE, a power of two from 4K to 256K"};
+  }
+  return static_cast<std::uint32_t>(bytes);
+}
+
 StatusOrFailure build(const Arguments& arguments, const Context& context) {
   const auto monitor = context.monitor();
   VARVE_ASSIGN(image::BuildOptions options, build_options(arguments.build, arguments.output));
@@ -118,6 +141,10 @@ StatusOrFailure build(const Arguments& arguments, const Context& context) {
     VARVE_ASSIGN(parents, image::ParentFiles::make(std::move(stack), {}));
     options.parents = parents.get();
     options.difference = arguments.difference;
+  }
+  if (!arguments.dedup.empty()) {
+    VARVE_ASSIGN(options.chunk_bytes, chunk_bytes_of(arguments.dedup));
+    if (arguments.parents.empty()) return Failure{EINVAL, "--dedup: there is no --parent to look in"};
   }
   options.writer.dry_run = arguments.dry_run;
   if (goes_to_standard_output(arguments) && ::isatty(STDOUT_FILENO) == 1)
@@ -165,6 +192,11 @@ void add_layer_build(CLI::App& layer, Context& context) {
       ->add_flag("--flatten", arguments->flatten,
                  "Nothing lies below the new layer: leave out deletions and other marks for layers below")
       ->excludes(parent);
+  command
+      ->add_option("--dedup", arguments->dedup,
+                   "cdc: look for content that moved, in chunks of 16K on average (cdc:AVERAGE: 4K to 256K), "
+                   "in all files of the parents, which are read for it. Takes at most 64M of memory")
+      ->type_name("cdc[:AVERAGE]");
   add_build_flags(*command, arguments->build);
   command->footer(
       "Example:\n  imagetool layer build rootfs/ -o base.layer --exclude 'var/cache/*'\n"
@@ -172,6 +204,8 @@ void add_layer_build(CLI::App& layer, Context& context) {
       "  imagetool layer build rootfs/ -o - | ssh host 'cat > base.layer'\n"
       "  imagetool layer build changed/ -o top.layer --parent base.layer    # stores only what base.layer "
       "has not\n"
+      "  imagetool layer build changed/ -o top.layer --parent base.layer --dedup=cdc    # wherever it lies "
+      "there\n"
       "A rebuilt tree as a layer over the old one:\n"
       "  imagetool layer build rootfs-new/ -o update.layer --diff --parent base.layer\n"
       "Three layers become one, to lie where they lay, or on nothing:\n"

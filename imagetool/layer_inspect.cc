@@ -22,6 +22,7 @@ struct Arguments {
 
 struct Counts {
   std::uint64_t regular = 0, directories = 0, links = 0, others = 0, whiteouts = 0, opaque = 0, deltas = 0;
+  std::uint64_t parent_extents = 0, parent_bytes = 0;  // that lie in frames of parents
 };
 
 Counts count(const format::LayerTables& tables) {
@@ -44,6 +45,11 @@ Counts count(const format::LayerTables& tables) {
     }
     if ((inode.flags & format::kInodeOpaque) != 0) ++counts.opaque;
     if ((inode.flags & format::kInodeDelta) != 0) ++counts.deltas;
+  }
+  for (const format::Extent& extent : tables.extents) {
+    if (format::extent_source(extent.source_word) == 0) continue;
+    ++counts.parent_extents;
+    counts.parent_bytes += extent.length;
   }
   for (const format::Dirent& entry : tables.dirents) counts.whiteouts += format::is_whiteout(entry) ? 1 : 0;
   return counts;
@@ -82,6 +88,8 @@ Json describe(const layer::LayerFile& layer) {
                {"whiteouts", counts.whiteouts},
                {"opaque_directories", counts.opaque},
                {"delta_files", counts.deltas},
+               {"parent_extents", counts.parent_extents},
+               {"parent_bytes", counts.parent_bytes},
                {"parents", parents_of(layer.tables())}};
   auto meta = image::parse_json_object(layer.tables().meta);
   if (meta.ok()) json["made_by"] = std::move(meta).value();
@@ -103,6 +111,10 @@ void print_text(const Json& layer) {
                     number("other_objects"), number("names")));
   print(fmt::format("  changes     {} whiteouts, {} opaque directories, {} delta files\n",
                     number("whiteouts"), number("opaque_directories"), number("delta_files")));
+  if (number("parent_extents") > 0) {
+    print(fmt::format("  in parents  {} ({} bytes) in {} extents\n", human_bytes(number("parent_bytes")),
+                      number("parent_bytes"), number("parent_extents")));
+  }
   for (const Json& parent : layer["parents"]) {
     print(fmt::format("  parent      {} (sha256:{})\n", parent["root_hash"].get<std::string>(),
                       parent["sha256"].get<std::string>()));

@@ -25,8 +25,11 @@ std::string report_text(const std::string& path, const image::VerifyReport& repo
       rest += fmt::format(" (the digests of {} were not compared, their holes are too large)",
                           report.uncompared_files);
     }
-    return fmt::format("{}: good: {} files{}, {} in {} frames\n", shown, report.files, rest,
-                       human_bytes(report.content_bytes), report.frames);
+    const std::string above = report.parent_bytes == 0 ? ""
+                                                       : fmt::format(", {} of it in frames of layers below",
+                                                                     human_bytes(report.parent_bytes));
+    return fmt::format("{}: good: {} files{}, {} in {} frames{}\n", shown, report.files, rest,
+                       human_bytes(report.content_bytes), report.frames, above);
   }
   std::string text = fmt::format("{}: DAMAGED\n", shown);
   for (const std::string& problem : report.problems) text += "  " + printable(problem) + "\n";
@@ -47,6 +50,7 @@ image::Json report_json(const std::string& path, const image::VerifyReport& repo
           {"uncompared_files", report.uncompared_files},
           {"frames", report.frames},
           {"content_bytes", report.content_bytes},
+          {"parent_bytes", report.parent_bytes},
           {"problems", report.problems},
           {"damaged_files", files}};
 }

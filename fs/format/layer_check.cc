@@ -316,7 +316,7 @@ FormatStatus check_source(const LayerTables& t, std::uint64_t index, const Exten
   const ExtentKind kind = extent_kind(extent.source_word);
   if ((t.incompat & kIncompatParentFrames) == 0 || source >= t.parents.size() ||
       (kind != ExtentKind::kData && kind != ExtentKind::kDataRun) ||
-      (kind == ExtentKind::kDataRun && extent.in_frame_offset != 0)) {
+      (kind == ExtentKind::kDataRun && extent.in_frame_offset >= kMaxFrameBytes)) {
     return corrupted(fmt::format("inode {}: an extent with an impossible source", index));
   }
   return {};

@@ -113,8 +113,7 @@ FormatResult<Geometry> decode_header(std::span<const std::byte> start) {
   if (header.header_bytes != sizeof(LayerHeader) || header.block_log2 != kBlockLog2) {
     return unsupported("header size or block size differ from those of version 1");
   }
-  if (header.frame_log2 < kBlockLog2 ||
-      (1ULL << std::min<unsigned>(header.frame_log2, 63)) > kMaxFrameBytes) {
+  if (header.frame_log2 < kBlockLog2 || header.frame_log2 > kMaxFrameLog2) {
     return corrupted(fmt::format("header: frame size 2^{} is not possible", header.frame_log2));
   }
   if (header.reserved0 != 0 || header.reserved1 != 0 || !all_zero(header.reserved2) ||

@@ -22,9 +22,10 @@ inline constexpr std::array<unsigned char, 8> kFooterMagic = {'V', 'R', 'V', 'F'
 inline constexpr std::uint16_t kMajorVersion = 1;
 inline constexpr std::uint16_t kMinorVersion = 0;
 inline constexpr std::uint64_t kDataOffset = 64;
-inline constexpr std::uint64_t kSectionAlignment = 64;    // a cache line: an inode record lies in one
-inline constexpr std::uint8_t kBlockLog2 = 12;            // 4 KiB copy-on-write blocks
-inline constexpr std::uint32_t kMaxFrameBytes = 1 << 20;  // uncompressed
+inline constexpr std::uint64_t kSectionAlignment = 64;  // a cache line: an inode record lies in one
+inline constexpr std::uint8_t kBlockLog2 = 12;          // 4 KiB copy-on-write blocks
+inline constexpr std::uint8_t kMaxFrameLog2 = 23;
+inline constexpr std::uint32_t kMaxFrameBytes = 1U << kMaxFrameLog2;  // uncompressed
 inline constexpr std::uint32_t kMaxSymlinkBytes = 4095;
 inline constexpr std::uint32_t kMaxXattrValueBytes = 64 * 1024;  // XATTR_SIZE_MAX of Linux
 inline constexpr std::uint32_t kMaxXattrSetBytes = 1 << 20;      // names and values of one inode
@@ -119,7 +120,8 @@ static_assert(sizeof(Dirent) == 16);
 enum class ExtentKind : std::uint8_t {
   kData = 1,  // `length` bytes of one frame from in_frame_offset on
   kDataRun =
-      2,  // consecutive frames from `frame` on, each of (1 << frame_log2) bytes but the last; in_frame_offset 0
+      2,  // consecutive frames from `frame` on, each of (1 << frame_log2) bytes but the last; in_frame_offset 0, but with a source
+          // anywhere in the first frame
   kHole = 3,  // zeros; needed in delta files only: elsewhere what no extent covers is a hole
 };
 

@@ -8,8 +8,9 @@
 namespace varve::layer {
 namespace {
 
-// A shard must hold several frames of the greatest size (1 MiB), else big frames would throw each other out.
-constexpr std::size_t kLeastShardBytes = std::size_t{4} << 20;
+// A shard must hold several frames of the size that imagetool's profile max makes (4 MiB), and two of the greatest, else big
+// frames would throw each other out.
+constexpr std::size_t kLeastShardBytes = std::size_t{16} << 20;
 constexpr std::size_t kMostShards = 16;
 
 // Those who wait for a load must be told when memory runs out, so it may not fall through to the caller.

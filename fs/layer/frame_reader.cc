@@ -14,8 +14,8 @@
 namespace varve::layer {
 namespace {
 
-// No frame has more content than 1 MiB, so no window is larger.
-constexpr int kWindowLogMax = 20;
+// No frame has more content than this, so no window is larger.
+constexpr int kWindowLogMax = format::kMaxFrameLog2;
 
 struct FreeContext {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fs/base/checked.h"
+#include "imagetool/image/chunk/chunked_content.h"
 #include "imagetool/image/layer_verify.h"
 #include "imagetool/image/parent_content.h"
 #include "imagetool/image/tree_difference.h"
@@ -89,29 +90,37 @@ class HeldContent : public ContentSource {
 class ParentFilter {
  public:
   // `with_base`: by TreeIndex, the files of which the source gives only what they do not inherit.
-  ParentFilter(ParentFiles& parents, LayerWriter& writer, std::vector<bool> with_base)
-      : parents_(parents), writer_(writer), with_base_(std::move(with_base)) {}
+  // `chunks` may be null.
+  ParentFilter(ParentFiles& parents, LayerWriter& writer, std::vector<bool> with_base, ParentChunks* chunks)
+      : parents_(parents), writer_(writer), with_base_(std::move(with_base)), chunks_(chunks) {}
 
   StatusOrFailure add(TreeIndex node, std::uint32_t inode, std::uint64_t size_bytes, ContentSource& content) {
-    if (with_base_[node]) return writer_.add_content(inode, content);
+    if (with_base_[node]) return add_new(inode, size_bytes, content);
     if (const auto same_path = parents_.at(node)) return add_beside(*same_path, inode, size_bytes, content);
     if (size_bytes > kMaxHeldBytes || !parents_.has_size(size_bytes))
-      return writer_.add_content(inode, content);
+      return add_new(inode, size_bytes, content);
     HeldContent held;
     VARVE_RETURN_IF_ERROR(held.read(content, size_bytes));
     const auto elsewhere = parents_.with_digest(format::xxh3_128(held.bytes()));
-    if (!elsewhere) return writer_.add_content(inode, held);
+    if (!elsewhere) return add_new(inode, size_bytes, held);
     return add_beside(*elsewhere, inode, size_bytes, held);
   }
 
  private:
+  // What no file of the parents is known for: perhaps a part of one holds it.
+  StatusOrFailure add_new(std::uint32_t inode, std::uint64_t size_bytes, ContentSource& content) {
+    if (chunks_ == nullptr || size_bytes < kLeastHeldBytes) return writer_.add_content(inode, content);
+    ChunkedContent chunked(content, size_bytes, *chunks_);
+    return writer_.add_content(inode, chunked);
+  }
+
   StatusOrFailure add_beside(const ParentFile& file, std::uint32_t inode, std::uint64_t size_bytes,
                              ContentSource& content) {
     VARVE_ASSIGN(const std::unique_ptr<layer::LowerFile> lower, parents_.open(file));
     DeltaBase base = parents_.base(file);
     ParentContent changes(content, size_bytes, *lower, parents_.layer_of(file).name() + ": " + base.path);
     VARVE_RETURN_IF_ERROR(writer_.set_base(inode, std::move(base)));
-    VARVE_RETURN_IF_ERROR(writer_.add_content(inode, changes));
+    VARVE_RETURN_IF_ERROR(add_new(inode, size_bytes, changes));
     if (changes.inherited_blocks() == 0) return writer_.set_base(inode, std::nullopt);
     return {};
   }
@@ -119,6 +128,7 @@ class ParentFilter {
   ParentFiles& parents_;
   LayerWriter& writer_;
   const std::vector<bool> with_base_;
+  ParentChunks* const chunks_;
 };
 
 std::vector<bool> nodes_with_base(const Tree& tree) {
@@ -208,9 +218,16 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
   VARVE_ASSIGN(std::vector<std::uint32_t> inodes, add_inodes(tree, *writer, monitor));
 
   std::optional<ParentFilter> filter;
+  std::unique_ptr<ParentChunks> chunks;
   if (options.parents != nullptr) {
     VARVE_RETURN_IF_ERROR(options.parents->match(tree));
-    filter.emplace(*options.parents, *writer, nodes_with_base(tree));
+    if (options.chunk_bytes) {
+      VARVE_ASSIGN(chunks, ParentChunks::make(options.parents->layers(),
+                                              {.average_bytes = *options.chunk_bytes,
+                                               .table_bytes = options.chunk_table_bytes},
+                                              monitor));
+    }
+    filter.emplace(*options.parents, *writer, nodes_with_base(tree), chunks.get());
   }
   const std::uint64_t content_bytes = content_bytes_of(tree);
   tree.keep_only_sizes();

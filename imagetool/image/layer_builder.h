@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "imagetool/image/chunk/parent_chunks.h"
 #include "imagetool/image/layer_writer.h"
 #include "imagetool/image/parent_files.h"
 #include "imagetool/image/source/tree_source.h"
@@ -29,6 +30,9 @@ struct BuildOptions {
   ParentFiles* parents = nullptr;
   // The source is all that is to be seen above the parents: only the difference is stored (tree_difference.h). Requires: parents.
   bool difference = false;
+  // Look for content-defined chunks of this size on average (chunk_cutter.h) in the parents, wherever they lie. Needs parents.
+  std::optional<std::uint32_t> chunk_bytes;
+  std::size_t chunk_table_bytes = ParentChunks::kDefaultTableBytes;
 };
 
 // Returns: the failure of source or writer; then there is no output file.

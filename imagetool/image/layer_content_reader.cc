@@ -30,7 +30,7 @@ class ContentReader {
     for (;;) {
       VARVE_ASSIGN(const std::optional<Chunk> chunk, source.next());
       if (!chunk) break;
-      VARVE_RETURN_IF_ERROR(add(*chunk));
+      VARVE_RETURN_IF_ERROR(add(*chunk, source.held_at()));
     }
     VARVE_RETURN_IF_ERROR(end_range());
     if (delta_) {
@@ -43,7 +43,7 @@ class ContentReader {
   }
 
  private:
-  StatusOrFailure add(const Chunk& chunk) {
+  StatusOrFailure add(const Chunk& chunk, const std::optional<ParentPlace>& held_at) {
     const std::uint64_t length = chunk.bytes.empty() ? chunk.hole_bytes : chunk.bytes.size();
     if (length == 0) return {};
     if (chunk.offset_bytes < position_ ||
@@ -52,8 +52,9 @@ class ContentReader {
           EINVAL, fmt::format("its content has a piece at {}+{} that overlaps or leaves the file of {} bytes",
                               chunk.offset_bytes, length, size_bytes_)};
     }
-    if (delta_) VARVE_RETURN_IF_ERROR(check_blocks(chunk.offset_bytes, length));
+    if (delta_ || held_at) VARVE_RETURN_IF_ERROR(check_blocks(chunk.offset_bytes, length));
     if (chunk.bytes.empty()) return delta_ ? add_hole(chunk.offset_bytes, length) : StatusOrFailure();
+    if (held_at) return add_held(chunk, *held_at);
     if (!delta_ && length == size_bytes_ && size_bytes_ < frame_bytes_) return add_whole_file(chunk.bytes);
     VARVE_RETURN_IF_ERROR(move_to(chunk.offset_bytes));
     if (!delta_) hasher().update(chunk.bytes);
@@ -65,7 +66,7 @@ class ContentReader {
   StatusOrFailure check_blocks(std::uint64_t offset, std::uint64_t length) const {
     const std::uint64_t end = offset + length;
     if (offset % kBlockBytes == 0 && (end % kBlockBytes == 0 || end == size_bytes_)) return {};
-    return Failure{EINVAL, fmt::format("its changes have a piece at {}+{} that is not of whole 4 KiB blocks",
+    return Failure{EINVAL, fmt::format("its content has a piece at {}+{} that is not of whole 4 KiB blocks",
                                        offset, length)};
   }
 
@@ -76,6 +77,43 @@ class ContentReader {
         StoredExtent{.file_offset = offset, .length = length, .place = {}, .frames = 0});
     position_ = offset + length;
     return {};
+  }
+
+  // Bytes that a parent has. What lies before them ends at a block or in a hole.
+  StatusOrFailure add_held(const Chunk& chunk, const ParentPlace& at) {
+    VARVE_RETURN_IF_ERROR(end_range());
+    hash_hole(chunk.offset_bytes - position_);
+    if (!delta_) hasher().update(chunk.bytes);
+    const std::uint64_t length = chunk.bytes.size();
+    note_held(StoredExtent{.file_offset = chunk.offset_bytes,
+                           .length = length,
+                           .place = {.number = at.frame, .offset = at.offset_bytes, .packed = false},
+                           .frames = 1,
+                           .source = static_cast<std::uint16_t>(at.parent + 1),
+                           .run_frame_bytes = at.run_frame_bytes});
+    position_ = chunk.offset_bytes + length;
+    content_.data_bytes += length;
+    content_.parent_bytes += length;
+    return {};
+  }
+
+  // Lengthens the extent before, where the parent holds both in a row.
+  void note_held(const StoredExtent& held) {
+    // From the start of the first frame, of a run as of a frame alone.
+    const auto position_of = [](const StoredExtent& extent) {
+      return extent.place.number * extent.run_frame_bytes + extent.place.offset;
+    };
+    if (!content_.extents.empty()) {
+      StoredExtent& last = content_.extents.back();
+      const bool same_frames = last.source == held.source && last.run_frame_bytes == held.run_frame_bytes &&
+                               (held.run_frame_bytes != 0 || last.place.number == held.place.number);
+      if (same_frames && last.file_offset + last.length == held.file_offset &&
+          position_of(last) + last.length == position_of(held)) {
+        last.length += held.length;
+        return;
+      }
+    }
+    content_.extents.push_back(held);
   }
 
   // The usual case: a small file in one chunk. One hash serves as its digest and to find its copies.
@@ -171,7 +209,7 @@ class ContentReader {
   void note(std::uint64_t length, const StoredPlace& place) {
     if (!content_.extents.empty()) {
       StoredExtent& last = content_.extents.back();
-      const bool continues = last.frames != 0 && !last.place.packed && !place.packed &&
+      const bool continues = last.source == 0 && last.frames != 0 && !last.place.packed && !place.packed &&
                              place.number == last.place.number + last.frames &&
                              last.length == last.frames * frame_bytes_ &&
                              last.file_offset + last.length == piece_offset_;
@@ -181,7 +219,8 @@ class ContentReader {
         return;
       }
     }
-    content_.extents.push_back(StoredExtent{piece_offset_, length, place, 1});
+    content_.extents.push_back(
+        StoredExtent{.file_offset = piece_offset_, .length = length, .place = place, .frames = 1});
   }
 
   const std::uint64_t size_bytes_;

@@ -12,18 +12,27 @@
 
 namespace varve::image {
 
-// A range of the file: one piece in a frame, or a run of consecutive frames of their own.
+// A range of the file: one piece in a frame, or a run of consecutive frames.
 struct StoredExtent {
   std::uint64_t file_offset = 0;
   std::uint64_t length = 0;
   StoredPlace place;         // of its first byte
   std::uint64_t frames = 1;  // of a run; 0: a hole that hides what would be inherited
+  // When the bytes lie in a parent, of which `place` then tells a frame: its PARENT index, and ParentPlace::run_frame_bytes.
+  std::uint16_t source = 0;
+  std::uint32_t run_frame_bytes = 0;
+
+  // Whether the bytes lie in more than one frame.
+  bool is_run() const {
+    return source == 0 ? frames > 1 : run_frame_bytes != 0 && place.offset + length > run_frame_bytes;
+  }
 };
 
 struct StoredContent {
   std::vector<StoredExtent> extents;
   std::optional<format::Hash128> digest;  // empty when it would cost too much
   std::uint64_t data_bytes = 0;           // without holes
+  std::uint64_t parent_bytes = 0;         // of those, in frames of parents
 };
 
 // Of a file with more bytes of holes than this no digest is made: a source of a few bytes may claim exabytes

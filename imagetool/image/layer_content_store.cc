@@ -10,6 +10,8 @@ namespace {
 
 // Duplicates come in clusters (the same package twice): a few frames serve most comparisons.
 constexpr std::size_t kRecentFrames = 8;
+// Of large frames so many bytes, but two frames.
+constexpr std::size_t kRecentBytes = 8 << 20;
 
 }  // namespace
 
@@ -36,7 +38,9 @@ ResultOrFailure<std::span<const std::byte>> LayerContentStore::frame_content(std
       std::find_if(recent_.begin(), recent_.end(), [&](const auto& item) { return item.first == frame; });
   if (found == recent_.end()) {
     VARVE_ASSIGN(Bytes content, compressor_.read_back(frame));
-    if (recent_.size() >= kRecentFrames) recent_.pop_back();
+    const std::size_t most =
+        std::clamp<std::size_t>(kRecentBytes / options_.packed_frame_bytes, 2, kRecentFrames);
+    if (recent_.size() >= most) recent_.pop_back();
     recent_.emplace_front(frame, std::move(content));
   }
   const auto held =

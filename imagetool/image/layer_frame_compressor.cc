@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "fs/format/hash.h"
@@ -13,6 +14,8 @@ namespace varve::image {
 namespace {
 
 constexpr std::uint64_t kFramesPerJob = 4;
+// Of large frames so many bytes a thread, but two: one is compressed, one waits.
+constexpr std::uint64_t kBytesPerJob = 12 << 20;
 // A frame that shrinks by less than 3 % is stored: its decoding would cost more than its bytes.
 constexpr std::uint64_t kLeastGainPercent = 3;
 
@@ -73,7 +76,11 @@ ResultOrFailure<Bytes> decode(const Bytes& stored, const format::Frame& record) 
 }  // namespace
 
 LayerFrameCompressor::LayerFrameCompressor(LayerOutput& output, Options options)
-    : output_(output), options_(options) {
+    : output_(output),
+      options_(options),
+      most_under_way_(
+          std::clamp<std::uint64_t>(kBytesPerJob / options.largest_frame_bytes, 2, kFramesPerJob) *
+          options.jobs) {
   for (unsigned i = 0; i < options_.jobs; ++i) threads_.emplace_back([this] { work(); });
 }
 
@@ -88,10 +95,9 @@ LayerFrameCompressor::~LayerFrameCompressor() {
 }
 
 ResultOrFailure<std::uint64_t> LayerFrameCompressor::submit(Bytes content) {
-  VARVE_CHECK(!content.empty() && content.size() <= format::kMaxFrameBytes);
+  VARVE_CHECK(!content.empty() && content.size() <= options_.largest_frame_bytes);
   MutexLock lock(mutex_);
-  while (!failure_ && submitted_ - frames_.size() >= kFramesPerJob * options_.jobs)
-    frame_written_.wait(mutex_);
+  while (!failure_ && submitted_ - frames_.size() >= most_under_way_) frame_written_.wait(mutex_);
   if (failure_) return *failure_;
   const std::uint64_t frame = submitted_++;
   jobs_.push_back(Job{frame, std::move(content)});

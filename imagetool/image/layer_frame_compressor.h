@@ -2,7 +2,7 @@
 
 // LayerFrameCompressor: turns contents into frames on several threads and appends them to the output in the
 // order in which they were submitted, so that the output does not depend on the number of threads. At most
-// kFramesPerJob frames a thread are in memory. Thread rule: one thread calls it. Ownership: borrows the
+// kFramesPerJob frames a thread are in memory, fewer of large ones. Thread rule: one thread calls it. Ownership: borrows the
 // output, owns its threads, which end in the destructor.
 
 #include <condition_variable>
@@ -28,6 +28,7 @@ class LayerFrameCompressor {
   struct Options {
     int level = 3;
     unsigned jobs = 1;  // at least 1
+    std::uint32_t largest_frame_bytes = format::kMaxFrameBytes;
   };
 
   LayerFrameCompressor(LayerOutput& output, Options options);
@@ -36,7 +37,7 @@ class LayerFrameCompressor {
   ~LayerFrameCompressor();
 
   // Waits while too many frames are under way. Returns: the number of the frame; the first failure of any
-  // frame. Requires: 1..format::kMaxFrameBytes bytes.
+  // frame. Requires: 1..largest_frame_bytes bytes.
   ResultOrFailure<std::uint64_t> submit(Bytes content);
   bool can_read_back() const { return output_.readable_fd() >= 0; }
   // The content of a frame submitted before; waits until it is written. Requires: can_read_back().
@@ -66,6 +67,7 @@ class LayerFrameCompressor {
 
   LayerOutput& output_;
   const Options options_;
+  const std::uint64_t most_under_way_;  // frames
 
   Mutex mutex_;
   CondVar job_added_;

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <zstd.h>
@@ -272,7 +273,8 @@ ResultOrFailure<std::uint64_t> LayerMetadata::size_awaiting_content(std::uint32_
 }
 
 bool LayerMetadata::is_inline(const StoredContent& content, const Inode& inode) {
-  return content.extents.size() == 1 && content.extents[0].length == inode.size;
+  return content.extents.size() == 1 && content.extents[0].length == inode.size &&
+         content.extents[0].source == 0;
 }
 
 void LayerMetadata::set_content(std::uint32_t inode, StoredContent content) {
@@ -307,11 +309,12 @@ StatusOrFailure LayerMetadata::complete(Data data) {
   }
   VARVE_RETURN_IF_ERROR(sort_entries());
   place_extents(data.store);
-  const bool redirects = (incompat_ & format::kIncompatRedirect) != 0;
-  const bool deltas = (incompat_ & format::kIncompatDelta) != 0;
-  meta_ = fmt::format(R"({{"features":[{}{}{}],"level":{},"writer":"varve {}","zstd":"{}"}})",
-                      deltas ? R"("delta")" : "", deltas && redirects ? "," : "",
-                      redirects ? R"("redirect")" : "", data.level, VARVE_VERSION, ZSTD_versionString());
+  std::vector<std::string_view> features;
+  if ((incompat_ & format::kIncompatDelta) != 0) features.push_back(R"("delta")");
+  if ((incompat_ & format::kIncompatRedirect) != 0) features.push_back(R"("redirect")");
+  if ((incompat_ & format::kIncompatParentFrames) != 0) features.push_back(R"("parent frames")");
+  meta_ = fmt::format(R"({{"features":[{}],"level":{},"writer":"varve {}","zstd":"{}"}})",
+                      fmt::join(features, ","), data.level, VARVE_VERSION, ZSTD_versionString());
   // As every reader will: what we write must open.
   if (const auto valid = format::validate(tables()); !valid.ok())
     return invalid("not a tree: " + valid.error().message);
@@ -344,9 +347,11 @@ StatusOrFailure LayerMetadata::sort_entries() {
 }
 
 void LayerMetadata::place_extents(const LayerContentStore& store) {
-  const auto source_of = [&](const StoredPlace& place, bool run) {
-    return format::make_extent_source(store.frame_of(place), 0,
-                                      run ? format::ExtentKind::kDataRun : format::ExtentKind::kData);
+  const auto source_of = [&](const StoredExtent& stored) {
+    if (stored.source != 0) incompat_ |= format::kIncompatParentFrames;
+    return format::make_extent_source(
+        store.frame_of(stored.place), stored.source,
+        stored.is_run() ? format::ExtentKind::kDataRun : format::ExtentKind::kData);
   };
   for (std::uint32_t i = format::kRootInode; i < inodes_.size(); ++i) {
     Inode& inode = inodes_[i];
@@ -355,7 +360,8 @@ void LayerMetadata::place_extents(const LayerContentStore& store) {
       const StoredPlace place{.number = inode.payload_a,
                               .offset = inode.payload_b,
                               .packed = (inode.payload_c & kPendingPacked) != 0};
-      inode.payload_a = source_of(place, (inode.payload_c & kPendingRun) != 0);
+      const std::uint64_t frames = (inode.payload_c & kPendingRun) != 0 ? 2 : 1;
+      inode.payload_a = source_of({.file_offset = 0, .length = inode.size, .place = place, .frames = frames});
       inode.payload_c = 0;
       continue;
     }
@@ -369,7 +375,7 @@ void LayerMetadata::place_extents(const LayerContentStore& store) {
       extent.length = stored.length;
       extent.source_word = format::make_extent_source(0, 0, format::ExtentKind::kHole);
       if (stored.frames > 0) {
-        extent.source_word = source_of(stored.place, stored.frames > 1);
+        extent.source_word = source_of(stored);
         extent.in_frame_offset = stored.place.offset;
       }
       extents_.push_back(extent);

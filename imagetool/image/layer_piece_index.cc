@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "fs/base/check.h"
+#include "fs/format/layer_layout.h"
 
 namespace varve::image {
 namespace {
@@ -10,14 +11,18 @@ namespace {
 constexpr std::size_t kFirstSlots = 1024;
 constexpr std::uint64_t kFree = ~std::uint64_t{0};  // no place: its number would be too large
 
+constexpr unsigned kNumberBits = 39;
+constexpr unsigned kOffsetBits = format::kMaxFrameLog2;
+static_assert(kNumberBits + kOffsetBits + 1 < 64, "a place must differ from kFree");
+
 std::uint64_t pack(const StoredPlace& place) {
-  VARVE_CHECK(place.number >> 40 == 0 && place.offset >> 20 == 0);
-  return place.number << 21 | std::uint64_t{place.offset} << 1 | (place.packed ? 1 : 0);
+  VARVE_CHECK(place.number >> kNumberBits == 0 && place.offset >> kOffsetBits == 0);
+  return place.number << (kOffsetBits + 1) | std::uint64_t{place.offset} << 1 | (place.packed ? 1 : 0);
 }
 
 StoredPlace unpack(std::uint64_t packed) {
-  return StoredPlace{.number = packed >> 21,
-                     .offset = static_cast<std::uint32_t>(packed >> 1 & 0xfffff),
+  return StoredPlace{.number = packed >> (kOffsetBits + 1),
+                     .offset = static_cast<std::uint32_t>(packed >> 1) & (format::kMaxFrameBytes - 1),
                      .packed = (packed & 1) != 0};
 }
 

@@ -11,8 +11,8 @@ namespace varve::image {
 
 // Where a piece of content lies.
 struct StoredPlace {
-  std::uint64_t number = 0;  // of a frame, or of a packed frame when `packed`; below 2^40
-  std::uint32_t offset = 0;  // within the frame's content, below 2^20
+  std::uint64_t number = 0;  // of a frame, or of a packed frame when `packed`; below 2^39
+  std::uint32_t offset = 0;  // within the frame's content, below kMaxFrameBytes
   bool packed = false;       // LayerContentStore::frame_of() tells the frame once finish() was called
   friend bool operator==(const StoredPlace&, const StoredPlace&) = default;
 };

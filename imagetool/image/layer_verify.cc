@@ -93,6 +93,9 @@ StatusOrFailure Verification::check_files() {
     return true;
   }));
   monitor_.end();
+  for (const format::Extent& extent : layer_.tables().extents) {
+    if (format::extent_source(extent.source_word) != 0) report_.parent_bytes += extent.length;
+  }
   return {};
 }
 

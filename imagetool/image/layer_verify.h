@@ -19,6 +19,8 @@ struct VerifyReport {
   std::uint64_t files = 0;  // regular files, hard links counted once
   std::uint64_t frames = 0;
   std::uint64_t content_bytes = 0;
+  std::uint64_t parent_bytes =
+      0;  // that its extents take from frames of layers below it, inherited ones apart
   // What is wrong, a line each: header, sections, structure or frames.
   std::vector<std::string> problems;
   // Names of the files whose content cannot be had, from the root ("/a/b"), each with why.

@@ -28,6 +28,8 @@ constexpr std::string_view kStandardOutput = "-";
 // Packed frames are so many times larger than those of large files: small files are read whole and often together, so
 // that a larger frame costs them less than it gains.
 constexpr std::uint32_t kPackedFrames = 4;
+// But from this size on more would gain little and cost each reader much.
+constexpr std::uint32_t kEnoughPackedBytes = 1 << 20;
 
 StatusOrFailure check_options(const LayerWriter::Options& options) {
   if (options.level < 1 || options.level > 19) {
@@ -35,15 +37,16 @@ StatusOrFailure check_options(const LayerWriter::Options& options) {
   }
   if (!std::has_single_bit(options.frame_bytes) || options.frame_bytes < (1U << format::kBlockLog2) ||
       options.frame_bytes > format::kMaxFrameBytes) {
-    return Failure{
-        EINVAL, fmt::format("frame size {} is not a power of two from 4096 to 1048576", options.frame_bytes)};
+    return Failure{EINVAL, fmt::format("frame size {} is not a power of two from 4096 to {}",
+                                       options.frame_bytes, format::kMaxFrameBytes)};
   }
   if (options.check && (options.dry_run || options.output_path == kStandardOutput))
     return Failure{EINVAL, "only a layer in a file can be checked after it is written"};
   if (options.packed_frame_bytes < options.frame_bytes ||
       options.packed_frame_bytes > format::kMaxFrameBytes) {
-    return Failure{EINVAL, fmt::format("packed frame size {} is not between {} and 1048576",
-                                       options.packed_frame_bytes, options.frame_bytes)};
+    return Failure{EINVAL,
+                   fmt::format("packed frame size {} is not between {} and {}", options.packed_frame_bytes,
+                               options.frame_bytes, format::kMaxFrameBytes)};
   }
   if (options.parents.size() > kMaxParents) {
     return Failure{
@@ -57,7 +60,9 @@ class StreamingLayerWriter final : public LayerWriter {
   StreamingLayerWriter(std::unique_ptr<LayerOutput> output, const Options& options)
       : options_(options),
         output_(std::move(output)),
-        compressor_(*output_, {.level = options.level, .jobs = options.jobs}),
+        compressor_(*output_, {.level = options.level,
+                               .jobs = options.jobs,
+                               .largest_frame_bytes = options.packed_frame_bytes}),
         store_(compressor_,
                {.frame_bytes = options.frame_bytes, .packed_frame_bytes = options.packed_frame_bytes}),
         metadata_(options.parents) {}
@@ -87,6 +92,7 @@ class StreamingLayerWriter final : public LayerWriter {
     VARVE_ASSIGN(StoredContent content, read_content(source, size, delta, store_));
     data_bytes_ += content.data_bytes;
     if (delta) metadata_.set_data_blocks(inode, source.data_blocks());
+    parent_bytes_ += content.parent_bytes;
     metadata_.set_content(inode, std::move(content));
     return {};
   }
@@ -114,6 +120,7 @@ class StreamingLayerWriter final : public LayerWriter {
                    .content_bytes = metadata_.content_bytes(),
                    .data_bytes = data_bytes_,
                    .duplicate_bytes = store_.duplicate_bytes(),
+                   .parent_bytes = parent_bytes_,
                    .stored_bytes = data_end - format::kDataOffset,
                    .file_bytes = footer.file_size,
                    .root_hash = format::to_hex(footer.root_hash),
@@ -135,6 +142,7 @@ class StreamingLayerWriter final : public LayerWriter {
   LayerContentStore store_;
   LayerMetadata metadata_;
   std::uint64_t data_bytes_ = 0;
+  std::uint64_t parent_bytes_ = 0;
   bool has_header_ = false;
 };
 
@@ -155,8 +163,10 @@ ResultOrFailure<std::unique_ptr<LayerOutput>> open_output(const LayerWriter::Opt
 ResultOrFailure<std::unique_ptr<LayerWriter>> LayerWriter::create(const Options& options) {
   Options settled = options;
   if (settled.packed_frame_bytes == 0) {
+    // A frame size that is out of range is refused below.
     settled.packed_frame_bytes =
-        std::min<std::uint32_t>(options.frame_bytes, format::kMaxFrameBytes / kPackedFrames) * kPackedFrames;
+        std::max(options.frame_bytes,
+                 std::min(options.frame_bytes, kEnoughPackedBytes / kPackedFrames) * kPackedFrames);
   }
   VARVE_RETURN_IF_ERROR(check_options(settled));
   VARVE_ASSIGN(std::unique_ptr<LayerOutput> output, open_output(settled));

@@ -67,6 +67,16 @@ struct Chunk {
       0;  // when `bytes` is empty: a hole of that many bytes, which hides what would be inherited
 };
 
+// Bytes that a parent layer's frames hold.
+struct ParentPlace {
+  std::uint16_t parent = 0;  // index in Options::parents
+  std::uint64_t frame = 0;
+  std::uint32_t offset_bytes = 0;  // in the content of that frame
+  // When the frames behind it go on with what follows: the content of each of them but the last, the frame size of the parent. The
+  // bytes may then reach into them. Otherwise 0.
+  std::uint32_t run_frame_bytes = 0;
+};
+
 // The content of one regular file, given in pieces: offsets ascend, pieces do not overlap and stay within the size;
 // what no piece covers is a hole and is stored as one (rounded inwards to 4 KiB blocks). Of a file with a base the pieces are
 // whole 4 KiB blocks (the last one up to the end of the file), and what no piece covers is inherited.
@@ -75,6 +85,9 @@ class ContentSource {
   virtual ~ContentSource() = default;
   // Returns: the next piece, empty at the end. A Failure ends add_content with that failure.
   virtual ResultOrFailure<std::optional<Chunk>> next() = 0;
+  // Where the bytes of the piece given last lie in a parent; they are then not stored again. Such a piece is whole 4 KiB blocks, as
+  // those of a file with a base.
+  virtual std::optional<ParentPlace> held_at() const { return std::nullopt; }
   // Of a file with a base: XXH3-128 of its whole content, asked for at the end; empty when it is not known.
   virtual std::optional<format::Hash128> whole_digest() const { return std::nullopt; }
   // Likewise: its 4 KiB blocks that hold data, the inherited ones included, in place of DeltaBase::data_blocks.
@@ -87,8 +100,9 @@ class LayerWriter {
     std::string output_path;  // "-": standard output, in one pass; the bytes are the same as a file's
     bool dry_run = false;     // everything but the output, which is written nowhere
     int level = 3;            // zstd, 1..19
-    std::uint32_t frame_bytes = 65536;  // frames of files of at least this size; a power of two, 4096..1 MiB
-    // Frames shared by smaller files; frame_bytes..1 MiB. 0: four times frame_bytes, at most 1 MiB.
+    std::uint32_t frame_bytes = 65536;  // frames of files of at least this size; a power of two, 4096..8 MiB
+    // Frames shared by smaller files; frame_bytes..8 MiB. 0: frame_bytes from 1 MiB on, else four times
+    // frame_bytes, at most 1 MiB.
     std::uint32_t packed_frame_bytes = 0;
     unsigned jobs = 0;                 // threads that compress; 0: one for each processor
     std::vector<ParentLayer> parents;  // nearest first; at most 65534
@@ -102,10 +116,11 @@ class LayerWriter {
     std::uint64_t content_bytes = 0;    // sum of the sizes of all regular files
     std::uint64_t data_bytes = 0;       // of those, bytes that are not holes
     std::uint64_t duplicate_bytes = 0;  // of those, bytes found already stored
-    std::uint64_t stored_bytes = 0;     // size of the DATA area
-    std::uint64_t file_bytes = 0;       // size of the layer file
-    std::string root_hash;              // 32 hexadecimal digits
-    double seconds = 0;                 // since create()
+    std::uint64_t parent_bytes = 0;  // of those, bytes that frames of parents hold (ContentSource::held_at)
+    std::uint64_t stored_bytes = 0;  // size of the DATA area
+    std::uint64_t file_bytes = 0;    // size of the layer file
+    std::string root_hash;           // 32 hexadecimal digits
+    double seconds = 0;              // since create()
   };
 
   // Opens the output: a file without a name in the directory of `output_path` that gets its name at finish(), so that

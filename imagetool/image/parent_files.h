@@ -38,6 +38,8 @@ class ParentFiles {
   const std::vector<std::shared_ptr<layer::Layer>>& stack() const { return stack_.layers(); }
   // The same, as what the new layer's readers see below it.
   const LayerUnion& as_union() const { return stack_; }
+  // Those of the stack that are layer files, in the order of records().
+  const std::vector<std::shared_ptr<const layer::LayerFile>>& layers() const { return parents_; }
   // What the writer is to be told of the parents. Nearest first.
   const std::vector<ParentLayer>& records() const { return records_; }
 

@@ -181,7 +181,7 @@ def make(imagetool, layer, fill, parents, *options):
 def main(imagetool, directory, name):
     base = os.path.join(directory, name + ".layer")
     make(imagetool, base, fill, [])
-    make(imagetool, os.path.join(directory, name + "-delta.layer"), fill_delta, [base])
+    make(imagetool, os.path.join(directory, name + "-delta.layer"), fill_delta, [base], "--dedup=cdc")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import zstandard
 BLOCK = 4096
 ALIGNMENT = 64  # of DATA and of each section
 HEADER_BYTES = 64
-MAX_FRAME = 1 << 20
+MAX_FRAME = 1 << 23
 INODE, DIRENT, NAMES, EXTENT, FRAME, DIGEST, XATTR_SET, XATTR_ENTRY, XATTR_VALUE, PARENT, ORIGIN, META, PAGE_HASH = range(1, 14)
 RECORD_BYTES = {INODE: 64, DIRENT: 16, EXTENT: 32, FRAME: 24, DIGEST: 16, XATTR_SET: 8, XATTR_ENTRY: 24, PARENT: 48,
                 ORIGIN: 40, PAGE_HASH: 8}
@@ -108,7 +108,7 @@ class Layer:
         major, _, size, block_log2, frame_log2 = struct.unpack_from("<HHIBB", header, 8)
         require(xxh3_64(header[:56]) == struct.unpack_from("<Q", header, 56)[0], "the header's checksum")
         require(major == 1, f"version {major}; this reader knows 1")
-        require(size == 64 and block_log2 == 12 and 12 <= frame_log2 <= 20, "the header's sizes")
+        require(size == 64 and block_log2 == 12 and 12 <= frame_log2 <= 23, "the header's sizes")
         require(not any(header[18:24]) and not any(header[32:56]), "the header's reserved fields")
         self.frame_bytes = 1 << frame_log2
         self.header_features = struct.unpack_from("<Q", header, 24)[0]
@@ -358,20 +358,28 @@ class Layer:
             if kind == HOLE:
                 require(frame == source == in_frame == 0, f"{what}: a hole with a frame")
             elif source == 0:
+                require(kind == DATA or in_frame == 0, f"{what}: a run that begins within a frame")
                 self._check_piece(what, kind, frame, in_frame, length)
             else:
                 require(source < self.count(PARENT), f"{what}: its parent")
             yield offset, length, kind, frame, in_frame, source
 
     def _check_piece(self, what, kind, frame, in_frame, length):
-        last = frame if kind == DATA else frame + (length - 1) // self.frame_bytes
+        end = in_frame + length
+        last = frame if kind == DATA else frame + (end - 1) // self.frame_bytes
         require(last < len(self.frames), f"{what}: frames that are not there")
-        if kind == DATA:
-            require(in_frame + length <= self.frames[frame][2], f"{what}: more than its frame holds")
-            return
-        require(in_frame == 0, f"{what}: a run that begins within a frame")
+        require(kind == DATA or in_frame < self.frame_bytes, f"{what}: a run that begins behind its first frame")
         require(all(self.frames[index][2] == self.frame_bytes for index in range(frame, last)), f"{what}: a short frame")
-        require(length - (last - frame) * self.frame_bytes <= self.frames[last][2], f"{what}: more than its frames hold")
+        require(end - (last - frame) * self.frame_bytes <= self.frames[last][2], f"{what}: more than its frames hold")
+
+    def _run(self, frame, in_frame, length):
+        """The content of a run, frame by frame."""
+        at, end = in_frame, in_frame + length
+        while at < end:
+            start = at % self.frame_bytes
+            part = self.frame(frame + at // self.frame_bytes)[start:start + end - at]
+            yield part
+            at += len(part)
 
     def content(self, number):
         """Yields the content in parts of at most 1 MiB, holes as zeros."""
@@ -390,8 +398,7 @@ class Layer:
             if kind == DATA:
                 yield layer.frame(frame)[in_frame:in_frame + length]
                 continue
-            for start in range(0, length, layer.frame_bytes):
-                yield layer.frame(frame + start // layer.frame_bytes)[:length - start]
+            yield from layer._run(frame, in_frame, length)
         yield from padded(inherited[position:inode.size], inode.size - position)
 
     def _inherited(self, number):

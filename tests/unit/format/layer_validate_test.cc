@@ -302,6 +302,13 @@ TEST_F(ValidateTest, TakesFramesOfAParentThatIsThere) {
   EXPECT_THAT(verdict(), HasSubstr("an extent with an impossible source"));
   incompat = kIncompatParentFrames;
   EXPECT_EQ(verdict(), "good");
+  // What of them is there is seen beside the parent, when the file is opened.
+  extents[0].source_word = make_extent_source(99, 1, ExtentKind::kDataRun);
+  extents[0].in_frame_offset = kMaxFrameBytes - 1;
+  EXPECT_EQ(verdict(), "good");
+  extents[0].in_frame_offset = kMaxFrameBytes;
+  EXPECT_THAT(verdict(), HasSubstr("an extent with an impossible source"));
+  extents[0].in_frame_offset = 0;
   extents[0].source_word = make_extent_source(0, 1, ExtentKind::kHole);
   EXPECT_THAT(verdict(), HasSubstr("an extent with an impossible source"));
 }

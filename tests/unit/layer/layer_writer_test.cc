@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "fs/base/unique_fd.h"
+#include "fs/format/layer_layout.h"
 #include "fs/layer/open_layer.h"
 #include "tests/unit/layer/layer_builder.h"
 #include "tests/unit/layer/temporary_directory.h"
@@ -43,6 +44,32 @@ TEST(LayerWriter, WritesTheSameForAnyNumberOfJobs) {
     EXPECT_GT(bytes.size(), 100'000U);
     EXPECT_TRUE(bytes == first) << jobs;
   }
+}
+
+// The greatest frames that the format has: packed ones, runs, and one that does not shrink.
+TEST(LayerWriter, WritesTheLargestFramesTheSameForAnyNumberOfJobs) {
+  const test::TemporaryDirectory directory;
+  const std::string long_text = test::sample_text(2 * format::kMaxFrameBytes + 70'000, 3);
+  const std::string long_noise = test::noise(format::kMaxFrameBytes + 1);
+  std::string first;
+  for (const unsigned jobs : {1U, 3U}) {
+    LayerBuilder builder(LayerWriter::Options{.output_path = directory.file("a.layer"),
+                                              .level = 1,
+                                              .frame_bytes = format::kMaxFrameBytes,
+                                              .jobs = jobs});
+    fill(builder);
+    builder.file("long text", long_text);
+    builder.file("long noise", long_noise);
+    builder.file("text again", long_text);
+    EXPECT_GE(builder.finish().duplicate_bytes, long_text.size());
+    const std::string bytes = test::read_file(directory.file("a.layer"));
+    if (first.empty()) first = bytes;
+    EXPECT_TRUE(bytes == first) << jobs;
+  }
+  const auto layer = must(layer::open_layer(directory.file("a.layer"), {}));
+  EXPECT_TRUE(must(test::content(*layer, "long text")) == long_text);
+  EXPECT_TRUE(must(test::content(*layer, "long noise")) == long_noise);
+  EXPECT_TRUE(must(test::content(*layer, "small7")) == test::sample_text(7 * 97, 7));
 }
 
 // Builds with standard output going to `path`.
@@ -140,7 +167,10 @@ TEST(LayerWriter, RefusesBadOptions) {
   const std::string path = directory.file("a");
   EXPECT_EQ(LayerWriter::create({.output_path = path, .level = 20}).error().error_number, EINVAL);
   EXPECT_EQ(LayerWriter::create({.output_path = path, .frame_bytes = 65537}).error().error_number, EINVAL);
-  EXPECT_EQ(LayerWriter::create({.output_path = path, .frame_bytes = 2 << 20}).error().error_number, EINVAL);
+  EXPECT_EQ(LayerWriter::create({.output_path = path, .frame_bytes = 2 * format::kMaxFrameBytes})
+                .error()
+                .error_number,
+            EINVAL);
   EXPECT_EQ(LayerWriter::create({.output_path = path, .packed_frame_bytes = 4096}).error().error_number,
             EINVAL);
 }

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include "fs/format/layer_layout.h"
+
 namespace varve::image {
 namespace {
 
 StoredPlace place(std::uint64_t number) {
-  return StoredPlace{
-      .number = number, .offset = static_cast<std::uint32_t>(number % 1048576), .packed = number % 3 == 0};
+  return StoredPlace{.number = number,
+                     .offset = static_cast<std::uint32_t>(number % format::kMaxFrameBytes),
+                     .packed = number % 3 == 0};
 }
 
 TEST(LayerPieceIndex, FindsEachOfMany) {
@@ -30,7 +33,7 @@ TEST(LayerPieceIndex, KeepsTheFirstPlace) {
 
 TEST(LayerPieceIndex, HoldsTheLargestPlace) {
   LayerPieceIndex index;
-  const StoredPlace largest{.number = (1ULL << 40) - 1, .offset = (1U << 20) - 1, .packed = true};
+  const StoredPlace largest{.number = (1ULL << 39) - 1, .offset = format::kMaxFrameBytes - 1, .packed = true};
   index.add(~0ULL, largest);
   EXPECT_EQ(index.find(~0ULL), largest);
 }
