@@ -93,7 +93,9 @@ ResultOrFailure<std::unique_ptr<image::TreeSource>> open_sources(const Arguments
                                                                  const image::ParentFiles* parents,
                                                                  image::Monitor& monitor) {
   const std::vector<std::string>& sources = arguments.sources;
-  const auto other = std::find_if_not(sources.begin(), sources.end(), image::is_layer_file);
+  const auto other = std::find_if(sources.begin(), sources.end(), [](const std::string& source) {
+    return source == "-" || !image::is_layer_file(source);
+  });
   if (other == sources.end()) {
     VARVE_ASSIGN(std::unique_ptr<image::TreeSource> opened,
                  image::LayerSource::open({.layers = sources,
