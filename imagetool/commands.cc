@@ -22,9 +22,10 @@ struct Profile {
   std::string_view name;
   int level;
   std::uint32_t frame_bytes;
+  bool by_similarity;
 };
 constexpr std::array<Profile, 3> kProfiles = {
-    {{"default", 3, 64 << 10}, {"fast", 1, 64 << 10}, {"max", 19, 4 << 20}}};
+    {{"default", 3, 64 << 10, false}, {"fast", 1, 64 << 10, false}, {"max", 19, 2 << 20, true}}};
 
 const Profile& profile_named(std::string_view name) {
   for (const Profile& profile : kProfiles) {
@@ -156,8 +157,8 @@ void print(std::string_view text) {
 void add_build_flags(CLI::App& command, BuildFlags& flags) {
   command
       .add_option("--profile", flags.profile,
-                  "fast (level 1, frames of 64K), default (level 3, 64K), max (level 19, 4M: small, slow to "
-                  "build, and each read at random decodes 4M)")
+                  "fast (level 1, frames of 64K), default (level 3, 64K), max (level 19, 2M, alike files "
+                  "side by side: small, slow to build, and each read at random decodes 2M)")
       ->check(CLI::IsMember({"fast", "default", "max"}))
       ->capture_default_str();
   command.add_option("--level", flags.level, "zstd level, 1 to 19, in place of the profile's")
@@ -196,6 +197,7 @@ ResultOrFailure<image::BuildOptions> build_options(const BuildFlags& flags, cons
   options.writer.frame_bytes = static_cast<std::uint32_t>(frame_size);
   options.writer.jobs = flags.jobs;
   options.verify = flags.verify;
+  options.by_similarity = profile.by_similarity;
   if (!flags.owner.empty()) {
     VARVE_ASSIGN(options.owner, parse_owner(flags.owner));
   }

@@ -8,7 +8,7 @@
 namespace varve::layer {
 namespace {
 
-// A shard must hold several frames of the size that imagetool's profile max makes (4 MiB), and two of the greatest, else big
+// A shard must hold several frames of the size that imagetool's profile max makes (2 MiB), and two of the greatest, else big
 // frames would throw each other out.
 constexpr std::size_t kLeastShardBytes = std::size_t{16} << 20;
 constexpr std::size_t kMostShards = 16;

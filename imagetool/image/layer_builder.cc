@@ -231,6 +231,7 @@ ResultOrFailure<LayerWriter::Summary> build_layer(TreeSource& source, const Buil
   }
   const std::uint64_t content_bytes = content_bytes_of(tree);
   tree.keep_only_sizes();
+  source.set_by_similarity(options.by_similarity);
   monitor.begin("packing", content_bytes);
   VARVE_RETURN_IF_ERROR(
       source.for_each_content(tree, [&](TreeIndex node, ContentSource& content) -> StatusOrFailure {

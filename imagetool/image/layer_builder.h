@@ -21,6 +21,7 @@ struct Owner {
 
 struct BuildOptions {
   LayerWriter::Options writer;
+  bool by_similarity = false;  // alike files side by side, which are read twice for it (TreeSource)
   bool verify = false;         // read the layer again and decode all of it before it gets its name
   std::optional<Owner> owner;  // of every object, in place of what the source says
   // Times later than this many seconds since 1970 become this

@@ -63,6 +63,18 @@ bool ContentOrder::precedes(const Item& a, const Item& b) {
   return key(a) < key(b);
 }
 
+std::size_t ContentOrder::first_small() const {
+  const auto first = std::find_if(items_.begin(), items_.end(), [](const Item& item) { return item.small; });
+  return static_cast<std::size_t>(first - items_.begin());
+}
+
+void ContentOrder::reorder_small(std::span<const std::uint32_t> order) {
+  const std::vector<Item> before(items_.begin() + static_cast<std::ptrdiff_t>(first_small()), items_.end());
+  VARVE_CHECK(order.size() == before.size());
+  Item* next = items_.data() + first_small();
+  for (const std::uint32_t position : order) *next++ = before[position];
+}
+
 ContentFile ContentOrder::operator[](std::size_t position) const {
   const Item& item = items_[position];
   std::vector<std::string_view> names = {item.name_text()};

@@ -5,6 +5,7 @@
 // paths are put together when they are asked for.
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -24,6 +25,10 @@ class ContentOrder {
   ContentOrder(const Tree& tree, std::uint64_t large_bytes);
 
   std::size_t size() const { return items_.size(); }
+  // The position of the first of the files that share frames; size() when there is none.
+  std::size_t first_small() const;
+  // Puts those in another order: `order` tells which of them (counted from first_small()) comes first, which next, and so on.
+  void reorder_small(std::span<const std::uint32_t> order);
   // Requires: `position` < size().
   ContentFile operator[](std::size_t position) const;
 

@@ -22,6 +22,7 @@ constexpr std::size_t kPieceBytes =
 // So many files are open before they are packed, with so much of each on its way from the disk.
 constexpr std::size_t kAheadFiles = 32;
 constexpr off_t kAheadBytes = 1 << 20;
+constexpr std::size_t kMostSketched = 1 << 17;
 
 // What tells that a file was written to.
 std::array<std::int64_t, 5> stamp_of(const struct stat& of) {
@@ -188,6 +189,35 @@ ResultOrFailure<DirectorySource::OpenFile> DirectorySource::open_content(Content
   return OpenFile{std::move(file), std::move(opened).value(), stamp_of(status)};
 }
 
+// A file that cannot be read is like no other: it is reported when its content is taken.
+Sketch DirectorySource::read_sketch(const ContentFile& file, std::span<std::byte> buffer) const {
+  const Result<UniqueFd> opened =
+      layer::open_beneath(root_.get(), file.path, O_RDONLY | O_NOATIME | O_NONBLOCK);
+  std::size_t have = 0;
+  while (opened.ok() && have < buffer.size()) {
+    const ssize_t got =
+        ::pread(opened->get(), buffer.data() + have, buffer.size() - have, static_cast<off_t>(have));
+    if (got <= 0) break;
+    have += static_cast<std::size_t>(got);
+  }
+  return sketch_of(buffer.first(have));
+}
+
+StatusOrFailure DirectorySource::sort_by_similarity(const Tree& tree, ContentOrder& order) const {
+  const std::size_t first = order.first_small();
+  if (order.size() - first > kMostSketched) return {};
+  std::vector<std::byte> buffer(large_bytes_);
+  std::vector<Sketch> sketches;
+  sketches.reserve(order.size() - first);
+  for (std::size_t position = first; position < order.size(); ++position) {
+    if (monitor_.cancelled()) return cancelled_failure();
+    const ContentFile file = order[position];
+    sketches.push_back(read_sketch(file, std::span(buffer).first(tree.size_bytes(file.node))));
+  }
+  order.reorder_small(order_by_similarity(sketches));
+  return {};
+}
+
 StatusOrFailure DirectorySource::take_content(const Tree& tree, const OpenFile& open,
                                               const ContentConsumer& take) {
   const std::string path = shown(open.file.path);
@@ -207,7 +237,8 @@ StatusOrFailure DirectorySource::take_content(const Tree& tree, const OpenFile& 
 
 StatusOrFailure DirectorySource::for_each_content(const Tree& tree, const ContentConsumer& take) {
   buffer_.resize(kPieceBytes);
-  const ContentOrder order = files_in_layer_order(tree, large_bytes_);
+  ContentOrder order = files_in_layer_order(tree, large_bytes_);
+  if (by_similarity_) VARVE_RETURN_IF_ERROR(sort_by_similarity(tree, order));
   std::deque<OpenFile> ahead;
   for (std::size_t next = 0; next < order.size() || !ahead.empty();) {
     for (; next < order.size() && ahead.size() < kAheadFiles; ++next) {

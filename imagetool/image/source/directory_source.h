@@ -16,12 +16,14 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "fs/base/unique_fd.h"
 #include "imagetool/image/source/content_order.h"
+#include "imagetool/image/source/similarity.h"
 #include "imagetool/image/source/tree_source.h"
 
 namespace varve::image {
@@ -60,6 +62,9 @@ class DirectorySource : public TreeSource {
   StatusOrFailure scan_name(Tree& tree, const Directory& in, const std::string& name);
   StatusOrFailure scan_directory(Tree& tree, const Directory& directory);
   ResultOrFailure<OpenFile> open_content(ContentFile file);
+  // Of more than kMostSketched files the order stays as it is: it would take too much memory.
+  StatusOrFailure sort_by_similarity(const Tree& tree, ContentOrder& order) const;
+  Sketch read_sketch(const ContentFile& file, std::span<std::byte> buffer) const;
   StatusOrFailure take_content(const Tree& tree, const OpenFile& open, const ContentConsumer& take);
 
   std::string path_;

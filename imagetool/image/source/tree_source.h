@@ -60,6 +60,10 @@ class TreeSource {
   // Regular files of this many bytes and more have frames of their own; smaller ones share some (content_order.h).
   void set_large_bytes(std::uint64_t large_bytes) { large_bytes_ = large_bytes; }
 
+  // Those that share frames are put in an order by their content (similarity.h), for which a directory reads them twice. Other
+  // sources take no notice.
+  void set_by_similarity(bool by_similarity) { by_similarity_ = by_similarity; }
+
   // Called with a regular file of the tree and its content.
   using ContentConsumer = std::function<StatusOrFailure(TreeIndex, ContentSource&)>;
   // Calls `take` once for each regular file with a size above 0 that a walk of `tree` reaches, in the order
@@ -69,6 +73,7 @@ class TreeSource {
 
  protected:
   std::uint64_t large_bytes_ = 65536;
+  bool by_similarity_ = false;
 };
 
 }  // namespace varve::image

@@ -79,10 +79,10 @@ class ParentFramesTest : public testing::Test {
     parent.finish();
     const auto opened = must(LayerFile::open(path("parent"), context_));
     const format::LayerTables& tables = opened->tables();
-    const format::Inode& small = *tables.inode(test::find(*opened, "small").id.value());
+    const format::Inode& small = **tables.inode(test::find(*opened, "small").id.value());
     small_frame_ = format::extent_frame(small.payload_a);
     small_offset_ = small.payload_b;
-    const format::Inode& large = *tables.inode(test::find(*opened, "large").id.value());
+    const format::Inode& large = **tables.inode(test::find(*opened, "large").id.value());
     const auto extents = *tables.file_extents(large);
     EXPECT_EQ(format::extent_kind(extents[0].source_word), ExtentKind::kDataRun);
     run_frame_ = format::extent_frame(extents[0].source_word);
