@@ -4,15 +4,19 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/mounted/mounted_stack.h"
@@ -198,6 +202,41 @@ TEST_P(ReadOnly, HasNothingToSync) {
   EXPECT_EQ(outcome(::fsync(file.get())), "ok");
   const UniqueFd directory = open_file(stack.at("d"), O_RDONLY | O_DIRECTORY);
   EXPECT_EQ(outcome(::fsync(directory.get())), "ok");
+}
+
+TEST_P(ReadOnly, ReadsFurtherAheadThanTheKernelWouldByItself) {
+  MountedStack stack(shape());
+  write_file(stack.lower(0, "f"), "text");
+  ASSERT_TRUE(stack.mount());
+  EXPECT_EQ(read_file(stack.at("f")), "text");  // the first request after INIT has been answered
+  const dev_t device = stat_of(stack.mount_point()).st_dev;
+  const std::string setting = fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", major(device), minor(device));
+  if (::access(setting.c_str(), W_OK) != 0) GTEST_SKIP() << setting << " may not be written here";
+  EXPECT_EQ(read_file(setting), "256\n");
+}
+
+// Answered in its turn by the thread that leads, a request would hold up all others when it takes long after all.
+TEST(Requests, DoNotWaitForOneThatHangs) {
+  MountedStack slow(StackShape{.lowers = 1, .upper = false});
+  write_file(slow.lower(0, "a/x"), "below");
+  ASSERT_TRUE(slow.mount());
+  MountedStack stack(
+      StackShape{.lowers = 1, .upper = false, .options = "lowerlist=" + slow.scratch() + "/list"});
+  write_file(slow.scratch() + "/list", slow.mount_point() + "\n");
+  write_file(stack.lower(0, "b/y"), "own");
+  ASSERT_TRUE(stack.mount());
+  ASSERT_TRUE(exists(stack.at("a")));
+  ASSERT_TRUE(exists(stack.at("b")));
+  ASSERT_EQ(::kill(slow.daemon(), SIGSTOP), 0);
+  auto hangs = std::async(std::launch::async, [&] { return exists(stack.at("a/x")); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  auto other = std::async(std::launch::async, [&] { return exists(stack.at("b/y")); });
+  EXPECT_EQ(other.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  EXPECT_EQ(hangs.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  ASSERT_EQ(::kill(slow.daemon(), SIGCONT), 0);
+  EXPECT_TRUE(other.get());
+  EXPECT_TRUE(hangs.get());
+  ASSERT_TRUE(stack.unmount());
 }
 
 }  // namespace
