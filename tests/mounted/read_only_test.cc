@@ -66,6 +66,27 @@ TEST_P(ReadOnly, AsksTheDaemonForNothingTheSecondTime) {
   EXPECT_EQ(count_of(more, "opcode: "), count_of(more, "opcode: LISTXATTR"));
 }
 
+TEST_P(ReadOnly, TellsAttributesWithTheListing) {
+  MountedStack stack(shape(true));
+  for (int i = 0; i < 1500; ++i) write_file(stack.lower(i % 2, fmt::format("d/name{}", i)), "text");
+  ASSERT_TRUE(stack.mount());
+  const std::vector<std::string> names = names_in(stack.at("d"));
+  ASSERT_EQ(names.size(), 1500U);
+  const std::string told = stack.log();
+  for (const std::string& name : names) EXPECT_EQ(stat_of(stack.at("d/" + name)).st_size, 4);
+  EXPECT_EQ(count_of(stack.log(), "opcode: "), count_of(told, "opcode: "));
+}
+
+TEST_P(ReadOnly, AsksOnceForANameThatIsNotThere) {
+  MountedStack stack(shape(true));
+  write_file(stack.lower(0, "d/f"), "text");
+  ASSERT_TRUE(stack.mount());
+  ASSERT_FALSE(exists(stack.at("d/missing")));
+  const std::string told = stack.log();
+  EXPECT_FALSE(exists(stack.at("d/missing")));
+  EXPECT_EQ(count_of(stack.log(), "opcode: "), count_of(told, "opcode: "));
+}
+
 TEST_P(ReadOnly, ReadsManyMoreFilesThanItKeepsOpen) {
   constexpr std::uint32_t kFiles = 700;
   MountedStack stack(shape());
@@ -228,6 +249,10 @@ TEST(Requests, DoNotWaitForOneThatHangs) {
   ASSERT_TRUE(exists(stack.at("a")));
   ASSERT_TRUE(exists(stack.at("b")));
   ASSERT_EQ(::kill(slow.daemon(), SIGSTOP), 0);
+  int status = 0;
+  ASSERT_EQ(::waitpid(slow.daemon(), &status, WUNTRACED),
+            slow.daemon());  // every thread of it has stopped now
+  ASSERT_TRUE(WIFSTOPPED(status));
   auto hangs = std::async(std::launch::async, [&] { return exists(stack.at("a/x")); });
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   auto other = std::async(std::launch::async, [&] { return exists(stack.at("b/y")); });
