@@ -7,10 +7,13 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "fs/base/log.h"
+#include "fs/fuse/read_ahead.h"
 #include "fs/fuse/request.h"
+#include "fs/fuse/request_loop.h"
 
 namespace varve::fuse {
 namespace {
@@ -24,13 +27,16 @@ void do_init(void* user_data, struct fuse_conn_info* connection) {
   want(FUSE_CAP_POSIX_ACL);
   want(FUSE_CAP_CACHE_SYMLINKS);
   want(FUSE_CAP_READDIRPLUS);
-  want(FUSE_CAP_READDIRPLUS_AUTO);
   want(FUSE_CAP_PARALLEL_DIROPS);
   auto* state = static_cast<SessionState*>(user_data);
   if (state->view->read_only()) {
     // Nothing that is read ever changes, so there is nothing to do when it is opened.
     state->without_open = (connection->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
     state->without_opendir = (connection->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+    // Attributes cost no I/O here, so every listing brings them, also the later parts of a long one.
+    connection->want &= ~static_cast<unsigned>(FUSE_CAP_READDIRPLUS_AUTO);
+  } else {
+    want(FUSE_CAP_READDIRPLUS_AUTO);
   }
   if (state->without_open) {
     // There is no OPEN that would carry O_TRUNC; with SETATTR in its place the kernel hears that it may not.
@@ -134,21 +140,17 @@ class LibfuseSession final : public Session {
                            options_.mount_point)};
     }
     mounted_ = true;
+    // Now, while nobody can have mounted anything over it.
+    if (!is_descriptor(mount_point)) device_ = mounted_device(mount_point);
     return {};
   }
 
   StatusOrFailure serve() override {
-    struct fuse_loop_config* config = fuse_loop_cfg_create();
-    fuse_loop_cfg_set_clone_fd(config, 0);
-    if (options_.threads > 0) {
-      fuse_loop_cfg_set_max_threads(config, options_.threads);
-      fuse_loop_cfg_set_idle_threads(config, options_.threads);
-    }
-    const int result = fuse_session_loop_mt(session_, config);
-    fuse_loop_cfg_destroy(config);
+    RequestLoop::Options options{.threads = options_.threads, .on_initialized = {}};
+    if (device_) options.on_initialized = [this] { raise_read_ahead(*device_); };
+    const int result = RequestLoop(session_, std::move(options)).run();
     fuse_session_unmount(session_);
     mounted_ = false;
-    // A positive number is the signal that asked us to end; negative an error of the loop.
     if (result < 0) return failure_from(Errno{-result}, "serving " + options_.mount_point);
     return {};
   }
@@ -159,6 +161,7 @@ class LibfuseSession final : public Session {
   struct fuse_session* session_ = nullptr;
   bool handlers_set_ = false;
   bool mounted_ = false;
+  std::optional<dev_t> device_;  // st_dev of the mount; empty when somebody else has mounted it
 };
 
 }  // namespace

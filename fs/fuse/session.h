@@ -1,6 +1,6 @@
 #pragma once
 
-// Session: one FUSE mount, served from a UnionView by libfuse's multi-threaded low-level loop. fs/fuse is the only
+// Session: one FUSE mount, served from a UnionView by a RequestLoop. fs/fuse is the only
 // place that knows libfuse.
 // Thread rule: mount and serve are called once, from one thread; the loop's threads are the session's own.
 // Ownership: borrows the view, which must outlive it. The destructor unmounts.
@@ -22,7 +22,7 @@ class Session {
     std::vector<std::string> kernel_options;
     bool read_only = false;
     bool debug = false;
-    unsigned threads = 0;  // idle threads kept; 0: as libfuse chooses
+    unsigned threads = 0;  // that answer requests, at most; 0: as RequestLoop chooses
     // Called once, from the loop, as soon as the mount answers.
     std::function<void()> on_ready;
   };

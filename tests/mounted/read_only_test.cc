@@ -4,15 +4,19 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/mounted/mounted_stack.h"
@@ -60,6 +64,27 @@ TEST_P(ReadOnly, AsksTheDaemonForNothingTheSecondTime) {
   // Only names of extended attributes are never kept by the kernel.
   const std::string more = stack.log().substr(told.size());
   EXPECT_EQ(count_of(more, "opcode: "), count_of(more, "opcode: LISTXATTR"));
+}
+
+TEST_P(ReadOnly, TellsAttributesWithTheListing) {
+  MountedStack stack(shape(true));
+  for (int i = 0; i < 1500; ++i) write_file(stack.lower(i % 2, fmt::format("d/name{}", i)), "text");
+  ASSERT_TRUE(stack.mount());
+  const std::vector<std::string> names = names_in(stack.at("d"));
+  ASSERT_EQ(names.size(), 1500U);
+  const std::string told = stack.log();
+  for (const std::string& name : names) EXPECT_EQ(stat_of(stack.at("d/" + name)).st_size, 4);
+  EXPECT_EQ(count_of(stack.log(), "opcode: "), count_of(told, "opcode: "));
+}
+
+TEST_P(ReadOnly, AsksOnceForANameThatIsNotThere) {
+  MountedStack stack(shape(true));
+  write_file(stack.lower(0, "d/f"), "text");
+  ASSERT_TRUE(stack.mount());
+  ASSERT_FALSE(exists(stack.at("d/missing")));
+  const std::string told = stack.log();
+  EXPECT_FALSE(exists(stack.at("d/missing")));
+  EXPECT_EQ(count_of(stack.log(), "opcode: "), count_of(told, "opcode: "));
 }
 
 TEST_P(ReadOnly, ReadsManyMoreFilesThanItKeepsOpen) {
@@ -198,6 +223,45 @@ TEST_P(ReadOnly, HasNothingToSync) {
   EXPECT_EQ(outcome(::fsync(file.get())), "ok");
   const UniqueFd directory = open_file(stack.at("d"), O_RDONLY | O_DIRECTORY);
   EXPECT_EQ(outcome(::fsync(directory.get())), "ok");
+}
+
+TEST_P(ReadOnly, ReadsFurtherAheadThanTheKernelWouldByItself) {
+  MountedStack stack(shape());
+  write_file(stack.lower(0, "f"), "text");
+  ASSERT_TRUE(stack.mount());
+  EXPECT_EQ(read_file(stack.at("f")), "text");  // the first request after INIT has been answered
+  const dev_t device = stat_of(stack.mount_point()).st_dev;
+  const std::string setting = fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", major(device), minor(device));
+  if (::access(setting.c_str(), W_OK) != 0) GTEST_SKIP() << setting << " may not be written here";
+  EXPECT_EQ(read_file(setting), "256\n");
+}
+
+// Answered in its turn by the thread that leads, a request would hold up all others when it takes long after all.
+TEST(Requests, DoNotWaitForOneThatHangs) {
+  MountedStack slow(StackShape{.lowers = 1, .upper = false});
+  write_file(slow.lower(0, "a/x"), "below");
+  ASSERT_TRUE(slow.mount());
+  MountedStack stack(
+      StackShape{.lowers = 1, .upper = false, .options = "lowerlist=" + slow.scratch() + "/list"});
+  write_file(slow.scratch() + "/list", slow.mount_point() + "\n");
+  write_file(stack.lower(0, "b/y"), "own");
+  ASSERT_TRUE(stack.mount());
+  ASSERT_TRUE(exists(stack.at("a")));
+  ASSERT_TRUE(exists(stack.at("b")));
+  ASSERT_EQ(::kill(slow.daemon(), SIGSTOP), 0);
+  int status = 0;
+  ASSERT_EQ(::waitpid(slow.daemon(), &status, WUNTRACED),
+            slow.daemon());  // every thread of it has stopped now
+  ASSERT_TRUE(WIFSTOPPED(status));
+  auto hangs = std::async(std::launch::async, [&] { return exists(stack.at("a/x")); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  auto other = std::async(std::launch::async, [&] { return exists(stack.at("b/y")); });
+  EXPECT_EQ(other.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  EXPECT_EQ(hangs.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  ASSERT_EQ(::kill(slow.daemon(), SIGCONT), 0);
+  EXPECT_TRUE(other.get());
+  EXPECT_TRUE(hangs.get());
+  ASSERT_TRUE(stack.unmount());
 }
 
 }  // namespace

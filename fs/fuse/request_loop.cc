@@ -1,0 +1,304 @@
+#include "fs/fuse/request_loop.h"
+
+#include <linux/fuse.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "fs/base/log.h"
+#include "fs/base/mutex.h"
+#include "fs/base/unique_fd.h"
+
+namespace varve::fuse {
+namespace {
+
+constexpr unsigned kDefaultThreads = 10;
+// How often the leader is looked after, while there are requests.
+constexpr long kTickNanoseconds = 10'000'000;
+// A read of so much is worth waking a thread for: it is decoded while the next request is taken.
+constexpr std::uint32_t kLongReadBytes = 65'536;
+constexpr std::uint32_t kLongWriteBytes = 65'536;
+
+bool poll_device(int device, int timeout_ms) {
+  struct pollfd readable {
+    .fd = device, .events = POLLIN, .revents = 0
+  };
+  return ::poll(&readable, 1, timeout_ms) > 0;
+}
+bool more_is_queued(int device) {
+  return poll_device(device, 0);
+}
+void wait_for(int device) {
+  poll_device(device, -1);
+}
+
+// Whether another thread should take the next request before this one is answered.
+bool takes_long(const struct fuse_buf& request, int device) {
+  // Only large requests come in a pipe.
+  if ((request.flags & FUSE_BUF_IS_FD) != 0) return true;
+  struct fuse_in_header header {};
+  if (request.size < sizeof header) return false;
+  std::memcpy(&header, request.mem, sizeof header);
+  switch (header.opcode) {
+    case FUSE_READ: {
+      struct fuse_read_in read {};
+      if (request.size < sizeof header + sizeof read) return false;
+      std::memcpy(&read, static_cast<const char*>(request.mem) + sizeof header, sizeof read);
+      return read.size >= kLongReadBytes || more_is_queued(device);
+    }
+    case FUSE_WRITE:
+      return header.len >= kLongWriteBytes || more_is_queued(device);
+    case FUSE_FSYNC:
+    case FUSE_FSYNCDIR:
+    case FUSE_FALLOCATE:
+    case FUSE_COPY_FILE_RANGE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void call_back(int) {}
+
+}  // namespace
+
+struct RequestLoop::State {
+  struct fuse_session* session = nullptr;
+  unsigned most_threads = 0;
+  std::function<void()> on_initialized;
+  // Written to when there are requests again after a quiet tick, and when a thread ends.
+  UniqueFd wake;
+  std::atomic<bool> watched{false};        // the watcher ticks
+  std::atomic<std::uint64_t> received{0};  // requests taken from the device
+  std::atomic<std::uint64_t> at_hand{0};  // of these the one that the leader itself answers just now; 0: none
+
+  Mutex mutex;
+  CondVar lead_is_free;
+  std::uint64_t lead GUARDED_BY(mutex) = 0;  // number of the present leadership
+  bool led GUARDED_BY(mutex) = false;
+  bool stopping GUARDED_BY(mutex) = false;
+  int error GUARDED_BY(mutex) = 0;
+  unsigned waiting GUARDED_BY(mutex) = 0;  // threads that would lead
+  unsigned running GUARDED_BY(mutex) = 0;
+  std::vector<std::thread> threads GUARDED_BY(mutex);
+
+  void add_thread_locked() REQUIRES(mutex);
+  // Makes the caller the leader once nobody leads. Returns: the number of the leadership; 0 when the loop ends.
+  std::uint64_t take_lead();
+  void free_lead_locked() REQUIRES(mutex);
+  // Gives up `mine`, unless it has been taken away.
+  void pass_lead(std::uint64_t mine);
+  bool still_leads(std::uint64_t mine);
+  void end(int with_error);
+  void wake_watcher() const;
+  void work();
+  // As leader `mine`: until the lead is given up. Returns: false when the loop ends.
+  bool lead_requests(std::uint64_t mine, struct fuse_buf& buffer);
+  struct Seen {
+    std::uint64_t received = 0;
+    std::uint64_t at_hand = 0;
+  };
+  void tick(Seen& last);
+  void watch(const sigset_t& usual_signals);
+  void stop_threads();
+};
+
+void RequestLoop::State::wake_watcher() const {
+  const std::uint64_t one = 1;
+  // It fails only when it was written to 2^64 - 2 times and never read.
+  [[maybe_unused]] const ssize_t written = ::write(wake.get(), &one, sizeof one);
+}
+
+void RequestLoop::State::add_thread_locked() {
+  if (stopping || threads.size() >= most_threads) return;
+  try {
+    threads.emplace_back([this] { work(); });
+    ++running;
+  } catch (const std::system_error& refused) {
+    if (threads.empty()) throw;
+    log_warning("starting a thread: {} (going on with {})", refused.what(), threads.size());
+  }
+}
+
+std::uint64_t RequestLoop::State::take_lead() {
+  const MutexLock lock(mutex);
+  ++waiting;
+  while (led && !stopping) lead_is_free.wait(mutex);
+  --waiting;
+  if (stopping) return 0;
+  led = true;
+  return ++lead;
+}
+
+void RequestLoop::State::free_lead_locked() {
+  led = false;
+  if (waiting > 0) {
+    lead_is_free.notify_one();
+  } else {
+    add_thread_locked();
+  }
+}
+
+void RequestLoop::State::pass_lead(std::uint64_t mine) {
+  const MutexLock lock(mutex);
+  if (led && lead == mine) free_lead_locked();
+}
+
+bool RequestLoop::State::still_leads(std::uint64_t mine) {
+  const MutexLock lock(mutex);
+  return led && lead == mine && !stopping;
+}
+
+void RequestLoop::State::end(int with_error) {
+  fuse_session_exit(session);
+  const MutexLock lock(mutex);
+  stopping = true;
+  if (with_error != 0) error = with_error;
+  lead_is_free.notify_all();
+}
+
+bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buffer) {
+  const int device = fuse_session_fd(session);
+  for (;;) {
+    const int size = fuse_session_receive_buf(session, &buffer);
+    if (size == -EINTR || size == -EAGAIN) {
+      if (fuse_session_exited(session) != 0) return false;
+      // A device that somebody else opened may not block.
+      if (size == -EAGAIN) wait_for(device);
+      continue;
+    }
+    if (size <= 0) {
+      end(size);
+      return false;
+    }
+    std::uint64_t number = received.fetch_add(1) + 1;
+    if (!watched.load() && !watched.exchange(true)) wake_watcher();
+    // The kernel sends nothing else until INIT is answered.
+    if (number == 2 && on_initialized) on_initialized();
+    if (takes_long(buffer, device)) {
+      pass_lead(mine);
+      fuse_session_process_buf(session, &buffer);
+      return true;
+    }
+    at_hand.store(number);
+    fuse_session_process_buf(session, &buffer);
+    at_hand.compare_exchange_strong(number, 0);
+    if (!still_leads(mine)) return true;
+  }
+}
+
+void RequestLoop::State::work() {
+  struct fuse_buf buffer {};
+  while (const std::uint64_t mine = take_lead()) {
+    if (!lead_requests(mine, buffer)) break;
+  }
+  std::free(buffer.mem);
+  {
+    const MutexLock lock(mutex);
+    --running;
+  }
+  wake_watcher();
+}
+
+// Takes the lead from a thread that has been at one request since the last tick. `last`: what the last tick saw.
+void RequestLoop::State::tick(Seen& last) {
+  Seen now{.received = received.load(), .at_hand = at_hand.load()};
+  if (now.at_hand != 0 && now.at_hand == last.at_hand) {
+    const MutexLock lock(mutex);
+    // Not when it has been answered just now.
+    if (at_hand.compare_exchange_strong(now.at_hand, 0)) free_lead_locked();
+  } else if (now.received == last.received && now.at_hand == 0) {
+    watched.store(false);
+    // A request that came before this is seen here; one that comes after it wakes the watcher.
+    if (received.load() != now.received) watched.store(true);
+  }
+  last = now;
+}
+
+// Until the session ends.
+void RequestLoop::State::watch(const sigset_t& usual_signals) {
+  Seen last;
+  while (fuse_session_exited(session) == 0) {
+    struct pollfd poll_wake {
+      .fd = wake.get(), .events = POLLIN, .revents = 0
+    };
+    const struct timespec tick_time { .tv_sec = 0, .tv_nsec = kTickNanoseconds };
+    const bool ticks = watched.load();
+    // Signals come in here alone.
+    const int ready = ::ppoll(&poll_wake, 1, ticks ? &tick_time : nullptr, &usual_signals);
+    if (ready > 0) {
+      std::uint64_t count = 0;
+      [[maybe_unused]] const ssize_t got = ::read(wake.get(), &count, sizeof count);
+    } else if (ready == 0) {
+      tick(last);
+    }
+  }
+}
+
+void RequestLoop::State::stop_threads() {
+  end(0);
+  std::vector<std::thread> all;
+  {
+    const MutexLock lock(mutex);
+    all.swap(threads);
+  }
+  for (std::thread& thread : all) {
+    // Again and again: a thread may be just on its way to the device.
+    for (;;) {
+      {
+        const MutexLock lock(mutex);
+        if (running == 0) break;
+      }
+      for (std::thread& other : all) {
+        if (other.joinable()) ::pthread_kill(other.native_handle(), SIGUSR1);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    thread.join();
+  }
+}
+
+RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_(std::make_unique<State>()) {
+  state_->session = session;
+  state_->most_threads = options.threads == 0 ? kDefaultThreads : options.threads;
+  state_->on_initialized = std::move(options.on_initialized);
+}
+
+RequestLoop::~RequestLoop() = default;
+
+int RequestLoop::run() {
+  State& state = *state_;
+  state.wake = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!state.wake.valid()) return -errno;
+  struct sigaction action {};
+  action.sa_handler = call_back;  // without SA_RESTART: the read of the device ends
+  if (::sigaction(SIGUSR1, &action, nullptr) != 0) return -errno;
+  sigset_t ending;
+  sigset_t usual;
+  sigemptyset(&ending);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ending, signal);
+  ::pthread_sigmask(SIG_BLOCK, &ending, &usual);  // the threads take this over
+  {
+    const MutexLock lock(state.mutex);
+    state.add_thread_locked();
+  }
+  state.watch(usual);
+  state.stop_threads();
+  ::pthread_sigmask(SIG_SETMASK, &usual, nullptr);
+  const MutexLock lock(state.mutex);
+  return state.error;
+}
+
+}  // namespace varve::fuse

@@ -1,0 +1,41 @@
+#pragma once
+
+// RequestLoop: takes the requests of one session from the kernel and has them answered, by a few threads in turns. One thread at
+// a time, the leader, reads from the device. A request that is answered in microseconds it answers itself and goes on leading,
+// so that a client that asks one thing after another always meets the same thread, warm and on its own processor: waking a
+// thread on another one costs more than most answers (docs/decisions/0008). Before a request that takes longer the leader hands
+// the lead to another thread. Should a short one take long after all, the lead is taken from it, so that no request waits
+// behind it for more than two ticks, and none forever.
+// libfuse's own loop wakes whichever thread has waited longest, and so another one for each request.
+// Thread rule: run() is called once, from one thread, which blocks in it. Ownership: borrows the session.
+
+#include "fs/fuse/libfuse.h"
+
+#include <functional>
+#include <memory>
+
+namespace varve::fuse {
+
+class RequestLoop {
+ public:
+  struct Options {
+    // At most so many, 0 for the default of 10. They are started when they are needed.
+    unsigned threads = 0;
+    // Called once, after INIT was answered and before the first request after it is.
+    std::function<void()> on_initialized;
+  };
+  RequestLoop(struct fuse_session* session, Options options);
+  RequestLoop(const RequestLoop&) = delete;
+  RequestLoop& operator=(const RequestLoop&) = delete;
+  ~RequestLoop();
+
+  // Until the file system is unmounted or one of libfuse's signal handlers ends the session. SIGUSR1 is used to call threads
+  // back from the device then. Returns: 0, or a negative errno of the device.
+  int run();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace varve::fuse
