@@ -39,6 +39,17 @@ def make_tree(name):
     return made.stdout.strip()
 
 
+def make_files(tree, directories, files_each, first=0):
+    """Small files of about 100 bytes, each another; directories are numbered from `first` on. Returns: the tree."""
+    for directory in range(first, first + directories):
+        path = os.path.join(tree, f"{directory:03d}")
+        os.makedirs(path)
+        for number in range(files_each):
+            with open(f"{path}/file-{number:04d}.txt", "w", encoding="ascii") as file:
+                file.write(f"file {number} of directory {directory}\n" * (1 + number % 5))
+    return tree
+
+
 def cache_directory():
     """Where bench/make-tree keeps its trees."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

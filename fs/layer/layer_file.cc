@@ -52,7 +52,6 @@ Status LayerFile::for_each_entry(LowerId directory_id, const EntryVisitor& visit
   for (const Dirent& entry : range) {
     const auto name = tables_.name(entry);
     if (!name.ok()) return missed(name.error());
-    note(directory_id, entry);
     if (!visit(*name, entry_from(entry))) break;
   }
   return {};

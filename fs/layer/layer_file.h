@@ -71,7 +71,10 @@ class LayerFile final : public Layer {
   std::string missing_parent(std::uint16_t index) const;
 
   // Records, checked. Returns: EIO for damage, which is told.
-  Result<const format::Inode*> inode(LowerId id) const;
+  Result<const format::Inode*> inode(LowerId id) const {
+    const bool known = is_checked() && id.value() != 0 && id.value() < tables_.inodes.size();
+    return known ? &tables_.inodes[id.value()] : touch_inode(id);
+  }
   // Null when there is none.
   Result<const format::Origin*> origin(LowerId id) const;
   // The one of an inline extent too. Requires: a regular file.
@@ -110,7 +113,9 @@ class LayerFile final : public Layer {
   Errno missed(format::Miss miss) const;
   void log_fault(const std::string& message) const;
 
+  Result<const format::Inode*> touch_inode(LowerId id) const;
   Result<const format::Inode*> directory(LowerId id) const;
+  // All entries, noted (SeenEntries).
   Result<std::span<const format::Dirent>> entries(LowerId directory_id) const;
   // Null when there is none.
   Result<const format::Dirent*> entry(LowerId directory_id, std::string_view name) const;

@@ -39,7 +39,7 @@ void LayerFile::log_fault(const std::string& message) const {
   log_error("layer {}: {}", name_, message);
 }
 
-Result<const Inode*> LayerFile::inode(LowerId id) const {
+Result<const Inode*> LayerFile::touch_inode(LowerId id) const {
   const auto record = tables_.inode(id.value());
   if (!record.ok()) return missed(record.error());
   if (!is_checked()) VARVE_RETURN_IF_ERROR(accept(format::check_inode(tables_, id.value())));
@@ -55,12 +55,14 @@ Result<const Inode*> LayerFile::directory(LowerId id) const {
 Result<std::span<const Dirent>> LayerFile::entries(LowerId directory_id) const {
   VARVE_ASSIGN(const Inode* record, directory(directory_id));
   const auto index = static_cast<std::uint32_t>(directory_id.value());
-  if (!is_checked() && !seen_.is_checked(index)) {
-    VARVE_RETURN_IF_ERROR(accept(format::check_directory(tables_, index)));
-    seen_.set_checked(index);
-  }
+  const bool is_new = !seen_.is_listed(index);
+  if (is_new && !is_checked()) VARVE_RETURN_IF_ERROR(accept(format::check_directory(tables_, index)));
   const auto range = tables_.entries(*record);
   if (!range.ok()) return missed(range.error());
+  if (is_new) {
+    for (const Dirent& entry : *range) note(directory_id, entry);
+    seen_.set_listed(index);
+  }
   return *range;
 }
 
@@ -151,8 +153,7 @@ Status LayerFile::see_all_entries() const {
   if (!load_all().ok()) return kDamaged;
   for (std::uint64_t i = format::kRootInode; i < tables_.inodes.size(); ++i) {
     if (!S_ISDIR(tables_.inodes[i].mode)) continue;
-    VARVE_ASSIGN(const auto range, entries(LowerId{i}));
-    for (const Dirent& entry : range) note(LowerId{i}, entry);
+    VARVE_RETURN_IF_ERROR(entries(LowerId{i}));
   }
   return {};
 }

@@ -20,7 +20,7 @@ struct LayerContext {
   std::shared_ptr<BlockCache> cache = std::make_shared<BlockCache>();
   // Layer files with so much metadata or more are opened without reading all of it, where they have page hashes. Less is
   // read and checked sooner than it can be asked for page by page.
-  std::uint64_t lazy_from_bytes = std::uint64_t{512} << 10;
+  std::uint64_t lazy_from_bytes = std::uint64_t{128} << 10;
 };
 
 // Among which layers one that was built on others (delta files) finds them.

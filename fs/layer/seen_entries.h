@@ -1,7 +1,8 @@
 #pragma once
 
 // SeenEntries: by which directory entry each inode of a layer was come upon, so that its path can be told without a walk of the
-// whole layer; and which directories were checked. Thread rule: every method from any thread; nothing is forgotten.
+// whole layer; and which directories were listed: their entries are noted, and were checked where that is due.
+// Thread rule: every method from any thread; nothing is forgotten.
 // Memory: 9 bytes an inode, of which the kernel gives only the parts that are written to.
 
 #include <atomic>
@@ -26,7 +27,7 @@ class SeenEntries {
     SeenEntries seen;
     VARVE_ASSIGN(seen.memory_, MetadataBytes::reserve(inode_count * (sizeof(std::uint64_t) + 1)));
     seen.places_ = reinterpret_cast<std::uint64_t*>(seen.memory_.writable().data());
-    seen.checked_ = reinterpret_cast<unsigned char*>(seen.places_ + inode_count);
+    seen.listed_ = reinterpret_cast<unsigned char*>(seen.places_ + inode_count);
     return seen;
   }
 
@@ -42,17 +43,17 @@ class SeenEntries {
     return Place{static_cast<std::uint32_t>(word >> 32), static_cast<std::uint32_t>(word)};
   }
 
-  bool is_checked(std::uint32_t directory) const {
-    return std::atomic_ref(checked_[directory]).load(std::memory_order_relaxed) != 0;
+  bool is_listed(std::uint32_t directory) const {
+    return std::atomic_ref(listed_[directory]).load(std::memory_order_relaxed) != 0;
   }
-  void set_checked(std::uint32_t directory) const {
-    std::atomic_ref(checked_[directory]).store(1, std::memory_order_relaxed);
+  void set_listed(std::uint32_t directory) const {
+    std::atomic_ref(listed_[directory]).store(1, std::memory_order_relaxed);
   }
 
  private:
   MetadataBytes memory_;
-  std::uint64_t* places_ = nullptr;   // per inode: directory << 32 | entry; 0: not seen
-  unsigned char* checked_ = nullptr;  // per inode
+  std::uint64_t* places_ = nullptr;  // per inode: directory << 32 | entry; 0: not seen
+  unsigned char* listed_ = nullptr;  // per inode
 };
 
 }  // namespace varve::layer
