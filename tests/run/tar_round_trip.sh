@@ -96,7 +96,7 @@ step "holes cost nothing in an archive"
 
 step "sparse files of all dialects of GNU tar"
 mkdir islands
-truncate --size 3G islands/sparse
+truncate --size 20G islands/sparse
 for at in $(seq 1 70); do
   printf 'island %s' "$at" | dd of=islands/sparse bs=4096 seek=$((at * at * 100)) conv=notrunc status=none
 done
