@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <limits>
 #include <optional>
 
@@ -45,7 +44,7 @@ static_assert(sizeof(Header) == kBlockBytes);
 
 template <std::size_t kSize>
 void set_text(std::array<char, kSize>& field, std::string_view text) {
-  std::memcpy(field.data(), text.data(), std::min(text.size(), kSize));
+  std::copy_n(text.begin(), std::min(text.size(), kSize), field.begin());
 }
 
 // What is too large stands in a pax record, which is read instead.

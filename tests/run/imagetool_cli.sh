@@ -92,7 +92,7 @@ rm ./[cd].layer
 step "tar, as GNU tar writes it and compressed, -> layer -> tar"
 tar --create --file a.tar --directory tree --sparse --acls --xattrs --xattrs-include='*' --format=pax .
 "$imagetool" layer build a.tar -o tar.layer >/dev/null
-for how in cat gzip bzip2 xz zstd; do
+for how in cat gzip bzip2 xz zstd lz4; do
   command -v "$how" >/dev/null || continue
   "$how" <a.tar | "$imagetool" layer build - -o packed.layer >/dev/null
   cmp tar.layer packed.layer || fail "$how gives another layer"

@@ -50,6 +50,8 @@ truncate --size 3M tree/hole
 truncate --size 20000000000 tree/large-hole
 printf x | dd of=tree/large-hole bs=1 seek=19999997952 conv=notrunc status=none
 touch "tree/$(printf 'n%.0s' $(seq 255))" $'tree/new\nline' $'tree/not-utf8-\xff'
+ln $'tree/not-utf8-\xff' $'tree/linked-not-utf8-\xfe'
+ln -s $'target-not-utf8-\xff' $'tree/symlink-not-utf8-\xff'
 cp /bin/true tree/capable
 setcap cap_net_raw,cap_sys_admin+ep tree/capable
 cp /bin/true tree/setuid
@@ -70,11 +72,7 @@ archive tree first.tar
 
 step "tar -> layer -> tar"
 "$bin/imagetool" layer build first.tar -o a.layer 2>warnings
-# libarchive warns of the name that is no UTF-8, and keeps it.
-if grep --invert-match --fixed-strings "can't be converted from UTF-8" warnings; then
-  echo "FAILED: something was warned of"
-  exit 1
-fi
+[ ! -s warnings ] || { echo "FAILED: something was warned of: $(cat warnings)"; exit 1; }
 "$bin/imagetool" layer extract a.layer --tar extracted.tar
 compare first.tar extracted.tar
 
@@ -96,7 +94,7 @@ step "holes cost nothing in an archive"
 
 step "sparse files of all dialects of GNU tar"
 mkdir islands
-truncate --size 3G islands/sparse
+truncate --size 20G islands/sparse
 for at in $(seq 1 70); do
   printf 'island %s' "$at" | dd of=islands/sparse bs=4096 seek=$((at * at * 100)) conv=notrunc status=none
 done

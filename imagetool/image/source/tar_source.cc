@@ -49,6 +49,14 @@ ResultOrFailure<std::unique_ptr<TarSource>> TarSource::open(const std::string& p
   return std::unique_ptr<TarSource>(new TarSource(std::move(input), std::move(options), monitor));
 }
 
+void TarSource::warn_of_member(archive* reader) {
+  const char* text = archive_error_string(reader);
+  const std::string_view why = text != nullptr ? text : "odd";
+  // Names and targets that are no UTF-8, as GNU tar writes them: their bytes are kept as they are.
+  if (why.find("can't be converted from UTF-8") != std::string_view::npos) return;
+  monitor_.warn(input_->name() + ": member " + std::to_string(members_ + 1) + ": " + std::string(why));
+}
+
 ResultOrFailure<Tree> TarSource::scan() {
   const Utf8Locale locale;
   VARVE_ASSIGN(const ArchivePtr reader, input_->start(TarInput::Until::kEndOfArchive));
@@ -65,10 +73,7 @@ ResultOrFailure<Tree> TarSource::scan() {
     }
     // ARCHIVE_RETRY: it passed over something that is no header.
     if (result != ARCHIVE_OK && result != ARCHIVE_WARN) return input_->failure(reader.get());
-    if (result == ARCHIVE_WARN) {
-      const char* why = archive_error_string(reader.get());
-      monitor_.warn(input_->name() + ": member " + std::to_string(members_ + 1) + ": " + (why ? why : "odd"));
-    }
+    if (result == ARCHIVE_WARN) warn_of_member(reader.get());
     VARVE_RETURN_IF_ERROR(scan.add(entry, members_ + 1));
     if (archive_read_data_skip(reader.get()) != ARCHIVE_OK) return input_->failure(reader.get());
   }

@@ -20,6 +20,8 @@
 
 #include "imagetool/image/source/tree_source.h"
 
+struct archive;
+
 namespace varve::image {
 
 class TarInput;
@@ -40,6 +42,9 @@ class TarSource : public TreeSource {
 
  private:
   TarSource(std::unique_ptr<TarInput> input, Options options, Monitor& monitor);
+
+  // What libarchive says of the member that comes next.
+  void warn_of_member(archive* reader);
 
   std::unique_ptr<TarInput> input_;
   Options options_;

@@ -178,6 +178,24 @@ TEST_F(TarSourceTest, AFileOverADirectoryReplacesAllOfIt) {
   EXPECT_THAT(paths(tree), ElementsAre("/", "d"));
 }
 
+TEST_F(TarSourceTest, ADirectoryOverAFileOrLinkIsTheDirectory) {
+  const Tree tree = scan(TarBytes()
+                             .file("d", "once a file")
+                             .directory("d", 0711)
+                             .file("d/in", "x")
+                             .link("l", "d/in")
+                             .directory("l", 0700)
+                             .file("l/in", "y"));
+  EXPECT_THAT(paths(tree), ElementsAre("/", "d/", "d/in", "l/", "l/in"));
+  EXPECT_EQ(tree.node(find(tree, "d")).spec.attributes.mode, S_IFDIR | 0711U);
+}
+
+TEST_F(TarSourceTest, AHardLinkOverADirectoryReplacesAllOfIt) {
+  const Tree tree = scan(TarBytes().file("f", "x").file("d/in", "y").link("d", "f"));
+  EXPECT_THAT(paths(tree), ElementsAre("/", "d", "f"));
+  EXPECT_EQ(find(tree, "d"), find(tree, "f"));
+}
+
 TEST_F(TarSourceTest, HardLinkOfAReplacedFileKeepsTheOldContent) {
   const auto source = open(TarBytes()
                                .file("a", "old")
