@@ -35,7 +35,8 @@ Status check_frames_of(const Link& link, const Piece& piece) {
   constexpr std::string_view kMissing = "its parent layer does not hold the frames that it refers to";
   const std::uint64_t frames =
       piece.run_frame_bytes == 0 ? 1 : (piece.start_bytes + piece.size_bytes - 1) / piece.run_frame_bytes + 1;
-  if (piece.run_frame_bytes != 0 && piece.start_bytes >= piece.run_frame_bytes) return damaged(link, kMissing);
+  if (piece.run_frame_bytes != 0 && piece.start_bytes >= piece.run_frame_bytes)
+    return damaged(link, kMissing);
   if (!range_within<std::uint64_t>(piece.frame, frames, tables.frames.size())) return damaged(link, kMissing);
   if (frames > 1) return {};
   const auto record = tables.frame(piece.frame);

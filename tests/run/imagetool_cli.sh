@@ -85,8 +85,11 @@ grep --quiet '^dry run' out || fail "dry run: $(cat out)"
 cmp a.layer c.layer
 "$imagetool" layer build tree -o c.layer --profile max >/dev/null
 "$imagetool" layer inspect c.layer | grep --quiet '"level":19' || fail "--profile max is not level 19"
-"$imagetool" layer build tree -o d.layer --level 19 --frame-size 1M >/dev/null
-cmp c.layer d.layer || fail "--level and --frame-size are not what --profile max is"
+"$imagetool" layer inspect c.layer --json | grep --quiet '"frame_bytes": *2097152' || fail "--profile max: no frames of 2M"
+"$imagetool" layer build tree -o c.layer --profile max --frame-size 1M >/dev/null
+"$imagetool" layer inspect c.layer --json | grep --quiet '"frame_bytes": *1048576' || fail "--frame-size over --profile"
+"$imagetool" layer build tree -o d.layer --profile fast --level 3 >/dev/null
+cmp a.layer d.layer || fail "--profile fast with --level 3 is not the default"
 rm ./[cd].layer
 
 step "tar, as GNU tar writes it and compressed, -> layer -> tar"
