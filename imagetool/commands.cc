@@ -156,9 +156,10 @@ void print(std::string_view text) {
 
 void add_build_flags(CLI::App& command, BuildFlags& flags) {
   command
-      .add_option("--profile", flags.profile,
-                  "fast (level 1, frames of 64K), default (level 3, 64K), max (level 19, 2M, alike files "
-                  "side by side: small, slow to build, and each read at random decodes 2M)")
+      .add_option(
+          "--profile", flags.profile,
+          "fast (level 1, frames of 64K), default (level 3, 64K), max (level 19, 2M, alike files of a "
+          "directory side by side: small, slow to build, and each read at random decodes 2M)")
       ->check(CLI::IsMember({"fast", "default", "max"}))
       ->capture_default_str();
   command.add_option("--level", flags.level, "zstd level, 1 to 19, in place of the profile's")

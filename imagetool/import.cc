@@ -40,6 +40,8 @@ class RootFilesystemSource : public image::TreeSource {
     }
     return tree;
   }
+  void set_large_bytes(std::uint64_t large_bytes) override { source_->set_large_bytes(large_bytes); }
+  void set_by_similarity(bool by_similarity) override { source_->set_by_similarity(by_similarity); }
   StatusOrFailure for_each_content(const image::Tree& tree, const ContentConsumer& take) override {
     return source_->for_each_content(tree, take);
   }

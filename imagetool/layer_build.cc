@@ -116,22 +116,24 @@ ResultOrFailure<std::unique_ptr<image::TreeSource>> open_sources(const Arguments
   return open_source(*other, arguments.build, spool_directory(arguments), monitor);
 }
 
-// The average size that "cdc" or "cdc:AVERAGE" asks for.
-ResultOrFailure<std::uint32_t> chunk_bytes_of(const std::string& dedup) {
-  const std::size_t colon = std::min(dedup.find(':'), dedup.size());
-  std::uint64_t bytes = image::ChunkCutter::kDefaultAverageBytes;
-  const std::string average = dedup.substr(std::min(colon + 1, dedup.size()));
-  bool is_size = true;
-  if (colon < dedup.size()) {
-    std::string text = average;
-    is_size = CLI::AsSizeValue(false)(text).empty();
-    bytes = is_size ? std::strtoull(text.c_str(), nullptr, 10) : 0;
+// The average size that "cdc" or "cdc:AVERAGE" asks for; empty for anything else.
+std::optional<std::uint32_t> chunk_bytes_of(const std::string& dedup) {
+  if (dedup == "cdc") return image::ChunkCutter::kDefaultAverageBytes;
+  if (!dedup.starts_with("cdc:")) return std::nullopt;
+  std::string size = dedup.substr(4);
+  try {
+    if (!CLI::AsSizeValue(false)(size).empty()) return std::nullopt;
+  } catch (const CLI::ValidationError&) {  // an unknown unit
+    return std::nullopt;
   }
-  if (dedup.substr(0, colon) != "cdc" || !is_size || !std::has_single_bit(bytes) ||
-      bytes < image::ChunkCutter::kLeastAverageBytes || bytes > image::ChunkCutter::kMostAverageBytes) {
-    return Failure{EINVAL, "--dedup " + dedup + ": write cdc or cdc:AVERAGE, a power of two from 4K to 256K"};
-  }
-  return static_cast<std::uint32_t>(bytes);
+  const std::uint64_t bytes = std::strtoull(size.c_str(), nullptr, 10);
+  const bool fits = std::has_single_bit(bytes) && bytes >= image::ChunkCutter::kLeastAverageBytes &&
+                    bytes <= image::ChunkCutter::kMostAverageBytes;
+  return fits ? std::optional(static_cast<std::uint32_t>(bytes)) : std::nullopt;
+}
+
+std::string check_dedup(const std::string& dedup) {
+  return chunk_bytes_of(dedup) ? "" : "write cdc or cdc:AVERAGE, a power of two from 4K to 256K";
 }
 
 StatusOrFailure build(const Arguments& arguments, const Context& context) {
@@ -144,10 +146,7 @@ StatusOrFailure build(const Arguments& arguments, const Context& context) {
     options.parents = parents.get();
     options.difference = arguments.difference;
   }
-  if (!arguments.dedup.empty()) {
-    VARVE_ASSIGN(options.chunk_bytes, chunk_bytes_of(arguments.dedup));
-    if (arguments.parents.empty()) return Failure{EINVAL, "--dedup: there is no --parent to look in"};
-  }
+  if (!arguments.dedup.empty()) options.chunk_bytes = chunk_bytes_of(arguments.dedup);
   options.writer.dry_run = arguments.dry_run;
   if (goes_to_standard_output(arguments) && ::isatty(STDOUT_FILENO) == 1)
     return Failure{EINVAL, "standard output is a terminal (send it to a file or a pipe)"};
@@ -181,7 +180,8 @@ void add_layer_build(CLI::App& layer, Context& context) {
       ->add_flag(
           "--diff", arguments->difference,
           "SRC is all that is to be seen above the --parent layers: store only what differs from them, "
-          "and delete what SRC has not")
+          "and delete what SRC has not. What is excluded, or left out by --one-file-system, counts as not "
+          "there")
       ->needs(parent);
   command
       ->add_option(
@@ -195,10 +195,14 @@ void add_layer_build(CLI::App& layer, Context& context) {
                  "Nothing lies below the new layer: leave out deletions and other marks for layers below")
       ->excludes(parent);
   command
-      ->add_option("--dedup", arguments->dedup,
-                   "cdc: look for content that moved, in chunks of 16K on average (cdc:AVERAGE: 4K to 256K), "
-                   "in all files of the parents, which are read for it. Takes at most 64M of memory")
-      ->type_name("cdc[:AVERAGE]");
+      ->add_option(
+          "--dedup", arguments->dedup,
+          "cdc: look for content that moved, in chunks of 16K on average (cdc:AVERAGE: 4K to 256K), "
+          "in all files of the parents, which are read for it. Its table takes up to 64M (96M while it "
+          "grows)")
+      ->type_name("cdc[:AVERAGE]")
+      ->check(check_dedup)
+      ->needs(parent);
   add_build_flags(*command, arguments->build);
   command->footer(
       "Example:\n  imagetool layer build rootfs/ -o base.layer --exclude 'var/cache/*'\n"

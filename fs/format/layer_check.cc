@@ -65,6 +65,9 @@ FormatStatus check_file_fields(const LayerTables& t, std::uint64_t index, const 
   }
   if ((inode.flags & kInodeInlineExtent) != 0) {
     if (inode.size == 0) return corrupted(fmt::format("inode {}: an extent in an empty file", index));
+    if (extent_source(inode.payload_a) != 0 || extent_kind(inode.payload_a) == ExtentKind::kHole) {
+      return corrupted(fmt::format("inode {}: an inline extent that is no data of this layer", index));
+    }
     return {};
   }
   if (!range_within<std::uint64_t>(inode.payload_a, inode.payload_b, t.extents.size())) {
@@ -174,6 +177,9 @@ FormatStatus check_inode(const LayerTables& t, std::uint64_t index) {
                                 : S_ISDIR(inode.mode) ? directory_flags
                                                       : std::uint16_t{0};
   if ((inode.flags & ~allowed) != 0) return corrupted(fmt::format("inode {}: unknown flags", index));
+  if ((inode.flags & directory_flags) == directory_flags && S_ISDIR(inode.mode)) {
+    return corrupted(fmt::format("inode {}: opaque and redirected at once", index));
+  }
   if (inode.mtime_nanoseconds >= 1'000'000'000)
     return corrupted(fmt::format("inode {}: impossible time", index));
   if (inode.xattr_set != 0 && inode.xattr_set >= t.xattr_sets.size()) {
@@ -191,7 +197,7 @@ FormatStatus check_root(const LayerTables& t) {
   if (!root.ok()) return error_for(root.error(), "it has no root directory");
   if (t.gate != nullptr && !t.gate->admit(t.inodes.data(), sizeof(Inode))) return unreadable();
   if (!is_zero(t.inodes[0])) return corrupted("inode 0 is not empty");
-  if (!S_ISDIR((*root)->mode) || (*root)->payload_c != kRootInode)
+  if (!S_ISDIR((*root)->mode) || (*root)->payload_c != kRootInode || ((*root)->flags & kInodeRedirect) != 0)
     return corrupted("inode 1 is not a root directory");
   return {};
 }

@@ -82,8 +82,8 @@ FormatStatus check_counts(const SectionTable& table, const LayerFooter& footer) 
     return corrupted("the sections do not hold as many records as the footer says");
   }
   constexpr std::uint64_t kLimit = UINT32_MAX;
-  if (inodes >= kLimit || dirents >= kLimit) {
-    return corrupted("more inodes or directory entries than the format allows");
+  if (inodes >= kLimit || dirents >= kLimit || footer.frame_count >= kLimit) {
+    return corrupted("more inodes, directory entries or frames than the format allows");
   }
   if (!table.is_paged()) return {};
   const std::uint64_t pages = metadata_page_count(table.paged_end() - table.paged_begin());

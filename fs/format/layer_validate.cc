@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fs/base/checked.h"
+#include "fs/format/hash.h"
 #include "fs/format/layer_check.h"
 
 namespace varve::format {
@@ -26,6 +27,7 @@ class Validator {
   explicit Validator(const LayerTables& tables) : t_(tables) {}
 
   FormatStatus run() {
+    VARVE_RETURN_IF_ERROR(check_unused_records());
     VARVE_RETURN_IF_ERROR(check_frames());
     VARVE_RETURN_IF_ERROR(check_xattr_sets());
     for (std::size_t i = 1; i < t_.origins.size(); ++i) VARVE_RETURN_IF_ERROR(check_origin(t_, i));
@@ -34,6 +36,7 @@ class Validator {
   }
 
  private:
+  FormatStatus check_unused_records();
   FormatStatus check_frames();
   FormatStatus check_xattr_sets();
   FormatStatus check_inodes();
@@ -52,8 +55,20 @@ class Validator {
   std::uint64_t content_bytes_ = 0;
 };
 
+// Index 0 means none in these tables; check_root sees to inode 0, check_xattr_sets to set 0.
+FormatStatus Validator::check_unused_records() {
+  const auto is_unused = [](const auto& table) {
+    if (table.empty()) return true;
+    const auto bytes = bytes_of(table[0]);
+    return std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
+  };
+  if (!is_unused(t_.digests)) return corrupted("digest 0 is not empty");
+  if (!is_unused(t_.parents)) return corrupted("parent 0 is not empty");
+  if (!is_unused(t_.origins)) return corrupted("origin 0 is not empty");
+  return {};
+}
+
 FormatStatus Validator::check_frames() {
-  if (t_.frames.size() >= UINT32_MAX) return unsupported("more than 2^32 frames");
   std::uint64_t position = kDataOffset;
   for (std::size_t i = 0; i < t_.frames.size(); ++i) {
     VARVE_RETURN_IF_ERROR(check_frame(t_, i));

@@ -34,7 +34,7 @@ ZSTD_DCtx* thread_context() {
 }
 
 // Room for the stored bytes of a frame, one for each thread that reads, valid until its next read. It grows to the largest frame
-// that the thread has met, 1 MiB and a few bytes at most.
+// that the thread has met, 8 MiB and a few bytes at most.
 std::span<std::byte> stored_buffer(std::size_t size_bytes) {
   thread_local std::unique_ptr<std::byte[]> buffer;
   thread_local std::size_t capacity_bytes = 0;

@@ -13,6 +13,14 @@ constexpr std::size_t kRecentFrames = 8;
 // Of large frames so many bytes, but two frames.
 constexpr std::size_t kRecentBytes = 8 << 20;
 
+// Half of the hash is enough where bytes are compared. The same half for frames and packed pieces: either may hold the other's
+// bytes, and a layer that goes to a pipe finds them by SHA-256.
+std::uint64_t fingerprint_of(const format::Hash128& hash) {
+  std::uint64_t fingerprint;
+  std::memcpy(&fingerprint, hash.data(), sizeof fingerprint);
+  return fingerprint;
+}
+
 }  // namespace
 
 std::size_t LayerContentStore::Sha256Hash::operator()(const Sha256Bytes& digest) const noexcept {
@@ -84,7 +92,7 @@ void LayerContentStore::note(const Key& key, const StoredPlace& place) {
 
 ResultOrFailure<StoredPlace> LayerContentStore::add_frame(std::span<const std::byte> content) {
   VARVE_CHECK(!content.empty() && content.size() <= options_.frame_bytes);
-  const Key key = key_of(content, format::xxh3_64(content));
+  const Key key = key_of(content, fingerprint_of(format::xxh3_128(content)));
   VARVE_ASSIGN(const std::optional<StoredPlace> before, find(key, content));
   if (before) return *before;
   VARVE_ASSIGN(const std::uint64_t frame, compressor_.submit(Bytes(content.begin(), content.end())));
@@ -96,10 +104,7 @@ ResultOrFailure<StoredPlace> LayerContentStore::add_frame(std::span<const std::b
 ResultOrFailure<StoredPlace> LayerContentStore::add_packed(std::span<const std::byte> content,
                                                            const format::Hash128& hash) {
   VARVE_CHECK(!content.empty() && content.size() < options_.frame_bytes);
-  // Half of the hash is enough where bytes are compared.
-  std::uint64_t fingerprint;
-  std::memcpy(&fingerprint, hash.data(), sizeof fingerprint);
-  const Key key = key_of(content, fingerprint);
+  const Key key = key_of(content, fingerprint_of(hash));
   VARVE_ASSIGN(const std::optional<StoredPlace> before, find(key, content));
   if (before) return *before;
   if (packed_.size() + content.size() > options_.packed_frame_bytes) VARVE_RETURN_IF_ERROR(flush_packed());

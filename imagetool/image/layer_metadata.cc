@@ -73,6 +73,7 @@ StatusOrFailure LayerMetadata::check_spec(const InodeSpec& spec) const {
   }
   if (!S_ISDIR(mode) && (spec.opaque || spec.redirect))
     return invalid("only directories are opaque or redirected");
+  if (spec.redirect && inodes_.size() == format::kRootInode) return invalid("the root is never redirected");
   if (spec.redirect && (spec.redirect->size() < 2 || spec.redirect->front() != '/')) {
     return invalid("a redirect must be an absolute path");
   }
@@ -102,7 +103,8 @@ ResultOrFailure<std::uint32_t> LayerMetadata::add_inode(const InodeSpec& spec) {
     inode.size = static_cast<std::uint64_t>(major(attributes.rdev)) << 32 | minor(attributes.rdev);
   } else if (S_ISDIR(attributes.mode)) {
     inode.nlink = 2;
-    if (spec.opaque) inode.flags = inode.flags | format::kInodeOpaque;
+    // A redirect alone says what shows through; the format has no directory that is both.
+    if (spec.opaque && !spec.redirect) inode.flags = inode.flags | format::kInodeOpaque;
     if (spec.redirect) {
       inode.flags = inode.flags | format::kInodeRedirect;
       inode.origin = add_redirect(*spec.redirect);

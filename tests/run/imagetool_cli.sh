@@ -74,6 +74,13 @@ step "to a pipe, on trial, checked, small"
 "$imagetool" layer build tree -o - 2>err | cat >c.layer
 cmp a.layer c.layer || fail "a layer through a pipe differs"
 grep --quiet 'standard output\|^-: ' err || fail "no summary beside the pipe: $(cat err)"
+# With frames of 2M a tail that shares no frame may hold what a file that shares one is.
+mkdir tails
+head --bytes 2200000 /dev/urandom >tails/long
+tail --bytes 102848 tails/long >tails/tail
+"$imagetool" layer build tails -o tails.layer --profile max >/dev/null
+"$imagetool" layer build tails -o - --profile max 2>/dev/null | cat >c.layer
+cmp tails.layer c.layer || fail "a layer of large frames through a pipe differs"
 tar --create --file - --directory tree . | "$imagetool" layer build - -o - 2>/dev/null | cat >d.layer
 "$imagetool" layer verify d.layer >/dev/null
 bytes=$(stat --format %s a.layer)
@@ -90,6 +97,12 @@ cmp a.layer c.layer
 "$imagetool" layer inspect c.layer --json | grep --quiet '"frame_bytes": *1048576' || fail "--frame-size over --profile"
 "$imagetool" layer build tree -o d.layer --profile fast --level 3 >/dev/null
 cmp a.layer d.layer || fail "--profile fast with --level 3 is not the default"
+for bad in cdc: cdc:16X cdc:5000 cdc:512K zip; do
+  expect 2 'a power of two from 4K to 256K' "$imagetool" layer build tree -o d.layer --parent a.layer --dedup="$bad"
+done
+expect 2 'parent' "$imagetool" layer build tree -o d.layer --dedup=cdc
+"$imagetool" layer build tree -o d.layer --parent a.layer --dedup=cdc:64K >/dev/null
+"$imagetool" layer verify d.layer --parent a.layer >/dev/null
 rm ./[cd].layer
 
 step "tar, as GNU tar writes it and compressed, -> layer -> tar"
@@ -200,6 +213,10 @@ grep --quiet interrupted err || fail "$(cat err)"
 step "images: import, tag, history, verify, rm, gc"
 "$imagetool" import tree base:1 --cmd sh --cmd=-c --env A=b --label who=me -m first >out
 "$imagetool" import a.tar from-tar >/dev/null
+"$imagetool" layer build tails -o tails.layer --profile max >/dev/null
+"$imagetool" import tails tails --profile max >/dev/null
+sum=$(sha256sum <tails.layer | cut -d' ' -f1)
+[ -e "$VARVE_STORE/blobs/sha256/$sum" ] || fail "import --profile max makes another layer than layer build"
 "$imagetool" images >out
 grep --quiet '^base:1 ' out || fail "images: $(cat out)"
 "$imagetool" tag base:1 other

@@ -27,6 +27,7 @@ class ChunkedContent final : public ContentSource {
   ResultOrFailure<std::optional<Chunk>> next() override;
   std::optional<ParentPlace> held_at() const override { return held_at_; }
   std::optional<format::Hash128> whole_digest() const override { return content_.whole_digest(); }
+  std::optional<std::uint64_t> data_blocks() const override { return content_.data_blocks(); }
 
  private:
   // Bytes [begin, end) of the window, as they lie in a file of a parent from `offset_bytes` on.

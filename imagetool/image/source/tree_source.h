@@ -58,11 +58,11 @@ class TreeSource {
   virtual ResultOrFailure<Tree> scan() = 0;
 
   // Regular files of this many bytes and more have frames of their own; smaller ones share some (content_order.h).
-  void set_large_bytes(std::uint64_t large_bytes) { large_bytes_ = large_bytes; }
+  virtual void set_large_bytes(std::uint64_t large_bytes) { large_bytes_ = large_bytes; }
 
   // Those that share frames are put in an order by their content (similarity.h), for which a directory reads them twice. Other
   // sources take no notice.
-  void set_by_similarity(bool by_similarity) { by_similarity_ = by_similarity; }
+  virtual void set_by_similarity(bool by_similarity) { by_similarity_ = by_similarity; }
 
   // Called with a regular file of the tree and its content.
   using ContentConsumer = std::function<StatusOrFailure(TreeIndex, ContentSource&)>;

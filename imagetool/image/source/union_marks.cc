@@ -57,6 +57,8 @@ StatusOrFailure take_union_marks(InodeSpec& spec, std::string_view lower_path) {
       spec.redirect = std::move(path);
     }
   }
+  // As overlayfs reads them (fs/overlayfs/namei.c, ovl_lookup_single): of an opaque directory the redirect is not looked at.
+  if (spec.opaque) spec.redirect.reset();
   std::erase_if(spec.xattrs, [](const auto& xattr) { return layer::is_hidden_xattr(xattr.first); });
   return {};
 }

@@ -112,6 +112,17 @@ class ValidateTest : public testing::Test {
     inodes[4].xattr_set = 1;
   }
 
+  // The directory continues at "/x" in the layers below.
+  void add_redirect(std::uint32_t directory) {
+    origins.resize(2);
+    origins[1].path_offset = names.size();
+    origins[1].path_size = 2;
+    names += "/x";
+    incompat = kIncompatRedirect;
+    inodes[directory].flags = kInodeRedirect;
+    inodes[directory].origin = 1;
+  }
+
   Dirent& entry_named(const std::string& name) {
     return *std::find_if(dirents.begin(), dirents.end(), [&](const Dirent& entry) {
       return names.substr(dirent_name_offset(entry), entry.name_size) == name;
@@ -164,6 +175,42 @@ TEST_F(ValidateTest, AcceptsAGoodTree) {
 
 TEST_F(ValidateTest, RefusesEmptyTables) {
   EXPECT_FALSE(validate(LayerTables()).ok());
+}
+
+TEST_F(ValidateTest, RefusesADirectoryThatIsOpaqueAndRedirected) {
+  add_redirect(2);
+  EXPECT_EQ(verdict(), "good");
+  inodes[2].flags = kInodeRedirect | kInodeOpaque;
+  EXPECT_THAT(verdict(), HasSubstr("opaque and redirected at once"));
+}
+
+TEST_F(ValidateTest, RefusesARedirectedRoot) {
+  add_redirect(1);
+  EXPECT_THAT(verdict(), HasSubstr("inode 1 is not a root directory"));
+}
+
+TEST_F(ValidateTest, RefusesInlineExtentsThatAreNoDataOfTheLayer) {
+  incompat = kIncompatParentFrames;
+  parents.resize(2);
+  inodes[4].payload_a = make_extent_source(2, 1, ExtentKind::kData);
+  EXPECT_THAT(verdict(), HasSubstr("no data of this layer"));
+  inodes[4].payload_a = make_extent_source(0, 0, ExtentKind::kHole);
+  EXPECT_THAT(verdict(), HasSubstr("no data of this layer"));
+}
+
+TEST_F(ValidateTest, RefusesUnusedRecordsThatAreNotZero) {
+  digests.resize(1);
+  parents.resize(1);
+  origins.resize(1);
+  EXPECT_EQ(verdict(), "good");
+  digests[0].xxh3_128[7] = 1;
+  EXPECT_THAT(verdict(), HasSubstr("digest 0"));
+  digests[0].xxh3_128[7] = 0;
+  parents[0].sha256[0] = 1;
+  EXPECT_THAT(verdict(), HasSubstr("parent 0"));
+  parents[0].sha256[0] = 0;
+  origins[0].inode = 1;
+  EXPECT_THAT(verdict(), HasSubstr("origin 0"));
 }
 
 TEST_F(ValidateTest, RefusesAnEntryWithoutInode) {

@@ -163,6 +163,20 @@ TEST_F(ChunksTest, HelpDeltaFilesAndLieInTheLayersBelowTheParent) {
   expect_files({"2.layer", "1.layer", "0.layer"}, files);
 }
 
+TEST_F(ChunksTest, CountAsBlocksThatHoldData) {
+  const std::string text = noise(1'000'000, 1);
+  build({{"f", text}}, "old.layer", {});
+  std::string changed = text;
+  changed.replace(500'000, 100'000, text.substr(0, 100'000));
+  build({{"f", changed}, {"moved", "front" + text}}, "new.layer", {"old.layer"});
+  const auto stack = must(layer::open_stack(paths_of({"new.layer", "old.layer"}), {}));
+  for (const std::string name : {"f", "moved"}) {
+    const Attributes attributes = *stack[0]->attributes(must(find_in_layer(*stack[0], name)));
+    EXPECT_GE(attributes.blocks_512 * 512, attributes.size_bytes) << name;
+    EXPECT_LT(attributes.blocks_512 * 512, attributes.size_bytes + 4096) << name;
+  }
+}
+
 TEST_F(ChunksTest, AreRefusedWithoutTheParent) {
   const std::string text = noise(1'000'000, 1);
   build({{"f", text}}, "old.layer", {});
