@@ -236,6 +236,9 @@ class Layer:
 
     def _check_inodes(self):
         require(len(self.inodes) >= 2 and not any(self.record(INODE, 0)), "inode 0 is not zeros, or there is no root")
+        for kind in (DIGEST, PARENT, ORIGIN):
+            require(self.count(kind) == 0 or not any(self.record(kind, 0)), f"record 0 of section {kind} is not zeros")
+        require(not self.inodes[1].flags & REDIRECT, "the root is redirected")
         require(self.inodes[1].is_directory() and self.inodes[1].payload_c == 1, "inode 1 is no root directory")
         entries = extents = 0
         for number, inode in enumerate(self.inodes[1:], 1):
@@ -246,6 +249,10 @@ class Layer:
             require((inode.origin != 0) == bool(inode.flags & (REDIRECT | DELTA)), f"{what}: its origin")
             require(inode.is_directory() or not inode.flags & (OPAQUE | REDIRECT), f"{what}: a directory's flags")
             require(inode.is_regular() or not inode.flags & (INLINE_EXTENT | DELTA), f"{what}: a file's flags")
+            require(inode.flags & (OPAQUE | REDIRECT) != OPAQUE | REDIRECT, f"{what}: opaque and redirected")
+            if inode.flags & INLINE_EXTENT:
+                require(inode.size and inode.payload_a & 0xff in (DATA, RUN) and inode.payload_a >> 8 & 0xffff == 0,
+                        f"{what}: its inline extent")
             if inode.is_directory():
                 require(inode.payload_a == entries and inode.payload_b == inode.size, f"{what}: its entries")
                 entries += inode.payload_b
@@ -411,6 +418,18 @@ class Layer:
                 break
         return memoryview(found)[:self.inodes[number].size]
 
+    def data_blocks(self, number):
+        """The blocks of 4096 bytes that hold data, of the files below too, as a set of their numbers."""
+        inode = self.inodes[number]
+        found = set()
+        if inode.flags & DELTA:
+            layer, base = self.base(number)
+            found = {block for block in layer.data_blocks(base) if block * BLOCK < inode.size}
+        for offset, length, kind, *_ in self.pieces(number):
+            blocks = range(offset // BLOCK, -(-(offset + length) // BLOCK))
+            found = found.difference(blocks) if kind == HOLE else found.union(blocks)
+        return found
+
     def data_ranges(self, number):
         """[offset, bytes] of what is no hole, neighbours joined."""
         ranges = []
@@ -506,6 +525,9 @@ def verify(layer):
         for part in layer.content(number):
             digest.update(part)
         require(digest.digest() == layer.record(DIGEST, inode.digest), f"inode {number}: the digest of its content")
+        if inode.flags & DELTA:
+            blocks = len(layer.data_blocks(number))
+            require(inode.payload_c == min(blocks, 2**32 - 1), f"inode {number}: {blocks} blocks, not {inode.payload_c}")
         compared += 1
     return compared
 
