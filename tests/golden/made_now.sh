@@ -4,8 +4,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 imagetool=$1 made=$2/made
-/usr/bin/python3 -c 'import xxhash, zstandard' ||
-  { echo "skipped: /usr/bin/python3 lacks xxhash or zstandard (scripts/install-dependencies test)"; exit 77; }
+# shellcheck source=tests/golden/needs_python.sh
+. "$here/needs_python.sh"
 rm -rf "$made"
 mkdir -p "$made/none"
 /usr/bin/python3 -B "$here/make.py" "$imagetool" "$made" now

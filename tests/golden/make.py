@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Makes golden layers and what a reader must find in them, for tests/golden/golden_test.py: NAME.layer and NAME.json; and
-NAME-delta.layer, whose files inherit from NAME.layer, with NAME-delta.json and NAME-delta.parents, which says so.
+"""Makes golden layers and what a reader must find in them, for tests/golden/golden_test.py: NAME.layer and NAME.json;
+NAME-delta.layer, whose files inherit from NAME.layer, with NAME-delta.json and NAME-delta.parents, which says so; and
+NAME-large.layer, with frames of 2 MiB and enough metadata for a reader to take it page by page.
 
 Usage: make.py IMAGETOOL DIRECTORY NAME
 The listing comes from the description of the tree below, not from a reader, so that it proves something. The layer is made
@@ -162,6 +163,14 @@ def fill_delta(golden):
     golden.whiteout("d/packed")
 
 
+def fill_large(golden):
+    golden.directory("./", 0o755)
+    golden.file("text", text(5_000_000, 11))
+    golden.directory("many")
+    for number in range(1500):
+        golden.file(f"many/{number}", b"content of file %d\n" % number)
+
+
 def make(imagetool, layer, fill, parents, *options):
     golden = Golden()
     fill(golden)
@@ -171,8 +180,7 @@ def make(imagetool, layer, fill, parents, *options):
                    input=golden.bytes.getvalue(), check=True)
     listing = sorted(golden.listing.values(), key=lambda entry: os.fsencode(entry["path"]))
     with open(layer.removesuffix(".layer") + ".json", "w", encoding="ascii") as file:
-        json.dump(listing, file, indent=1, sort_keys=True)
-        file.write("\n")
+        file.write("[\n" + ",\n".join(json.dumps(entry, sort_keys=True) for entry in listing) + "\n]\n")
     if parents:
         with open(layer.removesuffix(".layer") + ".parents", "w", encoding="ascii") as file:
             file.writelines(os.path.basename(parent) + "\n" for parent in parents)
@@ -182,6 +190,7 @@ def main(imagetool, directory, name):
     base = os.path.join(directory, name + ".layer")
     make(imagetool, base, fill, [])
     make(imagetool, os.path.join(directory, name + "-delta.layer"), fill_delta, [base], "--dedup=cdc")
+    make(imagetool, os.path.join(directory, name + "-large.layer"), fill_large, [], "--profile", "max")
 
 
 if __name__ == "__main__":
