@@ -287,7 +287,10 @@ Encoded encode(const TarMember& member) {
   Encoded to;
   encode_names(member, is_sparse, to);
   if (has_content) {
-    for (const layer::Range& range : member.data) to.data_bytes += range.size_bytes;
+    for (const layer::Range& range : member.data) {
+      VARVE_CHECK(to.data_bytes % kBlockBytes == 0);
+      to.data_bytes += range.size_bytes;
+    }
   }
   if (is_sparse) to.map = sparse_map(member.data, attributes.size_bytes);
   const std::uint64_t size_bytes = to.data_bytes + to.map.size();
