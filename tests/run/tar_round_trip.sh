@@ -124,6 +124,18 @@ cmp new/f theirs/f
 "$bin/imagetool" layer extract again.layer -o ours
 cmp new/f ours/f
 
+step "device numbers beyond octal digits: GNU tar reads them"
+python3 -c '
+import sys, tarfile
+device = tarfile.TarInfo("device")
+device.type, device.devmajor, device.devminor = tarfile.CHRTYPE, 4095, 2147483647
+with tarfile.open(sys.argv[1], "w", format=tarfile.GNU_FORMAT) as archive:
+    archive.addfile(device)' device.tar
+"$bin/imagetool" layer build device.tar -o device.layer >/dev/null
+"$bin/imagetool" layer extract device.layer --tar device.tar
+tar --list --verbose --file device.tar device >listed 2>&1
+grep --quiet ' 4095,2147483647 ' listed || { echo "FAILED: $(cat listed)"; exit 1; }
+
 step "the comparison sees what changes"
 dd if=/dev/zero of=tree/sparse bs=4096 count=1 conv=notrunc status=none
 chmod 0640 tree/random

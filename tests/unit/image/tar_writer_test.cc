@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <limits>
@@ -154,6 +155,17 @@ TEST(TarWriter, NumbersBeyondTheHeaderAreRecords) {
   EXPECT_EQ(attributes.uid, 2097152U);
   EXPECT_EQ(attributes.gid, 4000000000U);
   EXPECT_EQ(attributes.mtime, spec.attributes.mtime);
+}
+
+TEST(TarWriter, DeviceNumbersBeyondOctalAreBinary) {
+  InodeSpec spec = regular(0);
+  spec.attributes.mode = S_IFCHR | 0600;
+  for (const auto& [major_number, minor_number] :
+       {std::pair(2097151U, 2097152U), std::pair(4294967295U, 0U), std::pair(4095U, 0xfedcba98U)}) {
+    spec.attributes.rdev = makedev(major_number, minor_number);
+    EXPECT_EQ(read_back(archive_of(spec)).attributes.rdev, spec.attributes.rdev);
+  }
+  EXPECT_EQ(archive_of(spec).substr(329, 16), std::string("0007777\0\x80\0\0\0\xfe\xdc\xba\x98", 16));
 }
 
 TEST(TarWriter, TheLastSecondOf1969IsWritten) {
