@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "fs/base/name.h"
 #include "fs/format/layer_layout.h"
 #include "fs/layer/hidden_names.h"
 #include "imagetool/image/layer_extract.h"
@@ -68,6 +69,10 @@ StatusOrFailure TarExtraction::visit(const LayerVisit& at) {
   const std::string parent = slash == std::string::npos ? "" : at.path.substr(0, slash);
   const std::string name = slash == std::string::npos ? at.path : at.path.substr(slash + 1);
   if (at.entry.kind == layer::Entry::Kind::kWhiteout) {
+    if (layer::kWhiteoutPrefix.size() + name.size() > Name::kMaxSize) {
+      lose(at.path, "the mark that deletes it would have a name longer than 255 bytes, left out");
+      return {};
+    }
     return write_mark(join_path(parent, std::string(layer::kWhiteoutPrefix) + name));
   }
   if (name.starts_with(layer::kWhiteoutPrefix)) {

@@ -192,5 +192,24 @@ TEST(TarWriter, NamesThatAreNoUtf8AreMarkedAsSuchInRecords) {
   EXPECT_THAT(archive_of(regular(0), long_name + "\xc3\xa4"), Not(HasSubstr("hdrcharset")));
 }
 
+TEST(TarExtract, AWhiteoutWhoseMarkHasNoRoomIsALoss) {
+  const ScratchDirectory scratch;
+  const auto writer = must(LayerWriter::create({.output_path = scratch / "a.layer"}));
+  InodeSpec directory;
+  directory.attributes.mode = S_IFDIR | 0755;
+  const std::uint32_t root = must(writer->add_inode(directory));
+  must(writer->add_whiteout(root, std::string(251, 'a')));
+  must(writer->add_whiteout(root, std::string(252, 'b')));
+  must(writer->finish());
+  MemoryOutput output;
+  RememberingMonitor monitor;
+  const auto layer = must(layer::open_layer(scratch / "a.layer", {}));
+  EXPECT_EQ(must(extract_to_tar(*layer, output, monitor)).losses, 1U);
+  ASSERT_THAT(monitor.warnings, SizeIs(1));
+  EXPECT_THAT(monitor.warnings[0], HasSubstr("/" + std::string(252, 'b') + ": the mark that deletes it"));
+  EXPECT_THAT(output.text, HasSubstr(".wh." + std::string(251, 'a')));
+  EXPECT_THAT(output.text, Not(HasSubstr(".wh.b")));
+}
+
 }  // namespace
 }  // namespace varve::image
