@@ -29,7 +29,7 @@ ResultOrFailure<ExtractSummary> extract_to_directory(const layer::Layer& layer, 
                                                      Monitor& monitor);
 
 // A pax archive (tar_writer.h), in the order of names: equal layers give equal bytes. It is written to its end, but not published.
-// A socket, a redirect and a file called ".wh.*" are losses.
+// A socket, a redirect, a file called ".wh.*" and a whiteout of a name longer than 251 bytes are losses.
 ResultOrFailure<ExtractSummary> extract_to_tar(const layer::Layer& layer, LayerOutput& output,
                                                Monitor& monitor);
 

@@ -7,6 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "fs/base/name.h"
+#include "fs/format/layer_layout.h"
 #include "fs/layer/hidden_names.h"
 #include "imagetool/image/layer_extract.h"
 #include "imagetool/image/layer_walk.h"
@@ -17,6 +19,7 @@ namespace varve::image {
 namespace {
 
 constexpr std::size_t kPieceBytes = 1 << 20;
+constexpr std::uint64_t kBlockBytes = 1ULL << format::kBlockLog2;
 
 class TarExtraction {
  public:
@@ -31,6 +34,9 @@ class TarExtraction {
   StatusOrFailure visit(const LayerVisit& visit);
   StatusOrFailure write_mark(const std::string& path);
   StatusOrFailure write_object(LowerId id, const std::string& path);
+  ResultOrFailure<std::vector<layer::Range>> data_ranges(const layer::LowerFile& from,
+                                                         std::uint64_t size_bytes,
+                                                         const std::string& path) const;
   StatusOrFailure write_content(LowerId id, const InodeSpec& spec, const std::string& path);
   StatusOrFailure copy_range(const layer::LowerFile& from, const layer::Range& range,
                              const std::string& path);
@@ -63,6 +69,10 @@ StatusOrFailure TarExtraction::visit(const LayerVisit& at) {
   const std::string parent = slash == std::string::npos ? "" : at.path.substr(0, slash);
   const std::string name = slash == std::string::npos ? at.path : at.path.substr(slash + 1);
   if (at.entry.kind == layer::Entry::Kind::kWhiteout) {
+    if (layer::kWhiteoutPrefix.size() + name.size() > Name::kMaxSize) {
+      lose(at.path, "the mark that deletes it would have a name longer than 255 bytes, left out");
+      return {};
+    }
     return write_mark(join_path(parent, std::string(layer::kWhiteoutPrefix) + name));
   }
   if (name.starts_with(layer::kWhiteoutPrefix)) {
@@ -104,19 +114,35 @@ StatusOrFailure TarExtraction::write_object(LowerId id, const std::string& path)
   return writer_.begin({.path = path.empty() ? "." : path, .hard_link = {}, .spec = spec, .data = {}});
 }
 
+// In whole blocks, as TarWriter wants them: data of a delta file may end inside one, with what was the end of its base.
+ResultOrFailure<std::vector<layer::Range>> TarExtraction::data_ranges(const layer::LowerFile& from,
+                                                                      std::uint64_t size_bytes,
+                                                                      const std::string& path) const {
+  std::vector<layer::Range> ranges;
+  for (std::uint64_t offset = 0; offset < size_bytes;) {
+    const Result<std::optional<layer::Range>> range = from.next_data(offset);
+    if (!range.ok()) return failure_from(range.error(), shown(path));
+    if (!range->has_value() || (*range)->offset_bytes >= size_bytes) break;
+    // `offset` is the end of a block too.
+    const std::uint64_t start = (*range)->offset_bytes / kBlockBytes * kBlockBytes;
+    const std::uint64_t left = size_bytes - start;
+    const std::uint64_t wanted = (*range)->offset_bytes - start + std::min((*range)->size_bytes, left);
+    const std::uint64_t size = std::min(left, wanted + (kBlockBytes - wanted % kBlockBytes) % kBlockBytes);
+    if (!ranges.empty() && start == offset) {
+      ranges.back().size_bytes += size;
+    } else {
+      ranges.push_back({start, size});
+    }
+    offset = start + size;
+  }
+  return ranges;
+}
+
 StatusOrFailure TarExtraction::write_content(LowerId id, const InodeSpec& spec, const std::string& path) {
   const std::uint64_t size_bytes = spec.attributes.size_bytes;
   const Result<std::unique_ptr<layer::LowerFile>> from = layer_.open_file(id);
   if (!from.ok()) return failure_from(from.error(), shown(path));
-  std::vector<layer::Range> ranges;
-  for (std::uint64_t offset = 0; offset < size_bytes;) {
-    const Result<std::optional<layer::Range>> range = (*from)->next_data(offset);
-    if (!range.ok()) return failure_from(range.error(), shown(path));
-    if (!range->has_value() || (*range)->offset_bytes >= size_bytes) break;
-    ranges.push_back(
-        {(*range)->offset_bytes, std::min((*range)->size_bytes, size_bytes - (*range)->offset_bytes)});
-    offset = ranges.back().offset_bytes + ranges.back().size_bytes;
-  }
+  VARVE_ASSIGN(const std::vector<layer::Range> ranges, data_ranges(**from, size_bytes, path));
   VARVE_RETURN_IF_ERROR(writer_.begin({.path = path, .hard_link = {}, .spec = spec, .data = ranges}));
   for (const layer::Range& range : ranges) VARVE_RETURN_IF_ERROR(copy_range(**from, range, path));
   summary_.content_bytes += size_bytes;

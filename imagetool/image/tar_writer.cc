@@ -54,6 +54,15 @@ void set_octal(std::array<char, kSize>& field, std::uint64_t value) {
   set_text(field, fmt::format("{:0{}o}", std::min(value, kMost), kSize - 1));
 }
 
+// Device numbers have no record that all read. What is too large is binary, as GNU tar and libarchive write and read it: the first
+// bit set, the value big-endian at the end. GNU tar refuses, by an error, numbers above 2^31 - 1, which Linux has not.
+void set_device(std::array<char, 8>& field, std::uint32_t value) {
+  if (value <= kMaxOctal7) return set_octal(field, value);
+  field[0] = '\x80';
+  for (std::size_t byte = 0; byte < sizeof value; ++byte)
+    field[field.size() - 1 - byte] = static_cast<char>(value >> 8 * byte);
+}
+
 std::string_view last_component_of(std::string_view path) {
   while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
   const std::size_t slash = path.rfind('/');
@@ -287,7 +296,10 @@ Encoded encode(const TarMember& member) {
   Encoded to;
   encode_names(member, is_sparse, to);
   if (has_content) {
-    for (const layer::Range& range : member.data) to.data_bytes += range.size_bytes;
+    for (const layer::Range& range : member.data) {
+      VARVE_CHECK(to.data_bytes % kBlockBytes == 0);
+      to.data_bytes += range.size_bytes;
+    }
   }
   if (is_sparse) to.map = sparse_map(member.data, attributes.size_bytes);
   const std::uint64_t size_bytes = to.data_bytes + to.map.size();
@@ -298,8 +310,8 @@ Encoded encode(const TarMember& member) {
   set_octal(to.header.mtime,
             attributes.mtime.seconds < 0 ? 0 : static_cast<std::uint64_t>(attributes.mtime.seconds));
   to.header.type = member.hard_link.empty() ? type_of(attributes.mode) : '1';
-  set_octal(to.header.device_major, major(attributes.rdev));
-  set_octal(to.header.device_minor, minor(attributes.rdev));
+  set_device(to.header.device_major, major(attributes.rdev));
+  set_device(to.header.device_minor, minor(attributes.rdev));
   seal(to.header);
   if (size_bytes > kMaxOctal11) to.records.add("size", std::to_string(size_bytes));
   if (attributes.uid > kMaxOctal7) to.records.add("uid", std::to_string(attributes.uid));

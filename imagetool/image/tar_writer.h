@@ -23,7 +23,8 @@ struct TarMember {
   std::string_view path;       // without a leading '/'; the root is "."
   std::string_view hard_link;  // the path of an earlier member that this one is another name of; empty: none
   const InodeSpec& spec;       // opaque, redirect and base are not looked at
-  // Regular files: the ranges of data, ascending and within the size; what they leave out is a hole.
+  // Regular files: the ranges of data, ascending and within the size; what they leave out is a hole. All but the last have a
+  // multiple of 512 bytes: GNU tar looks for each range at the next block of the archive, libarchive right behind the one before.
   std::span<const layer::Range> data;
 };
 

@@ -107,6 +107,35 @@ for dialect in '--format=gnu' '--format=pax --sparse-version=0.0' '--format=pax 
   compare dialect.tar from-dialect.tar
 done
 
+step "data that ends inside a block, where a delta file's base ends: GNU tar and libarchive read the same"
+mkdir old new ours theirs
+head --bytes 5000 /dev/urandom >old/f
+cp old/f new/f
+truncate --size 16384 new/f
+printf end >>new/f
+"$bin/imagetool" layer build old -o old.layer >/dev/null
+"$bin/imagetool" layer build new -o delta.layer --parent old.layer >/dev/null
+"$bin/imagetool" layer extract delta.layer --parent old.layer --tar delta.tar
+[ "$(stat --format %s delta.layer)" -lt 4000 ] || { echo "FAILED: it is no delta file"; exit 1; }
+grep --quiet --text 'GNU.sparse.realsize=16387' delta.tar || { echo "FAILED: it is no sparse member"; exit 1; }
+tar --extract --file delta.tar --directory theirs
+cmp new/f theirs/f
+"$bin/imagetool" layer build delta.tar -o again.layer >/dev/null
+"$bin/imagetool" layer extract again.layer -o ours
+cmp new/f ours/f
+
+step "device numbers beyond octal digits: GNU tar reads them"
+python3 -c '
+import sys, tarfile
+device = tarfile.TarInfo("device")
+device.type, device.devmajor, device.devminor = tarfile.CHRTYPE, 4095, 2147483647
+with tarfile.open(sys.argv[1], "w", format=tarfile.GNU_FORMAT) as archive:
+    archive.addfile(device)' device.tar
+"$bin/imagetool" layer build device.tar -o device.layer >/dev/null
+"$bin/imagetool" layer extract device.layer --tar device.tar
+tar --list --verbose --file device.tar device >listed 2>&1
+grep --quiet ' 4095,2147483647 ' listed || { echo "FAILED: $(cat listed)"; exit 1; }
+
 step "the comparison sees what changes"
 dd if=/dev/zero of=tree/sparse bs=4096 count=1 conv=notrunc status=none
 chmod 0640 tree/random

@@ -214,7 +214,8 @@ StatusOrFailure DirectorySource::sort_by_similarity(const Tree& tree, ContentOrd
     const ContentFile file = order[position];
     sketches.push_back(read_sketch(file, std::span(buffer).first(tree.size_bytes(file.node))));
   }
-  order.reorder_small(order_by_similarity(sketches));
+  VARVE_ASSIGN(const std::vector<std::uint32_t> by_similarity, order_by_similarity(sketches, monitor_));
+  order.reorder_small(by_similarity);
   return {};
 }
 

@@ -136,6 +136,20 @@ void LayerSource::mark_directory(InodeSpec& spec, const std::optional<std::strin
   if (!options_.flatten && below && below != unmarked) spec.redirect = *below;
 }
 
+StatusOrFailure LayerSource::check_whole(const UnionDirectory& merged, const std::string& path) const {
+  if (!options_.flatten || !has_redirects_ || !merged.below) return {};
+  // A redirect that finds something among the layers is followed by what it finds.
+  const UnionRef& lowest = merged.sources.back();
+  const std::string shown = layers_.layer(lowest).name() + ": /" + path;
+  const Result<layer::DirectoryMark> mark = layers_.layer(lowest).directory_mark(lowest.id);
+  if (!mark.ok()) return failure_from(mark.error(), shown);
+  if (!mark->redirect) return {};
+  return Failure{
+      ENOENT, shown + ": continues " + *mark->redirect +
+                  " of the layers below, and none of those given has that (name the file of the layer that "
+                  "has it among the sources)"};
+}
+
 ResultOrFailure<Tree> LayerSource::scan() {
   for (std::size_t i = 0; i < layers_.layers().size(); ++i) {
     has_redirects_ =
@@ -175,6 +189,7 @@ StatusOrFailure LayerSource::scan_directory(Tree& tree, const Directory& directo
     }
     VARVE_ASSIGN(InodeSpec spec, read_object(layers_.layer(entry.object), entry.object.id, path));
     VARVE_ASSIGN(UnionDirectory merged, layers_.enter(directory.merged, name));
+    VARVE_RETURN_IF_ERROR(check_whole(merged, path));
     std::optional<std::string> unmarked;
     if (directory.merged.below) unmarked = *directory.merged.below + "/" + name;
     mark_directory(spec, merged.below, unmarked);

@@ -35,7 +35,8 @@ class LayerSource : public TreeSource {
   // Returns: a Failure as open_layer does.
   static ResultOrFailure<std::unique_ptr<LayerSource>> open(Options options, Monitor& monitor);
 
-  // Returns: also ENOENT for a file that continues in a layer that is not given, with a message that says which.
+  // Returns: also ENOENT for a file that continues in a layer that is not given, with a message that says which; with `flatten`
+  // also for a directory that continues another one that no layer has.
   ResultOrFailure<Tree> scan() override;
   StatusOrFailure for_each_content(const Tree& tree, const ContentConsumer& take) override;
 
@@ -64,6 +65,8 @@ class LayerSource : public TreeSource {
   // The marks of a directory of the new layer by what of the layers below shows there; `unmarked` is what would show without.
   void mark_directory(InodeSpec& spec, const std::optional<std::string>& below,
                       const std::optional<std::string>& unmarked) const;
+  // What is flattened must not lose what a redirect finds in layers that are not given. Returns: ENOENT if it would.
+  StatusOrFailure check_whole(const UnionDirectory& merged, const std::string& path) const;
   StatusOrFailure scan_directory(Tree& tree, const Directory& directory, std::vector<Directory>& pending);
   ResultOrFailure<TreeIndex> scan_file(Tree& tree, const UnionRef& object, const std::string& path);
   ResultOrFailure<std::optional<ParentFile>> kept_base(const layer::LayerFile& layer, LowerId id,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <queue>
 #include <tuple>
 
 namespace varve::image {
@@ -34,24 +33,21 @@ static_assert(log2_times_256(1) == 0 && log2_times_256(64) == 6 * 256 && log2_ti
 
 class Ordering {
  public:
-  explicit Ordering(std::span<const Sketch> sketches)
-      : sketches_(sketches), used_(sketches.size()), score_(sketches.size()), equal_(sketches.size()) {
-    for (std::size_t hash = 0; hash < kHashes; ++hash) {
-      std::vector<std::uint32_t>& files = by_hash_[hash];
-      for (std::uint32_t file = 0; file < sketches.size(); ++file) {
-        if (sketches[file][hash] != kNoHash) files.push_back(file);
-      }
-      std::sort(files.begin(), files.end(), [&](std::uint32_t a, std::uint32_t b) {
-        return std::pair(sketches[a][hash], a) < std::pair(sketches[b][hash], b);
-      });
-    }
-  }
+  Ordering(std::span<const Sketch> sketches, const Monitor& monitor)
+      : sketches_(sketches),
+        monitor_(monitor),
+        used_(sketches.size()),
+        score_(sketches.size()),
+        equal_(sketches.size()) {}
 
-  std::vector<std::uint32_t> run() {
+  ResultOrFailure<std::vector<std::uint32_t>> run() {
+    VARVE_RETURN_IF_ERROR(index_hashes());
     std::vector<std::uint32_t> order;
     order.reserve(sketches_.size());
+    candidates_.reserve(most_candidates());
     std::uint32_t first_left = 0;
     while (order.size() < sketches_.size()) {
+      if (monitor_.cancelled()) return cancelled_failure();
       std::uint32_t file = most_alike(order.size());
       if (file == kNone) {
         while (used_[first_left]) ++first_left;
@@ -75,14 +71,54 @@ class Ordering {
     }
   };
 
+  StatusOrFailure index_hashes() {
+    for (std::size_t hash = 0; hash < kHashes; ++hash) {
+      if (monitor_.cancelled()) return cancelled_failure();
+      std::vector<std::uint32_t>& files = by_hash_[hash];
+      files.reserve(sketches_.size());
+      for (std::uint32_t file = 0; file < sketches_.size(); ++file) {
+        if (sketches_[file][hash] != kNoHash) files.push_back(file);
+      }
+      std::sort(files.begin(), files.end(), [&](std::uint32_t a, std::uint32_t b) {
+        return std::pair(sketches_[a][hash], a) < std::pair(sketches_[b][hash], b);
+      });
+    }
+    return {};
+  }
+
+  static std::uint64_t least_score(std::uint64_t now) { return log2_times_256(kLeastEqual) + kStep * now; }
+
   std::uint32_t most_alike(std::uint64_t now) {
     while (!candidates_.empty()) {
-      const Candidate best = candidates_.top();
-      if (best.score < log2_times_256(kLeastEqual) + kStep * now) return kNone;
-      candidates_.pop();
-      if (!used_[best.file] && best.score == score_[best.file]) return best.file;
+      const Candidate best = candidates_.front();
+      if (best.score < least_score(now)) {
+        candidates_.clear();  // the others are no better, and what is too low stays so
+        return kNone;
+      }
+      std::pop_heap(candidates_.begin(), candidates_.end());
+      candidates_.pop_back();
+      if (is_valid(best)) return best.file;
     }
     return kNone;
+  }
+
+  // False once the file has its place or a greater score.
+  bool is_valid(const Candidate& candidate) const {
+    return !used_[candidate.file] && candidate.score == score_[candidate.file];
+  }
+
+  // A file is here again each time its score rises.
+  std::size_t most_candidates() const { return 4 * sketches_.size(); }
+
+  void push(const Candidate& candidate, std::uint64_t now) {
+    if (candidates_.size() == most_candidates()) {
+      // One a file at most stays, so that this is seldom.
+      std::erase_if(candidates_,
+                    [&](const Candidate& old) { return !is_valid(old) || old.score < least_score(now); });
+      std::make_heap(candidates_.begin(), candidates_.end());
+    }
+    candidates_.push_back(candidate);
+    std::push_heap(candidates_.begin(), candidates_.end());
   }
 
   void rate_others(std::uint32_t file, std::uint64_t now) {
@@ -108,17 +144,18 @@ class Ordering {
       const std::uint64_t score = log2_times_256(equal) + kStep * now;
       if (equal < kLeastEqual || score <= score_[other]) continue;
       score_[other] = score;
-      candidates_.push({score, other});
+      push({score, other}, now);
     }
   }
 
   const std::span<const Sketch> sketches_;
+  const Monitor& monitor_;
   std::array<std::vector<std::uint32_t>, kHashes> by_hash_;  // files that have one, by hash and number
   std::vector<bool> used_;
   std::vector<std::uint64_t> score_;
   std::vector<std::uint8_t> equal_;
   std::vector<std::uint32_t> touched_;
-  std::priority_queue<Candidate> candidates_;
+  std::vector<Candidate> candidates_;  // a heap
 };
 
 }  // namespace
@@ -138,8 +175,9 @@ Sketch sketch_of(std::span<const std::byte> content) {
   return sketch;
 }
 
-std::vector<std::uint32_t> order_by_similarity(std::span<const Sketch> sketches) {
-  return Ordering(sketches).run();
+ResultOrFailure<std::vector<std::uint32_t>> order_by_similarity(std::span<const Sketch> sketches,
+                                                                const Monitor& monitor) {
+  return Ordering(sketches, monitor).run();
 }
 
 }  // namespace varve::image

@@ -54,6 +54,36 @@ class LayerSourceTest : public ::testing::Test {
         monitor_));
     return build_over(*source, name, files.get(), false);
   }
+  // A layer with all directories that redirects of RandomTree may lead to, through those of two more layers.
+  std::string build_directories(const std::string& name) const {
+    const auto writer = must(LayerWriter::create({.output_path = at(name)}));
+    InodeSpec spec;
+    spec.attributes.mode = S_IFDIR | 0755;
+    std::vector<std::uint32_t> level = {must(writer->add_inode(spec))};
+    for (unsigned depth = 0; depth < 4; ++depth) {
+      std::vector<std::uint32_t> next;
+      for (const std::uint32_t directory : level) {
+        for (const char* child : {"a", "b", "c", "d"}) {
+          next.push_back(must(writer->add_inode(spec)));
+          must(writer->add_name(directory, child, next.back()));
+        }
+      }
+      level = std::move(next);
+    }
+    must(writer->finish());
+    return at(name);
+  }
+  // A layer of one directory /new that continues `old` of the layers below.
+  std::string build_redirect(const std::string& name, const std::string& old) const {
+    const auto writer = must(LayerWriter::create({.output_path = at(name)}));
+    InodeSpec directory;
+    directory.attributes.mode = S_IFDIR | 0755;
+    const std::uint32_t root = must(writer->add_inode(directory));
+    directory.redirect = old;
+    must(writer->add_name(root, "new", must(writer->add_inode(directory))));
+    must(writer->finish());
+    return at(name);
+  }
   static Stack open(const Paths& paths) { return must(layer::open_stack(paths, {})); }
   static std::vector<std::string> shown(const Paths& paths, bool link_counts) {
     return snapshot_of_union(open(paths), link_counts);
@@ -98,7 +128,8 @@ TEST_F(LayerSourceTest, SaysWhatItsLayersSaidTogether) {
 TEST_F(LayerSourceTest, FlattenedHasNoMarks) {
   for (std::uint32_t seed = 1170; seed < 1190; ++seed) {
     std::mt19937 random(seed);
-    Paths stack(3);
+    Paths stack(4);
+    stack[3] = build_directories("3");
     for (std::size_t i = 3; i-- > 0;) {
       RandomTree tree(random, true);
       stack[i] = build(tree, std::to_string(i), part_of(stack, i + 1, stack.size()));
@@ -187,6 +218,28 @@ TEST_F(LayerSourceTest, SaysWhichLayerIsMissing) {
                                                  ", which is not below it here (name its file"));
 }
 
+// A flat layer would have an empty directory in its place.
+TEST_F(LayerSourceTest, FlattenedMissesWhatARedirectContinues) {
+  std::filesystem::create_directories(at("tree/old/sub"));
+  write_file(at("tree/old/sub/f"), "content");
+  const std::string base = build(*must(DirectorySource::open(at("tree"), {}, monitor_)), "base", {});
+  const std::string moved = build_redirect("moved", "/old/sub");
+  const auto scan = [&](const Paths& layers, PathFilter filter) {
+    return must(LayerSource::open(
+                    {.layers = layers, .bases = {}, .flatten = true, .filter = std::move(filter)}, monitor_))
+        ->scan();
+  };
+  const auto missing = scan({moved}, {});
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().error_number, ENOENT);
+  EXPECT_THAT(missing.error().message, HasSubstr("/moved: /new: continues /old/sub of the layers below"));
+  EXPECT_FALSE(scan({build_redirect("again", "/new"), moved}, {}).ok())
+      << "the lower one of two is missed too";
+  EXPECT_TRUE(scan({moved}, PathFilter({"new"})).ok());
+  EXPECT_TRUE(scan({moved, base}, {}).ok());
+  EXPECT_EQ(shown({squash({moved, base}, "flat", {}, {}, true)}, false), shown({moved, base}, false));
+}
+
 TEST_F(LayerSourceTest, LeavesOutWhatIsExcluded) {
   std::mt19937 random(3);
   RandomTree tree(random, false);
@@ -213,7 +266,8 @@ TEST_F(LayerSourceTest, DifferenceOverItsParentIsTheWholeTree) {
 TEST_F(LayerSourceTest, DifferenceIsTakenOfWholeStacks) {
   for (std::uint32_t seed = 0; seed < 40; ++seed) {
     std::mt19937 random(seed);
-    Paths stack(3);
+    Paths stack(4);
+    stack[3] = build_directories("3");
     for (std::size_t i = 3; i-- > 0;) {
       RandomTree tree(random, true);
       stack[i] = build(tree, std::to_string(i), part_of(stack, i + 1, stack.size()));

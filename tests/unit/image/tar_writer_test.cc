@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <limits>
@@ -156,6 +157,17 @@ TEST(TarWriter, NumbersBeyondTheHeaderAreRecords) {
   EXPECT_EQ(attributes.mtime, spec.attributes.mtime);
 }
 
+TEST(TarWriter, DeviceNumbersBeyondOctalAreBinary) {
+  InodeSpec spec = regular(0);
+  spec.attributes.mode = S_IFCHR | 0600;
+  for (const auto& [major_number, minor_number] :
+       {std::pair(2097151U, 2097152U), std::pair(4294967295U, 0U), std::pair(4095U, 0xfedcba98U)}) {
+    spec.attributes.rdev = makedev(major_number, minor_number);
+    EXPECT_EQ(read_back(archive_of(spec)).attributes.rdev, spec.attributes.rdev);
+  }
+  EXPECT_EQ(archive_of(spec).substr(329, 16), std::string("0007777\0\x80\0\0\0\xfe\xdc\xba\x98", 16));
+}
+
 TEST(TarWriter, TheLastSecondOf1969IsWritten) {
   InodeSpec spec = regular(0);
   spec.attributes.mtime = {-1, 500000000};
@@ -178,6 +190,25 @@ TEST(TarWriter, NamesThatAreNoUtf8AreMarkedAsSuchInRecords) {
   EXPECT_THAT(archive_of(regular(0), long_name + "\xed\xa0\x80"), HasSubstr("hdrcharset=BINARY\n"))
       << "a surrogate";
   EXPECT_THAT(archive_of(regular(0), long_name + "\xc3\xa4"), Not(HasSubstr("hdrcharset")));
+}
+
+TEST(TarExtract, AWhiteoutWhoseMarkHasNoRoomIsALoss) {
+  const ScratchDirectory scratch;
+  const auto writer = must(LayerWriter::create({.output_path = scratch / "a.layer"}));
+  InodeSpec directory;
+  directory.attributes.mode = S_IFDIR | 0755;
+  const std::uint32_t root = must(writer->add_inode(directory));
+  must(writer->add_whiteout(root, std::string(251, 'a')));
+  must(writer->add_whiteout(root, std::string(252, 'b')));
+  must(writer->finish());
+  MemoryOutput output;
+  RememberingMonitor monitor;
+  const auto layer = must(layer::open_layer(scratch / "a.layer", {}));
+  EXPECT_EQ(must(extract_to_tar(*layer, output, monitor)).losses, 1U);
+  ASSERT_THAT(monitor.warnings, SizeIs(1));
+  EXPECT_THAT(monitor.warnings[0], HasSubstr("/" + std::string(252, 'b') + ": the mark that deletes it"));
+  EXPECT_THAT(output.text, HasSubstr(".wh." + std::string(251, 'a')));
+  EXPECT_THAT(output.text, Not(HasSubstr(".wh.b")));
 }
 
 }  // namespace
