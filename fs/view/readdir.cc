@@ -1,4 +1,4 @@
-// Merged listings. A handle lists its directory when it is read from the start and keeps that list, so that a cookie
+// Merged listings. A handle lists its directory when it is read first or from the start and keeps that list, so that a cookie
 // is a position in it: entries that neither come nor go while somebody reads are returned exactly once. In a read-only view
 // a directory lists the same each time, so there a cookie is a position in any listing of it.
 
@@ -68,9 +68,11 @@ Status UnionView::readdir(HandleId handle_id, std::uint64_t cookie, const Direct
   const ReaderLock tree(tree_);
   Node& directory = *handle->node;
   const MutexLock lock(handle->mutex);
-  if (cookie == 0) {
+  // A handle that has not listed may be asked from the middle on: seekdir, or a kernel that began with another one's entries.
+  if (cookie == 0 || !handle->listed) {
     const ReaderLock entries(directory.entries);
     VARVE_ASSIGN(handle->entries, list_directory(handle->node));
+    handle->listed = true;
   }
   if (!visit_dots(directory, cookie, visit)) return {};
   for (std::uint64_t at = cookie < 2 ? 0 : cookie - 2; at < handle->entries.size(); ++at) {
