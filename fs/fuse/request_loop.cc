@@ -286,10 +286,15 @@ int RequestLoop::run() {
   action.sa_handler = call_back;  // without SA_RESTART: the read of the device ends
   if (::sigaction(SIGUSR1, &action, nullptr) != 0) return -errno;
   sigset_t ending;
+  sigset_t calling;
   sigset_t usual;
   sigemptyset(&ending);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ending, signal);
-  ::pthread_sigmask(SIG_BLOCK, &ending, &usual);  // the threads take this over
+  sigemptyset(&calling);
+  sigaddset(&calling, SIGUSR1);
+  // The threads take this over. Who started this process may have blocked SIGUSR1, and that outlives an exec.
+  ::pthread_sigmask(SIG_BLOCK, &ending, &usual);
+  ::pthread_sigmask(SIG_UNBLOCK, &calling, nullptr);
   {
     const MutexLock lock(state.mutex);
     state.add_thread_locked();
