@@ -274,7 +274,8 @@ class UnionView {
   // readdir.cc
   using Listing = std::vector<DirectoryHandle::Entry>;
   Result<Listing> list_directory(const NodePtr& directory);
-  std::uint64_t listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry);
+  // Returns: ENOENT when the name has been removed since it was listed.
+  Result<std::uint64_t> listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry);
   // "." and "..", whose cookies are 1 and 2. Returns: false when the visitor wants no more.
   static bool visit_dots(Node& directory, std::uint64_t cookie, const DirectoryVisitor& visit);
   // Read-only views: the listing of `directory`, inode numbers filled in.

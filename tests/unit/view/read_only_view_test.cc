@@ -61,5 +61,10 @@ TEST_F(ReadOnlyView, KeepsAListingUntilItIsReadFromTheStart) {
   EXPECT_THAT(names_, ElementsAre(".", "..", "a", "aa", "b", "c"));
 }
 
+TEST_F(ReadOnlyView, FailsToListADamagedEntryAndDoesNotLeaveItOut) {
+  layer_->damage(layer_->add_file("/bb", "text"));
+  EXPECT_EQ(list(0), EIO);
+}
+
 }  // namespace
 }  // namespace varve::view
