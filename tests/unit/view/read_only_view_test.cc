@@ -66,5 +66,10 @@ TEST_F(ReadOnlyView, FailsToListADamagedEntryAndDoesNotLeaveItOut) {
   EXPECT_EQ(list(0), EIO);
 }
 
+TEST_F(ReadOnlyView, RefusesChangesWhateverTheHandle) {
+  EXPECT_EQ(error_number(view_->write(HandleId(99), 0, {})), EROFS);
+  EXPECT_EQ(error_number(view_->fallocate(HandleId(99), 0, 0, 1)), EROFS);
+}
+
 }  // namespace
 }  // namespace varve::view
