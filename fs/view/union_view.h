@@ -10,11 +10,12 @@
 // LOCK ORDER (take downwards only; siblings are never held together unless said):
 //
 //   tree_                       shared: whatever uses a name or a path; exclusive: rename
-//     Node::entries             of the parent, then of the child directory (rmdir)
-//       Node::mutex             child before its parent and further up
-//         OpenData              swap of what an open file reads from
-//         CowFile, UpperStore   their own, see there
-//         NodeTable, DirectoryFds, HandleTable, RecentlyUsed     leaves
+//     DirectoryHandle::mutex    one listing at a time is made and read through a handle
+//       Node::entries           of the parent, then of the child directory (rmdir)
+//         Node::mutex           child before its parent and further up
+//           OpenData              swap of what an open file reads from
+//           CowFile, UpperStore   their own, see there
+//           NodeTable, DirectoryFds, HandleTable, RecentlyUsed     leaves
 //
 // No lock but OpenData's snapshot is taken on the way of a read or a write to an open file that is in the
 // upper.
