@@ -25,8 +25,10 @@ void do_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info
       return;
     }
     info->fh = handle->value();
-    info->cache_readdir = 1;
-    info->keep_cache = 1;
+    // The kernel's cache of a listing is one for all handles, so cookies must mean the same in each: so they do where nothing
+    // changes, but not where each handle keeps its own list.
+    info->cache_readdir = view.read_only() ? 1 : 0;
+    info->keep_cache = info->cache_readdir;
     if (fuse_reply_open(request, info) == -ENOENT) view.releasedir(*handle);
   });
 }

@@ -12,7 +12,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -26,7 +26,7 @@ namespace {
 
 constexpr unsigned kDefaultThreads = 10;
 // How often the leader is looked after, while there are requests.
-constexpr long kTickNanoseconds = 10'000'000;
+constexpr std::chrono::milliseconds kTick{10};
 // A read of so much is worth waking a thread for: it is decoded while the next request is taken.
 constexpr std::uint32_t kLongReadBytes = 65'536;
 constexpr std::uint32_t kLongWriteBytes = 65'536;
@@ -93,16 +93,21 @@ struct RequestLoop::State {
   unsigned waiting GUARDED_BY(mutex) = 0;  // threads that would lead
   unsigned running GUARDED_BY(mutex) = 0;
   std::vector<std::thread> threads GUARDED_BY(mutex);
+  bool lacks_thread GUARDED_BY(mutex) = false;  // nobody leads, because the system refused a thread
 
-  void add_thread_locked() REQUIRES(mutex);
+  // Unless there are enough. Returns: false when the system refused it.
+  bool add_thread_locked() REQUIRES(mutex);
   // Makes the caller the leader once nobody leads. Returns: the number of the leadership; 0 when the loop ends.
   std::uint64_t take_lead();
   void free_lead_locked() REQUIRES(mutex);
   // Gives up `mine`, unless it has been taken away.
   void pass_lead(std::uint64_t mine);
   bool still_leads(std::uint64_t mine);
+  // When this leader has no memory to receive into: lets one lead that has, if there is one.
+  void step_back(std::uint64_t mine);
   void end(int with_error);
   void wake_watcher() const;
+  void want_watcher();
   void work();
   // As leader `mine`: until the lead is given up. Returns: false when the loop ends.
   bool lead_requests(std::uint64_t mine, struct fuse_buf& buffer);
@@ -110,7 +115,11 @@ struct RequestLoop::State {
     std::uint64_t received = 0;
     std::uint64_t at_hand = 0;
   };
+  void take_over(std::uint64_t request);
+  void retry_thread();
+  bool is_quiet_since(const Seen& last);
   void tick(Seen& last);
+  bool start();
   void watch(const sigset_t& usual_signals);
   void stop_threads();
 };
@@ -121,14 +130,20 @@ void RequestLoop::State::wake_watcher() const {
   [[maybe_unused]] const ssize_t written = ::write(wake.get(), &one, sizeof one);
 }
 
-void RequestLoop::State::add_thread_locked() {
-  if (stopping || threads.size() >= most_threads) return;
+void RequestLoop::State::want_watcher() {
+  if (!watched.load() && !watched.exchange(true)) wake_watcher();
+}
+
+bool RequestLoop::State::add_thread_locked() {
+  if (stopping || threads.size() >= most_threads) return true;
   try {
     threads.emplace_back([this] { work(); });
     ++running;
-  } catch (const std::system_error& refused) {
-    if (threads.empty()) throw;
-    log_warning("starting a thread: {} (going on with {})", refused.what(), threads.size());
+    return true;
+  } catch (const std::exception& refused) {
+    // Once, however often it is tried again.
+    if (!lacks_thread) log_warning("starting a thread: {} (there are {})", refused.what(), threads.size());
+    return false;
   }
 }
 
@@ -139,6 +154,7 @@ std::uint64_t RequestLoop::State::take_lead() {
   --waiting;
   if (stopping) return 0;
   led = true;
+  lacks_thread = false;
   return ++lead;
 }
 
@@ -146,8 +162,9 @@ void RequestLoop::State::free_lead_locked() {
   led = false;
   if (waiting > 0) {
     lead_is_free.notify_one();
-  } else {
-    add_thread_locked();
+  } else if (!add_thread_locked()) {
+    lacks_thread = true;
+    want_watcher();
   }
 }
 
@@ -159,6 +176,11 @@ void RequestLoop::State::pass_lead(std::uint64_t mine) {
 bool RequestLoop::State::still_leads(std::uint64_t mine) {
   const MutexLock lock(mutex);
   return led && lead == mine && !stopping;
+}
+
+void RequestLoop::State::step_back(std::uint64_t mine) {
+  const MutexLock lock(mutex);
+  if (led && lead == mine && waiting > 0) free_lead_locked();
 }
 
 void RequestLoop::State::end(int with_error) {
@@ -179,12 +201,18 @@ bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buff
       if (size == -EAGAIN) wait_for(device);
       continue;
     }
+    if (size == -ENOMEM && fuse_session_exited(session) == 0) {
+      step_back(mine);
+      std::this_thread::sleep_for(kTick);
+      if (!still_leads(mine)) return true;
+      continue;
+    }
     if (size <= 0) {
       end(size);
       return false;
     }
     std::uint64_t number = received.fetch_add(1) + 1;
-    if (!watched.load() && !watched.exchange(true)) wake_watcher();
+    want_watcher();
     // The kernel sends nothing else until INIT is answered.
     if (number == 2 && on_initialized) on_initialized();
     if (takes_long(buffer, device)) {
@@ -193,6 +221,8 @@ bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buff
       return true;
     }
     at_hand.store(number);
+    // The watcher may have seen two quiet ticks since this request was counted.
+    want_watcher();
     fuse_session_process_buf(session, &buffer);
     at_hand.compare_exchange_strong(number, 0);
     if (!still_leads(mine)) return true;
@@ -212,17 +242,34 @@ void RequestLoop::State::work() {
   wake_watcher();
 }
 
-// Takes the lead from a thread that has been at one request since the last tick. `last`: what the last tick saw.
+// Takes the lead from the thread that is at `request`.
+void RequestLoop::State::take_over(std::uint64_t request) {
+  const MutexLock lock(mutex);
+  // Not when it has been answered just now.
+  if (at_hand.compare_exchange_strong(request, 0)) free_lead_locked();
+}
+
+void RequestLoop::State::retry_thread() {
+  const MutexLock lock(mutex);
+  if (lacks_thread && add_thread_locked()) lacks_thread = false;
+}
+
+bool RequestLoop::State::is_quiet_since(const Seen& last) {
+  if (received.load() != last.received || at_hand.load() != 0) return false;
+  const MutexLock lock(mutex);
+  return !lacks_thread;
+}
+
+// `last`: what the last tick saw.
 void RequestLoop::State::tick(Seen& last) {
-  Seen now{.received = received.load(), .at_hand = at_hand.load()};
+  const Seen now{.received = received.load(), .at_hand = at_hand.load()};
+  retry_thread();
   if (now.at_hand != 0 && now.at_hand == last.at_hand) {
-    const MutexLock lock(mutex);
-    // Not when it has been answered just now.
-    if (at_hand.compare_exchange_strong(now.at_hand, 0)) free_lead_locked();
-  } else if (now.received == last.received && now.at_hand == 0) {
+    take_over(now.at_hand);
+  } else if (is_quiet_since(last)) {
     watched.store(false);
-    // A request that came before this is seen here; one that comes after it wakes the watcher.
-    if (received.load() != now.received) watched.store(true);
+    // What came before this is seen here; what comes after it wakes the watcher.
+    if (!is_quiet_since(now)) watched.store(true);
   }
   last = now;
 }
@@ -234,7 +281,7 @@ void RequestLoop::State::watch(const sigset_t& usual_signals) {
     struct pollfd poll_wake {
       .fd = wake.get(), .events = POLLIN, .revents = 0
     };
-    const struct timespec tick_time { .tv_sec = 0, .tv_nsec = kTickNanoseconds };
+    const struct timespec tick_time { .tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(kTick).count() };
     const bool ticks = watched.load();
     // Signals come in here alone.
     const int ready = ::ppoll(&poll_wake, 1, ticks ? &tick_time : nullptr, &usual_signals);
@@ -245,6 +292,19 @@ void RequestLoop::State::watch(const sigset_t& usual_signals) {
       tick(last);
     }
   }
+}
+
+// The first thread. Returns: false, with `error` set, when there can be none.
+bool RequestLoop::State::start() {
+  const MutexLock lock(mutex);
+  try {
+    threads.reserve(most_threads);
+  } catch (const std::exception&) {
+    error = -ENOMEM;
+    return false;
+  }
+  if (!add_thread_locked()) error = -EAGAIN;
+  return error == 0;
 }
 
 void RequestLoop::State::stop_threads() {
@@ -286,16 +346,19 @@ int RequestLoop::run() {
   action.sa_handler = call_back;  // without SA_RESTART: the read of the device ends
   if (::sigaction(SIGUSR1, &action, nullptr) != 0) return -errno;
   sigset_t ending;
+  sigset_t calling;
   sigset_t usual;
   sigemptyset(&ending);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ending, signal);
-  ::pthread_sigmask(SIG_BLOCK, &ending, &usual);  // the threads take this over
-  {
-    const MutexLock lock(state.mutex);
-    state.add_thread_locked();
+  sigemptyset(&calling);
+  sigaddset(&calling, SIGUSR1);
+  // The threads take this over. Who started this process may have blocked SIGUSR1, and that outlives an exec.
+  ::pthread_sigmask(SIG_BLOCK, &ending, &usual);
+  ::pthread_sigmask(SIG_UNBLOCK, &calling, nullptr);
+  if (state.start()) {
+    state.watch(usual);
+    state.stop_threads();
   }
-  state.watch(usual);
-  state.stop_threads();
   ::pthread_sigmask(SIG_SETMASK, &usual, nullptr);
   const MutexLock lock(state.mutex);
   return state.error;

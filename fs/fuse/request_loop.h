@@ -30,7 +30,7 @@ class RequestLoop {
   ~RequestLoop();
 
   // Until the file system is unmounted or one of libfuse's signal handlers ends the session. SIGUSR1 is used to call threads
-  // back from the device then. Returns: 0, or a negative errno of the device.
+  // back from the device then. Returns: 0, or a negative errno: of the device, EAGAIN or ENOMEM when no thread can be started.
   int run();
 
  private:

@@ -66,7 +66,11 @@ void BlockCache::publish(Shard& shard, Key key, const Result<BlockPtr>& outcome)
   shard.loading.erase(found);
   shard.loaded.notify_all();
   if (!outcome.ok()) return;
-  shard.blocks.insert(key, *outcome, evicted);
+  try {
+    shard.blocks.insert(key, *outcome, evicted);
+  } catch (const std::bad_alloc&) {
+    return;  // it is not kept; who asked for it has it
+  }
   shard.statistics.evictions += evicted.size();
 }
 

@@ -144,9 +144,15 @@ LowerId DirectoryLayer::intern(LowerId directory, std::string_view name, const s
     if (const auto found = ids_.find(key); found != ids_.end()) return LowerId{found->second};
   }
   WriterLock lock(mutex_);
-  const auto [place, added] = ids_.try_emplace(key, nodes_.size() + 1);
-  if (added) nodes_.push_back(Node{directory.value(), std::string(name), key, choose_number_locked(key)});
-  return LowerId{place->second};
+  if (const auto found = ids_.find(key); found != ids_.end()) return LowerId{found->second};
+  nodes_.push_back(Node{directory.value(), std::string(name), key, choose_number_locked(key)});
+  try {
+    ids_.emplace(key, nodes_.size());
+  } catch (...) {
+    nodes_.pop_back();
+    throw;
+  }
+  return LowerId{nodes_.size()};
 }
 
 // Another file system below the root, or an inode number of more than 39 bits, gets a hash. Should two hashes
@@ -158,7 +164,8 @@ std::uint64_t DirectoryLayer::choose_number_locked(const ObjectKey& key) const {
   std::uint64_t number = format::xxh3_64(std::as_bytes(std::span(words)));
   for (;; ++number) {
     const std::uint64_t candidate = kFirstHashedNumber | (number & (kFirstHashedNumber - 1));
-    if (hashed_numbers_.try_emplace(candidate, key).second) return candidate;
+    const auto [place, added] = hashed_numbers_.try_emplace(candidate, key);
+    if (added || place->second == key) return candidate;
   }
 }
 

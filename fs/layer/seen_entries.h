@@ -2,7 +2,8 @@
 
 // SeenEntries: by which directory entry each inode of a layer was come upon, so that its path can be told without a walk of the
 // whole layer; and which directories were listed: their entries are noted, and were checked where that is due.
-// Thread rule: every method from any thread; nothing is forgotten.
+// Thread rule: every method from any thread; nothing is forgotten. Who sees that an entry is noted or a directory listed sees
+// all that was noted or checked before it.
 // Memory: 9 bytes an inode, of which the kernel gives only the parts that are written to.
 
 #include <atomic>
@@ -35,19 +36,19 @@ class SeenEntries {
   void note(std::uint32_t inode, Place place) const {
     const std::atomic_ref<std::uint64_t> word(places_[inode]);
     if (word.load(std::memory_order_relaxed) != 0) return;
-    word.store(std::uint64_t{place.directory} << 32 | place.entry, std::memory_order_relaxed);
+    word.store(std::uint64_t{place.directory} << 32 | place.entry, std::memory_order_release);
   }
   std::optional<Place> place(std::uint32_t inode) const {
-    const std::uint64_t word = std::atomic_ref(places_[inode]).load(std::memory_order_relaxed);
+    const std::uint64_t word = std::atomic_ref(places_[inode]).load(std::memory_order_acquire);
     if (word == 0) return std::nullopt;
     return Place{static_cast<std::uint32_t>(word >> 32), static_cast<std::uint32_t>(word)};
   }
 
   bool is_listed(std::uint32_t directory) const {
-    return std::atomic_ref(listed_[directory]).load(std::memory_order_relaxed) != 0;
+    return std::atomic_ref(listed_[directory]).load(std::memory_order_acquire) != 0;
   }
   void set_listed(std::uint32_t directory) const {
-    std::atomic_ref(listed_[directory]).store(1, std::memory_order_relaxed);
+    std::atomic_ref(listed_[directory]).store(1, std::memory_order_release);
   }
 
  private:

@@ -32,26 +32,28 @@ void TwoQueues::insert(const BlockKey& key, BlockPtr block, std::vector<BlockPtr
         probation_.bytes > limit_bytes_ / kProbationDivisor || protected_.keys.empty();
     evict_last(from_probation ? probation_ : protected_, evicted);
   }
-  queue.keys.push_front(key);
+  std::list<BlockKey> added{key};
+  held_.emplace(key, Held{std::move(block), &queue, added.begin()});
+  queue.keys.splice(queue.keys.begin(), added);
   queue.bytes += size;
-  held_.emplace(key, Held{std::move(block), &queue, queue.keys.begin()});
 }
 
 void TwoQueues::evict_last(Queue& queue, std::vector<BlockPtr>& evicted) {
   const auto found = held_.find(queue.keys.back());
   VARVE_CHECK(found != held_.end());
   const std::size_t size = found->second.block->bytes().size();
+  evicted.push_back(found->second.block);
   if (&queue == &probation_) remember(found->first, size);
-  evicted.push_back(std::move(found->second.block));
   held_.erase(found);
   queue.keys.pop_back();
   queue.bytes -= size;
 }
 
 void TwoQueues::remember(const BlockKey& key, std::size_t size_bytes) {
-  remembered_queue_.keys.push_front(key);
+  std::list<BlockKey> added{key};
+  remembered_.emplace(key, Remembered{size_bytes, added.begin()});
+  remembered_queue_.keys.splice(remembered_queue_.keys.begin(), added);
   remembered_queue_.bytes += size_bytes;
-  remembered_.emplace(key, Remembered{size_bytes, remembered_queue_.keys.begin()});
   while (remembered_queue_.bytes > limit_bytes_ / kRememberedDivisor ||
          remembered_.size() > kMostRemembered) {
     forget(BlockKey(remembered_queue_.keys.back()));

@@ -26,7 +26,8 @@ class TwoQueues {
   // Null when the block is not held. Counts as a use.
   BlockPtr find(const BlockKey& key);
   // Takes `block` in, unless it is larger than the whole limit. What had to go is appended to `evicted`, for the owner to free
-  // once its lock is released. Requires: find(key) is null.
+  // once its lock is released. When memory runs out (std::bad_alloc) `block` is not held, and all else is sound. Requires:
+  // find(key) is null.
   void insert(const BlockKey& key, BlockPtr block, std::vector<BlockPtr>& evicted);
 
   std::size_t bytes() const { return probation_.bytes + protected_.bytes; }

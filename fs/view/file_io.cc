@@ -112,9 +112,9 @@ Result<std::shared_ptr<upper::CowFile>> UnionView::writable_file(const NodePtr& 
 }
 
 Status UnionView::write(HandleId id, std::uint64_t offset_bytes, std::span<const std::byte> data) {
+  VARVE_RETURN_IF_ERROR(require_writable());
   const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
   if (handle == nullptr) return Errno{EBADF};
-  VARVE_RETURN_IF_ERROR(require_writable());
   VARVE_ASSIGN(const std::shared_ptr<upper::CowFile> file, writable_file(handle->node, *handle->data));
   return file->write(offset_bytes, data);
 }
@@ -127,9 +127,9 @@ Status UnionView::fsync(HandleId id, bool data_only) {
 }
 
 Status UnionView::fallocate(HandleId id, int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes) {
+  VARVE_RETURN_IF_ERROR(require_writable());
   const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
   if (handle == nullptr) return Errno{EBADF};
-  VARVE_RETURN_IF_ERROR(require_writable());
   VARVE_ASSIGN(const std::shared_ptr<upper::CowFile> file, writable_file(handle->node, *handle->data));
   return file->allocate(mode, offset_bytes, size_bytes);
 }

@@ -22,7 +22,7 @@ struct FileHandle {
   std::shared_ptr<OpenData> data;
 };
 
-// A listing taken at the first read and after each rewind, so that cookies (positions in it) stay valid however the
+// A listing taken at the first read, wherever that starts, and after each rewind, so that cookies (positions in it) stay valid however the
 // directory changes.
 struct DirectoryHandle {
   struct Entry {
@@ -34,6 +34,7 @@ struct DirectoryHandle {
   };
   NodePtr node;
   Mutex mutex;
+  bool listed GUARDED_BY(mutex) = false;
   std::vector<Entry> entries GUARDED_BY(mutex);
 };
 

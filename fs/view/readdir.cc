@@ -1,4 +1,4 @@
-// Merged listings. A handle lists its directory when it is read from the start and keeps that list, so that a cookie
+// Merged listings. A handle lists its directory when it is read first or from the start and keeps that list, so that a cookie
 // is a position in it: entries that neither come nor go while somebody reads are returned exactly once. In a read-only view
 // a directory lists the same each time, so there a cookie is a position in any listing of it.
 
@@ -43,16 +43,13 @@ Result<UnionView::Listing> UnionView::list_directory(const NodePtr& directory) {
   return entries;
 }
 
-std::uint64_t UnionView::listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry) {
-  if (!entry.in_upper) return stack_->inode_number(entry.lower).ok() ? *stack_->inode_number(entry.lower) : 0;
-  const Result<Name> name = Name::parse(entry.name);
-  if (!name.ok()) return 0;
-  const Result<Found> found = find_name(directory, *name);
-  if (!found.ok() || !found->exists()) return 0;
-  const Result<std::uint64_t> number = found->upper.kind == upper::UpperEntry::Kind::kObject
-                                           ? inode_number_of(found->upper, found->lower)
-                                           : stack_->inode_number(found->lower->top);
-  return number.ok() ? *number : 0;
+Result<std::uint64_t> UnionView::listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry) {
+  if (!entry.in_upper) return stack_->inode_number(entry.lower);
+  VARVE_ASSIGN(const Name name, Name::parse(entry.name));
+  VARVE_ASSIGN(const Found found, find_name(directory, name));
+  if (!found.exists()) return Errno{ENOENT};
+  return found.upper.kind == upper::UpperEntry::Kind::kObject ? inode_number_of(found.upper, found.lower)
+                                                              : stack_->inode_number(found.lower->top);
 }
 
 Result<HandleId> UnionView::opendir(NodeId id) {
@@ -68,15 +65,21 @@ Status UnionView::readdir(HandleId handle_id, std::uint64_t cookie, const Direct
   const ReaderLock tree(tree_);
   Node& directory = *handle->node;
   const MutexLock lock(handle->mutex);
-  if (cookie == 0) {
+  // A handle that has not listed may be asked from the middle on: seekdir, or a kernel that began with another one's entries.
+  if (cookie == 0 || !handle->listed) {
     const ReaderLock entries(directory.entries);
     VARVE_ASSIGN(handle->entries, list_directory(handle->node));
+    handle->listed = true;
   }
   if (!visit_dots(directory, cookie, visit)) return {};
   for (std::uint64_t at = cookie < 2 ? 0 : cookie - 2; at < handle->entries.size(); ++at) {
     DirectoryHandle::Entry& entry = handle->entries[at];
-    if (entry.inode_number == 0) entry.inode_number = listed_inode_number(directory, entry);
-    if (entry.inode_number == 0) continue;  // removed since the list was made
+    if (entry.inode_number == 0) {
+      const Result<std::uint64_t> number = listed_inode_number(directory, entry);
+      // Removed since the list was made. Anything else must not look like that.
+      if (!number.ok() && number.error().value == ENOENT) continue;
+      VARVE_ASSIGN(entry.inode_number, number);
+    }
     if (!visit(DirectoryEntry{entry.name, entry.inode_number, entry.type, at + 3})) return {};
   }
   return {};

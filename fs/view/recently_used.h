@@ -37,10 +37,12 @@ class RecentlyUsed {
   Pointer keep(NodeId id, Pointer value, std::size_t weight) {
     std::list<Entry> gone;  // destroyed after the lock is released
     const MutexLock lock(mutex_);
-    const auto [at, is_new] = kept_.try_emplace(id.value());
-    if (!is_new) return at->second->value;
-    order_.push_front(Entry{id.value(), std::move(value), weight});
-    at->second = order_.begin();
+    if (const auto found = kept_.find(id.value()); found != kept_.end()) return found->second->value;
+    // Memory may run out at either step; nothing is kept then.
+    std::list<Entry> added;
+    added.push_front(Entry{id.value(), std::move(value), weight});
+    kept_.emplace(id.value(), added.begin());
+    order_.splice(order_.begin(), added);
     weight_ += weight;
     Pointer kept = order_.front().value;
     while (weight_ > capacity_ && order_.size() > least_) {

@@ -10,11 +10,12 @@
 // LOCK ORDER (take downwards only; siblings are never held together unless said):
 //
 //   tree_                       shared: whatever uses a name or a path; exclusive: rename
-//     Node::entries             of the parent, then of the child directory (rmdir)
-//       Node::mutex             child before its parent and further up
-//         OpenData              swap of what an open file reads from
-//         CowFile, UpperStore   their own, see there
-//         NodeTable, DirectoryFds, HandleTable, RecentlyUsed     leaves
+//     DirectoryHandle::mutex    one listing at a time is made and read through a handle
+//       Node::entries           of the parent, then of the child directory (rmdir)
+//         Node::mutex           child before its parent and further up
+//           OpenData              swap of what an open file reads from
+//           CowFile, UpperStore   their own, see there
+//           NodeTable, DirectoryFds, HandleTable, RecentlyUsed     leaves
 //
 // No lock but OpenData's snapshot is taken on the way of a read or a write to an open file that is in the
 // upper.
@@ -274,7 +275,8 @@ class UnionView {
   // readdir.cc
   using Listing = std::vector<DirectoryHandle::Entry>;
   Result<Listing> list_directory(const NodePtr& directory);
-  std::uint64_t listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry);
+  // Returns: ENOENT when the name has been removed since it was listed.
+  Result<std::uint64_t> listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry);
   // "." and "..", whose cookies are 1 and 2. Returns: false when the visitor wants no more.
   static bool visit_dots(Node& directory, std::uint64_t cookie, const DirectoryVisitor& visit);
   // Read-only views: the listing of `directory`, inode numbers filled in.

@@ -10,6 +10,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -222,6 +223,58 @@ TEST_P(Directories, EmptiedWhileBeingRead) {
   ::closedir(stream);
   EXPECT_EQ(names_in(tree.at("d")), Names{});
   EXPECT_EQ(rmdir("d"), "ok");
+}
+
+// Of a directory that takes several requests to read.
+constexpr int kManyNames = 2000;
+std::string many_name(int number) {
+  return fmt::format("a-file-with-a-rather-long-name-number-{:05}", number);
+}
+
+struct CloseDirectory {
+  void operator()(DIR* stream) const { ::closedir(stream); }
+};
+using DirectoryStream = std::unique_ptr<DIR, CloseDirectory>;
+
+TEST_P(Directories, ReadOnWhereAnotherReaderFoundThemChanged) {
+  for (int i = 0; i < kManyNames; ++i) write_file(tree.seed("d/" + many_name(i)), "");
+  ASSERT_TRUE(tree.begin());
+  ASSERT_EQ(names_in(tree.at("d")).size(), std::size_t{kManyNames});
+  DirectoryStream first(::opendir(tree.at("d").c_str()));
+  ASSERT_NE(first, nullptr);
+  std::multiset<std::string> seen;
+  const auto see = [&](const struct dirent* entry) {
+    if (entry->d_name[0] == 'a') seen.insert(entry->d_name);
+    return entry;
+  };
+  ASSERT_NE(see(::readdir(first.get())), nullptr);
+  // What the kernel may keep of the listing is void now, and a second reader has begun another one.
+  write_file(tree.at("d/new"), "");
+  DirectoryStream second(::opendir(tree.at("d").c_str()));
+  ASSERT_NE(second, nullptr);
+  ASSERT_NE(::readdir(second.get()), nullptr);
+  while (const struct dirent* entry = ::readdir(first.get())) see(entry);
+  std::multiset<std::string> expected;
+  for (int i = 0; i < kManyNames; ++i) expected.insert(many_name(i));
+  EXPECT_EQ(seen, expected);
+}
+
+TEST_P(Directories, EmptiedWhileBeingReadAndListedByAnother) {
+  for (int i = 0; i < kManyNames; ++i) write_file(tree.seed("d/" + many_name(i)), "");
+  ASSERT_TRUE(tree.begin());
+  DirectoryStream stream(::opendir(tree.at("d").c_str()));
+  ASSERT_NE(stream, nullptr);
+  std::size_t removed = 0;
+  while (const struct dirent* entry = ::readdir(stream.get())) {
+    std::string name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    ASSERT_EQ(unlink("d/" + name), "ok") << name;
+    ++removed;
+    if (removed % 500 == 0) {
+      ASSERT_EQ(names_in(tree.at("d")).size(), kManyNames - removed);
+    }
+  }
+  EXPECT_EQ(names_in(tree.at("d")), Names{});
 }
 
 TEST_P(Directories, PositionsAreStable) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
@@ -117,6 +118,20 @@ TEST_F(Start, ExplainsItself) {
   EXPECT_THAT(version.out, HasSubstr("0.1.0"));
   EXPECT_EQ(run({program("varvefs"), "--no-such-flag"}).exit_status, 2);
   EXPECT_EQ(run({program("varvefs")}).exit_status, 2);
+}
+
+TEST_F(Start, EndsBySigtermWhateverSignalsItsStarterBlocked) {
+  MountedStack stack;
+  sigset_t blocked;
+  sigset_t usual;
+  ::sigfillset(&blocked);
+  ::sigdelset(&blocked, SIGTERM);
+  ASSERT_EQ(::pthread_sigmask(SIG_SETMASK, &blocked, &usual), 0);
+  const testing::AssertionResult mounted = stack.mount();
+  ASSERT_EQ(::pthread_sigmask(SIG_SETMASK, &usual, nullptr), 0);
+  ASSERT_TRUE(mounted);
+  EXPECT_EQ(stack.terminate(), 0) << stack.log();
+  EXPECT_FALSE(stack.is_mounted());
 }
 
 TEST_F(Start, RefusesAMissingLower) {

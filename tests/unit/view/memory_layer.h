@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,6 +52,9 @@ class MemoryLayer final : public layer::Layer {
     objects_[number].xattrs[name] = value;
   }
 
+  // The inode number of this object cannot be told (EIO), as where a layer file is damaged.
+  void damage(std::uint64_t number) { damaged_.insert(number); }
+
   const layer::Identity& identity() const override { return identity_; }
   const std::string& name() const override { return name_; }
   LowerId root() const override { return LowerId(1); }
@@ -78,7 +82,10 @@ class MemoryLayer final : public layer::Layer {
     attributes.atime = attributes.ctime = attributes.mtime;
     return attributes;
   }
-  Result<std::uint64_t> inode_number(LowerId id) const override { return id.value(); }
+  Result<std::uint64_t> inode_number(LowerId id) const override {
+    if (damaged_.contains(id.value())) return Errno{EIO};
+    return id.value();
+  }
   Result<std::string> path_of(LowerId id) const override { return objects_[id.value()].path; }
   Result<std::string> read_link(LowerId id) const override { return objects_[id.value()].content; }
   Result<std::vector<std::string>> xattr_names(LowerId id) const override {
@@ -151,6 +158,7 @@ class MemoryLayer final : public layer::Layer {
   std::string name_;
   layer::Identity identity_;
   std::vector<Object> objects_;
+  std::set<std::uint64_t> damaged_;
 };
 
 }  // namespace varve::view

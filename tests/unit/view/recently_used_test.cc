@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <new>
+
+#include "tests/support/failing_memory.h"
+
 namespace varve::view {
 namespace {
 
@@ -34,6 +39,25 @@ TEST(RecentlyUsed, HandsOutWhatAnotherKeptFirst) {
   EXPECT_EQ(*keep(numbers, 1, 10), 10);
   EXPECT_EQ(*keep(numbers, 1, 20), 10);
   EXPECT_EQ(numbers.size(), 1U);
+}
+
+TEST(RecentlyUsed, StaysSoundWhereverMemoryRunsOut) {
+  Numbers numbers(4, 1);
+  for (std::uint64_t id = 1; id <= 40; ++id) {
+    const auto value = std::make_shared<const int>(static_cast<int>(id));
+    std::uint64_t allowed = 0;
+    for (Numbers::Pointer kept; kept == nullptr; ++allowed) {
+      try {
+        const test::FailingMemory failing(allowed);
+        kept = numbers.keep(NodeId(id), value, 1);
+      } catch (const std::bad_alloc&) {
+        EXPECT_EQ(numbers.find(NodeId(id)), nullptr);
+      }
+    }
+    EXPECT_GT(allowed, 1U);
+    EXPECT_EQ(numbers.find(NodeId(id)), value);
+    EXPECT_EQ(numbers.size(), std::min<std::size_t>(id, 4));
+  }
 }
 
 TEST(RecentlyUsed, LeavesWhatItLetsGoToThoseWhoUseIt) {
