@@ -230,7 +230,9 @@ StatusOrFailure DirectorySource::take_content(const Tree& tree, const OpenFile& 
   if (static_cast<std::uint64_t>(status.st_size) < size_bytes) {
     return Failure{EIO, path + ": became shorter while it was read (try again when nobody writes to it)"};
   }
-  if (stamp_of(status) != open.stamp || static_cast<std::uint64_t>(status.st_size) != size_bytes) {
+  const bool changed =
+      stamp_of(status) != open.stamp || static_cast<std::uint64_t>(status.st_size) != size_bytes;
+  if (changed && told_changed_.insert(open.file.node).second) {
     monitor_.warn(path + ": changed while it was read; the layer holds parts of both states");
   }
   return {};

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -73,6 +74,7 @@ class DirectorySource : public TreeSource {
   Monitor& monitor_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, TreeIndex> hard_links_;  // (device, inode)
   std::vector<std::byte> buffer_;                                            // pieces of contents
+  std::set<TreeIndex> told_changed_;  // named in a warning: contents may be read again
 };
 
 }  // namespace varve::image

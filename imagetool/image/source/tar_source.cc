@@ -3,6 +3,8 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include <utility>
+
 #include "imagetool/image/source/tar_input.h"
 #include "imagetool/image/source/tar_scan.h"
 #include "imagetool/image/tar_entry.h"
@@ -103,7 +105,7 @@ StatusOrFailure TarSource::for_each_content(const Tree& tree, const ContentConsu
   }
   // ARCHIVE_FATAL: less than a block follows, as when zeros up to some other size do.
   const int rest = archive_read_next_header(reader.get(), &entry);
-  if (rest != ARCHIVE_EOF && rest != ARCHIVE_FATAL) {
+  if (rest != ARCHIVE_EOF && rest != ARCHIVE_FATAL && !std::exchange(told_of_rest_, true)) {
     monitor_.warn(input_->name() +
                   ": something follows the archive's end and is not read (another archive, or rubbish)");
   }

@@ -50,6 +50,7 @@ class TarSource : public TreeSource {
   Options options_;
   Monitor& monitor_;
   std::uint64_t members_ = 0;  // from scan() on
+  bool told_of_rest_ = false;  // that something follows the archive's end
 };
 
 }  // namespace varve::image

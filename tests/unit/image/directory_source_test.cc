@@ -142,6 +142,20 @@ TEST_F(DirectorySourceTest, AFileThatGrowsIsNamedAndItsDigestIsRight) {
   EXPECT_EQ(report.content_bytes, 100000U);
 }
 
+// As a difference does that compares first.
+TEST_F(DirectorySourceTest, AFileThatGrowsIsNamedOnceWhenItIsReadTwice) {
+  write_file(at("one"), "x");
+  write_file(at("two"), "x");
+  const auto source = open();
+  const Tree scanned = must(source->scan());
+  write_file(at("one"), "xy");
+  write_file(at("two"), "xy");
+  for (int pass = 0; pass < 2; ++pass) {
+    must(source->for_each_content(scanned, [](TreeIndex, ContentSource&) { return StatusOrFailure(); }));
+    EXPECT_THAT(monitor_.warnings, ElementsAre(HasSubstr(at("one")), HasSubstr(at("two")))) << pass;
+  }
+}
+
 TEST_F(DirectorySourceTest, AFileThatBecomesAnotherTypeIsAnErrorThatNamesIt) {
   write_file(at("file"), "x");
   const auto source = open();

@@ -471,6 +471,7 @@ TEST_F(TarSourceTest, WhatFollowsTheEndIsNamed) {
     const Tree tree = must(source->scan());
     EXPECT_THAT(paths(tree), ElementsAre("/", "a"));
     EXPECT_EQ(contents(*source, tree)["a"], "x");
+    EXPECT_EQ(contents(*source, tree)["a"], "x") << "as for --diff, and still warned of once";
     EXPECT_THAT(monitor_.warnings, ElementsAre(HasSubstr("something follows the archive's end")));
     monitor_.warnings.clear();
   }
