@@ -32,7 +32,7 @@ int wait_for_child(pid_t child, const UniqueFd& pipe, const std::string& mount_p
 
 }  // namespace
 
-ResultOrFailure<Background> Background::start(const std::string& mount_point) {
+ResultOrFailure<Background> Background::start(const std::string& mount_point, const std::string& log_file) {
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) return failure_from(Errno::last(), "going to the background");
   UniqueFd read_end(ends[0]);
@@ -44,21 +44,23 @@ ResultOrFailure<Background> Background::start(const std::string& mount_point) {
     ::_exit(wait_for_child(child, read_end, mount_point));
   }
   ::setsid();
-  return Background(std::move(write_end));
+  UniqueFd log;
+  if (!log_file.empty()) {
+    log = UniqueFd(::open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (!log.valid()) {
+      log_error("log file: {}: {} (the log goes to syslog)", log_file, std::strerror(errno));
+    }
+  }
+  return Background(std::move(write_end), std::move(log));
 }
 
-void Background::ready(const std::string& log_file) {
+void Background::ready() {
   LogDestination destination;
   destination.kind = LogDestination::Kind::kSyslog;
   destination.program = "varvefs";
-  if (!log_file.empty()) {
-    const int fd = ::open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (fd >= 0) {
-      destination.kind = LogDestination::Kind::kFile;
-      destination.fd = fd;
-    } else {
-      log_error("log file: {}: {} (the log goes to syslog)", log_file, std::strerror(errno));
-    }
+  if (log_.valid()) {
+    destination.kind = LogDestination::Kind::kFile;
+    destination.fd = log_.release();
   }
   set_log_destination(std::move(destination));
   UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));

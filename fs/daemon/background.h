@@ -14,15 +14,17 @@ namespace varve::daemon {
 class Background {
  public:
   // Forks. The parent waits for ready(), has a look at the mount point, and never returns (it exits with the status
-  // of the start); the child returns.
-  static ResultOrFailure<Background> start(const std::string& mount_point);
+  // of the start); the child returns. `log_file` is opened here, before anything is mounted: opening a path that leads into the
+  // mount would wait for an answer that only this process can give.
+  static ResultOrFailure<Background> start(const std::string& mount_point, const std::string& log_file);
   // Tells the waiting parent that the mount answers; standard input, output and error become /dev/null, and the log
-  // goes to `log_file`, or to syslog when that is empty.
-  void ready(const std::string& log_file);
+  // goes to the log file, or to syslog when there is none.
+  void ready();
 
  private:
-  explicit Background(UniqueFd pipe) : pipe_(std::move(pipe)) {}
+  Background(UniqueFd pipe, UniqueFd log) : pipe_(std::move(pipe)), log_(std::move(log)) {}
   UniqueFd pipe_;
+  UniqueFd log_;
 };
 
 }  // namespace varve::daemon

@@ -37,7 +37,7 @@ StatusOrFailure run(CommandLine line) {
   for (const std::string& warning : line.options.warnings) log_warning("{}", warning);
   std::optional<Background> background;
   if (!line.foreground) {
-    VARVE_ASSIGN(background, Background::start(line.mount_point));
+    VARVE_ASSIGN(background, Background::start(line.mount_point, line.options.log_file));
   }
   // Modes are given whole by the kernel; ours must not take bits away.
   ::umask(0);
@@ -49,7 +49,7 @@ StatusOrFailure run(CommandLine line) {
                                  .debug = line.debug,
                                  .threads = line.options.threads,
                                  .on_ready = {}};
-  if (background) options.on_ready = [&] { background->ready(line.options.log_file); };
+  if (background) options.on_ready = [&] { background->ready(); };
   const StatusOrFailure served = mount_and_serve(*view, std::move(options));
   // Also when the mount failed: the upper was opened, and is as clean as before.
   const Status closed = view->close();

@@ -62,6 +62,15 @@ TEST_F(Start, ReturnsOnceTheMountAnswers) {
   EXPECT_EQ(read_file(path("mnt/f")), "content");
 }
 
+TEST_F(Start, LogsToAFileThatItMountsOver) {
+  ProgramResult result = mount("lowerdir=" + path("lower") + ",logfile=" + path("mnt/log"));
+  EXPECT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_TRUE(is_mounted());
+  EXPECT_EQ(names_in(path("mnt")), std::vector<std::string>{"f"});
+  ASSERT_EQ(run({"umount", path("mnt")}).exit_status, 0);
+  EXPECT_EQ(names_in(path("mnt")), std::vector<std::string>{"log"});
+}
+
 TEST_F(Start, InTheBackgroundHoldsNoOutputOpen) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, 0), 0);
