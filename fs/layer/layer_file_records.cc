@@ -107,8 +107,10 @@ Result<std::vector<Extent>> LayerFile::extents(LowerId file) const {
 
 Result<std::span<const format::XattrEntry>> LayerFile::xattrs(LowerId id) const {
   VARVE_ASSIGN(const Inode* record, inode(id));
-  if (record->xattr_set != 0 && !is_checked()) {
+  const auto index = static_cast<std::uint32_t>(id.value());
+  if (record->xattr_set != 0 && !is_checked() && !seen_.has_checked_xattrs(index)) {
     VARVE_RETURN_IF_ERROR(accept(format::check_xattr_set(tables_, record->xattr_set)));
+    seen_.set_checked_xattrs(index);
   }
   const auto range = tables_.xattrs(*record);
   if (!range.ok()) return missed(range.error());

@@ -28,7 +28,7 @@ class SeenEntries {
     SeenEntries seen;
     VARVE_ASSIGN(seen.memory_, MetadataBytes::reserve(inode_count * (sizeof(std::uint64_t) + 1)));
     seen.places_ = reinterpret_cast<std::uint64_t*>(seen.memory_.writable().data());
-    seen.listed_ = reinterpret_cast<unsigned char*>(seen.places_ + inode_count);
+    seen.flags_ = reinterpret_cast<unsigned char*>(seen.places_ + inode_count);
     return seen;
   }
 
@@ -44,17 +44,25 @@ class SeenEntries {
     return Place{static_cast<std::uint32_t>(word >> 32), static_cast<std::uint32_t>(word)};
   }
 
-  bool is_listed(std::uint32_t directory) const {
-    return std::atomic_ref(listed_[directory]).load(std::memory_order_acquire) != 0;
-  }
-  void set_listed(std::uint32_t directory) const {
-    std::atomic_ref(listed_[directory]).store(1, std::memory_order_release);
-  }
+  bool is_listed(std::uint32_t directory) const { return has(directory, kListed); }
+  void set_listed(std::uint32_t directory) const { set(directory, kListed); }
+  // Whether the xattr set of an inode was checked: a set is as long as somebody hostile wants, and is asked for name by name.
+  bool has_checked_xattrs(std::uint32_t inode) const { return has(inode, kCheckedXattrs); }
+  void set_checked_xattrs(std::uint32_t inode) const { set(inode, kCheckedXattrs); }
 
  private:
+  static constexpr unsigned char kListed = 1;
+  static constexpr unsigned char kCheckedXattrs = 2;
+  bool has(std::uint32_t inode, unsigned char flag) const {
+    return (std::atomic_ref(flags_[inode]).load(std::memory_order_acquire) & flag) != 0;
+  }
+  void set(std::uint32_t inode, unsigned char flag) const {
+    std::atomic_ref(flags_[inode]).fetch_or(flag, std::memory_order_release);
+  }
+
   MetadataBytes memory_;
   std::uint64_t* places_ = nullptr;  // per inode: directory << 32 | entry; 0: not seen
-  unsigned char* listed_ = nullptr;  // per inode
+  unsigned char* flags_ = nullptr;   // per inode
 };
 
 }  // namespace varve::layer
