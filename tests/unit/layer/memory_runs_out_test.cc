@@ -71,7 +71,8 @@ TEST(MemoryRunsOut, ADirectoryLayerGivesEachFileItsOwnId) {
   std::uint64_t failures = 0;
   std::set<std::uint64_t> ids;
   for (int i = 0; i < 100; ++i) {
-    const Name name = test::must(Name::parse(std::to_string(i)));
+    const std::string text = std::to_string(i);  // a Name borrows it
+    const Name name = test::must(Name::parse(text));
     Entry entry;
     failures +=
         fail_at_every_allocation([&] { entry = test::must(layer->look_up(layer->root(), name)); }, [] {});
