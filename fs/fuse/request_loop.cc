@@ -3,6 +3,7 @@
 #include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #include "fs/base/log.h"
 #include "fs/base/mutex.h"
 #include "fs/base/unique_fd.h"
+#include "fs/fuse/patience.h"
 
 namespace varve::fuse {
 namespace {
@@ -42,6 +44,34 @@ bool more_is_queued(int device) {
 }
 void wait_for(int device) {
   poll_device(device, -1);
+}
+
+bool has_processors_to_spare() {
+  cpu_set_t allowed;
+  return ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 1;
+}
+
+using Clock = std::chrono::steady_clock;
+
+// Watches the device until there is a request, for as long as `patience` finds worth it. Returns: whether it slept no sooner
+// than there was one.
+bool watch_device(int device, Patience& patience) {
+  const Clock::time_point begin = Clock::now();
+  for (Clock::time_point before = begin; before - begin < Patience::kMost;) {
+    if (more_is_queued(device)) {
+      patience.came();
+      return true;
+    }
+    ::sched_yield();
+    const Clock::time_point now = Clock::now();
+    if (now - before > Patience::kCrowded) {
+      patience.crowded();
+      return false;
+    }
+    before = now;
+  }
+  patience.nothing_came();
+  return false;
 }
 
 // Whether another thread should take the next request before this one is answered.
@@ -78,6 +108,7 @@ struct RequestLoop::State {
   struct fuse_session* session = nullptr;
   unsigned most_threads = 0;
   std::function<void()> on_initialized;
+  bool may_watch = false;  // there is a processor for it
   // Written to when there are requests again after a quiet tick, and when a thread ends.
   UniqueFd wake;
   std::atomic<bool> watched{false};        // the watcher ticks
@@ -111,6 +142,8 @@ struct RequestLoop::State {
   void work();
   // As leader `mine`: until the lead is given up. Returns: false when the loop ends.
   bool lead_requests(std::uint64_t mine, struct fuse_buf& buffer);
+  // Of fuse_session_receive_buf().
+  int receive(struct fuse_buf& buffer, Patience& patience) const;
   struct Seen {
     std::uint64_t received = 0;
     std::uint64_t at_hand = 0;
@@ -191,10 +224,21 @@ void RequestLoop::State::end(int with_error) {
   lead_is_free.notify_all();
 }
 
+int RequestLoop::State::receive(struct fuse_buf& buffer, Patience& patience) const {
+  if (!may_watch) return fuse_session_receive_buf(session, &buffer);
+  if (patience.pays() && watch_device(fuse_session_fd(session), patience))
+    return fuse_session_receive_buf(session, &buffer);
+  const Clock::time_point begin = Clock::now();
+  const int size = fuse_session_receive_buf(session, &buffer);
+  patience.slept(Clock::now() - begin);
+  return size;
+}
+
 bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buffer) {
   const int device = fuse_session_fd(session);
+  Patience patience;
   for (;;) {
-    const int size = fuse_session_receive_buf(session, &buffer);
+    const int size = receive(buffer, patience);
     if (size == -EINTR || size == -EAGAIN) {
       if (fuse_session_exited(session) != 0) return false;
       // A device that somebody else opened may not block.
@@ -333,6 +377,7 @@ void RequestLoop::State::stop_threads() {
 RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_(std::make_unique<State>()) {
   state_->session = session;
   state_->most_threads = options.threads == 0 ? kDefaultThreads : options.threads;
+  state_->may_watch = has_processors_to_spare();
   state_->on_initialized = std::move(options.on_initialized);
 }
 

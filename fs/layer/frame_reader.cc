@@ -86,6 +86,7 @@ Result<void, FrameDamage> FrameReader::read_into(std::uint64_t frame, std::span<
     return FrameDamage{Errno{EIO}, fmt::format("frame {} at offset {}: {}", frame, offset, why)};
   };
   const std::span<std::byte> stored = stored_buffer(record.stored_size);
+  around_.about_to_read(offset);
   if (const Status status = read_fully(fd_, offset, stored); !status.ok()) {
     return damage(status.error() == Errno{ENODATA} ? "the file ends before it"
                                                    : std::strerror(status.error().value));

@@ -12,6 +12,7 @@
 #include "fs/base/result.h"
 #include "fs/format/layer_decode.h"
 #include "fs/layer/block.h"
+#include "fs/layer/read_around.h"
 
 namespace varve::layer {
 
@@ -23,7 +24,7 @@ struct [[nodiscard]] FrameDamage {
 
 class FrameReader {
  public:
-  FrameReader(int fd, const format::LayerTables& tables) : fd_(fd), tables_(tables) {}
+  FrameReader(int fd, const format::LayerTables& tables) : fd_(fd), tables_(tables), around_(fd) {}
 
   // The frame's record, checked by itself (format::check_frame).
   Result<const format::Frame*, FrameDamage> record(std::uint64_t frame) const;
@@ -36,6 +37,7 @@ class FrameReader {
  private:
   int fd_;
   const format::LayerTables& tables_;
+  ReadAround around_;
 };
 
 }  // namespace varve::layer
