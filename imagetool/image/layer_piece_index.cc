@@ -8,7 +8,7 @@
 namespace varve::image {
 namespace {
 
-constexpr std::size_t kFirstSlots = 1024;
+constexpr std::size_t kFirstSlots = 64;
 constexpr std::uint64_t kFree = ~std::uint64_t{0};  // no place: its number would be too large
 
 constexpr unsigned kNumberBits = 39;
@@ -28,35 +28,38 @@ StoredPlace unpack(std::uint64_t packed) {
 
 }  // namespace
 
-LayerPieceIndex::LayerPieceIndex() : slots_(kFirstSlots, Slot{0, kFree}) {}
+LayerPieceIndex::LayerPieceIndex() {
+  for (Part& part : parts_) part.slots.assign(kFirstSlots, Slot{0, kFree});
+}
 
-std::size_t LayerPieceIndex::slot_of(std::uint64_t fingerprint) const {
-  const std::size_t mask = slots_.size() - 1;
+std::size_t LayerPieceIndex::Part::slot_of(std::uint64_t fingerprint) const {
+  const std::size_t mask = slots.size() - 1;
   std::size_t at = fingerprint & mask;
-  while (slots_[at].place != kFree && slots_[at].fingerprint != fingerprint) at = (at + 1) & mask;
+  while (slots[at].place != kFree && slots[at].fingerprint != fingerprint) at = (at + 1) & mask;
   return at;
 }
 
+void LayerPieceIndex::Part::grow() {
+  const std::vector<Slot> before = std::exchange(slots, std::vector<Slot>(slots.size() * 2, Slot{0, kFree}));
+  for (const Slot& slot : before) {
+    if (slot.place != kFree) slots[slot_of(slot.fingerprint)] = slot;
+  }
+}
+
 std::optional<StoredPlace> LayerPieceIndex::find(std::uint64_t fingerprint) const {
-  const Slot& slot = slots_[slot_of(fingerprint)];
+  const Part& part = parts_[part_number(fingerprint)];
+  const Slot& slot = part.slots[part.slot_of(fingerprint)];
   if (slot.place == kFree) return std::nullopt;
   return unpack(slot.place);
 }
 
 void LayerPieceIndex::add(std::uint64_t fingerprint, const StoredPlace& place) {
-  if ((taken_ + 1) * 4 > slots_.size() * 3) grow();
-  Slot& slot = slots_[slot_of(fingerprint)];
+  Part& part = parts_[part_number(fingerprint)];
+  if ((part.taken + 1) * 4 > part.slots.size() * 3) part.grow();
+  Slot& slot = part.slots[part.slot_of(fingerprint)];
   if (slot.place != kFree) return;
   slot = Slot{fingerprint, pack(place)};
-  ++taken_;
-}
-
-void LayerPieceIndex::grow() {
-  const std::vector<Slot> before =
-      std::exchange(slots_, std::vector<Slot>(slots_.size() * 2, Slot{0, kFree}));
-  for (const Slot& slot : before) {
-    if (slot.place != kFree) slots_[slot_of(slot.fingerprint)] = slot;
-  }
+  ++part.taken;
 }
 
 }  // namespace varve::image

@@ -1,8 +1,10 @@
 #pragma once
 
 // LayerPieceIndex: finds the place of a piece of content by a 64-bit fingerprint. The first piece of each fingerprint is
-// kept; who finds one compares the bytes. 16 bytes a slot, at most three in four taken. Thread rule: one thread.
+// kept; who finds one compares the bytes. 16 bytes a slot, at most three in four taken. Lies in parts that grow one by one, so that
+// only a part is held twice while it grows. Thread rule: one thread.
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -28,12 +30,20 @@ class LayerPieceIndex {
     std::uint64_t fingerprint;
     std::uint64_t place;
   };
-  // The slot of the fingerprint, or the free one where it would be.
-  std::size_t slot_of(std::uint64_t fingerprint) const;
-  void grow();
+  // A hash table of its own, for the fingerprints with the same uppermost bits.
+  struct Part {
+    std::vector<Slot> slots;  // a power of two
+    std::size_t taken = 0;
 
-  std::vector<Slot> slots_;  // a power of two
-  std::size_t taken_ = 0;
+    // The slot of the fingerprint, or the free one where it would be.
+    std::size_t slot_of(std::uint64_t fingerprint) const;
+    void grow();
+  };
+  static constexpr unsigned kPartBits = 4;
+
+  static std::size_t part_number(std::uint64_t fingerprint) { return fingerprint >> (64 - kPartBits); }
+
+  std::array<Part, 1U << kPartBits> parts_;
 };
 
 }  // namespace varve::image
