@@ -4,14 +4,10 @@
 set -euo pipefail
 bin=${VARVE_BIN:?the directory with imagetool}
 
-if [ "${1-}" != inside ]; then
-  [ "$(id -u)" -eq 0 ] || { echo "skipped: mounts need root"; exit 77; }
-  unshare --mount true 2>/dev/null || { echo "skipped: no mount namespaces here"; exit 77; }
-  command -v setpriv >/dev/null || { echo "skipped: there is no setpriv"; exit 77; }
-  exec unshare --mount bash "$0" inside
-fi
+# shellcheck source=tests/run/private_mounts.sh
+. "$(dirname "$0")/private_mounts.sh"
+command -v setpriv >/dev/null || { echo "skipped: there is no setpriv"; exit 77; }
 
-# What is mounted from here on nobody else sees, and it goes with this process.
 scratch=$(mktemp -d /tmp/varve-directory.XXXXXX)
 trap 'umount --recursive --lazy "$scratch" 2>/dev/null || true; rm -rf --one-file-system "$scratch"' EXIT
 mount -t tmpfs -o mode=0755 none "$scratch"

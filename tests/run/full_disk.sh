@@ -4,11 +4,8 @@
 set -euo pipefail
 bin=${VARVE_BIN:?the directory with imagetool}
 
-if [ "${1-}" != inside ]; then
-  [ "$(id -u)" -eq 0 ] || { echo "skipped: mounts need root"; exit 77; }
-  unshare --mount true 2>/dev/null || { echo "skipped: no mount namespaces here"; exit 77; }
-  exec unshare --mount bash "$0" inside
-fi
+# shellcheck source=tests/run/private_mounts.sh
+. "$(dirname "$0")/private_mounts.sh"
 
 scratch=$(mktemp -d /tmp/varve-full.XXXXXX)
 trap 'umount --lazy "$scratch/small" 2>/dev/null || true; rm -rf --one-file-system "$scratch"' EXIT
