@@ -15,7 +15,7 @@
 #include "fs/base/result.h"
 #include "fs/layer/layer.h"
 #include "imagetool/image/layer_builder.h"
-#include "imagetool/image/store.h"
+#include "imagetool/image/store/store.h"
 #include "imagetool/progress.h"
 
 namespace varve::imagetool {

@@ -10,11 +10,11 @@
 #include "fs/base/unique_fd.h"
 #include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
-#include "imagetool/image/container_state.h"
-#include "imagetool/image/json_text.h"
 #include "imagetool/image/object_at.h"
 #include "imagetool/image/source/directory_source.h"
 #include "imagetool/image/source/upper_source.h"
+#include "imagetool/image/store/container_state.h"
+#include "imagetool/image/store/json_text.h"
 
 namespace varve::imagetool {
 namespace {

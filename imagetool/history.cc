@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "imagetool/commands.h"
-#include "imagetool/image/json_text.h"
+#include "imagetool/image/store/json_text.h"
 
 namespace varve::imagetool {
 namespace {

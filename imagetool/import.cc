@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "imagetool/commands.h"
-#include "imagetool/image/json_text.h"
+#include "imagetool/image/store/json_text.h"
 
 namespace varve::imagetool {
 namespace {

@@ -1,7 +1,7 @@
 // imagetool inspect NAME...
 
 #include "imagetool/commands.h"
-#include "imagetool/image/json_text.h"
+#include "imagetool/image/store/json_text.h"
 
 namespace varve::imagetool {
 namespace {

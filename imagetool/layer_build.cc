@@ -10,8 +10,8 @@
 
 #include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
-#include "imagetool/image/json_text.h"
 #include "imagetool/image/source/layer_source.h"
+#include "imagetool/image/store/json_text.h"
 
 namespace varve::imagetool {
 namespace {

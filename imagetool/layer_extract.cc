@@ -1,6 +1,6 @@
 // imagetool layer extract FILE -o DIR | --tar FILE
 
-#include "imagetool/image/layer_extract.h"
+#include "imagetool/image/extract/layer_extract.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "imagetool/commands.h"
-#include "imagetool/image/layer_output_file.h"
-#include "imagetool/image/layer_output_stream.h"
+#include "imagetool/image/writer/layer_output_file.h"
+#include "imagetool/image/writer/layer_output_stream.h"
 
 namespace varve::imagetool {
 namespace {

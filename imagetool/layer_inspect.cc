@@ -8,7 +8,7 @@
 #include "fs/format/layer_decode.h"
 #include "fs/layer/layer_file.h"
 #include "imagetool/commands.h"
-#include "imagetool/image/json_text.h"
+#include "imagetool/image/store/json_text.h"
 
 namespace varve::imagetool {
 namespace {

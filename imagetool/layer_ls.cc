@@ -8,8 +8,8 @@
 #include <array>
 
 #include "imagetool/commands.h"
-#include "imagetool/image/json_text.h"
 #include "imagetool/image/layer_walk.h"
+#include "imagetool/image/store/json_text.h"
 
 namespace varve::imagetool {
 namespace {

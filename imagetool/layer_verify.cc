@@ -6,7 +6,7 @@
 
 #include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
-#include "imagetool/image/json_text.h"
+#include "imagetool/image/store/json_text.h"
 #include "imagetool/verify_report.h"
 
 namespace varve::imagetool {

@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "imagetool/image/json_text.h"
 #include "imagetool/image/layer_verify.h"
+#include "imagetool/image/store/json_text.h"
 
 namespace varve::imagetool {
 

@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "imagetool/image/container_state.h"
-#include "imagetool/image/store.h"
+#include "imagetool/image/store/container_state.h"
+#include "imagetool/image/store/store.h"
 #include "launcher/explain.h"
 #include "launcher/outside/container_record.h"
 

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include "imagetool/image/store.h"
+#include "imagetool/image/store/store.h"
 #include "launcher/explain.h"
 
 namespace varve::launcher {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "fs/base/result.h"
-#include "imagetool/image/image_config.h"
+#include "imagetool/image/store/image_config.h"
 #include "launcher/run_options.h"
 
 namespace varve::launcher {

@@ -9,8 +9,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "imagetool/image/container_state.h"
-#include "imagetool/image/store.h"
+#include "imagetool/image/store/container_state.h"
+#include "imagetool/image/store/store.h"
 #include "launcher/explain.h"
 
 namespace varve::launcher {

@@ -11,7 +11,7 @@
 #include "fs/daemon/build_view.h"
 #include "fs/daemon/command_line.h"
 #include "fs/fuse/session.h"
-#include "imagetool/image/store.h"
+#include "imagetool/image/store/store.h"
 
 namespace varve::daemon {
 namespace {

@@ -8,9 +8,9 @@
 #include <optional>
 
 #include "imagetool/image/chunk/parent_chunks.h"
-#include "imagetool/image/layer_writer.h"
 #include "imagetool/image/parent_files.h"
 #include "imagetool/image/source/tree_source.h"
+#include "imagetool/image/writer/layer_writer.h"
 
 namespace varve::image {
 

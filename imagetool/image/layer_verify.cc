@@ -8,8 +8,8 @@
 
 #include "fs/format/hash.h"
 #include "fs/layer/layer_file.h"
-#include "imagetool/image/layer_content_reader.h"
 #include "imagetool/image/layer_walk.h"
+#include "imagetool/image/writer/layer_content_reader.h"
 
 namespace varve::image {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "fs/layer/layer.h"
-#include "imagetool/image/layer_writer.h"
+#include "imagetool/image/writer/layer_writer.h"
 
 namespace varve::image {
 

@@ -5,7 +5,7 @@
 
 #include "fs/base/checked.h"
 #include "fs/format/layer_layout.h"
-#include "imagetool/image/layer_content_reader.h"
+#include "imagetool/image/writer/layer_content_reader.h"
 
 namespace varve::image {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "fs/format/hash.h"
 #include "fs/layer/layer.h"
-#include "imagetool/image/layer_writer.h"
+#include "imagetool/image/writer/layer_writer.h"
 
 namespace varve::image {
 

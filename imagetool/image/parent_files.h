@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "fs/layer/layer_file.h"
-#include "imagetool/image/digest.h"
 #include "imagetool/image/layer_union.h"
-#include "imagetool/image/layer_writer.h"
 #include "imagetool/image/source/tree.h"
+#include "imagetool/image/store/digest.h"
+#include "imagetool/image/writer/layer_writer.h"
 
 namespace varve::image {
 

@@ -6,7 +6,7 @@
 
 #include <ctime>
 
-#include "imagetool/image/image_config.h"
+#include "imagetool/image/store/image_config.h"
 #include "launcher/explain.h"
 
 namespace varve::launcher {

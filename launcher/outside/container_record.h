@@ -10,7 +10,7 @@
 
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
-#include "imagetool/image/container_state.h"
+#include "imagetool/image/store/container_state.h"
 #include "launcher/plan.h"
 
 namespace varve::launcher {

@@ -12,14 +12,12 @@ import cpp_shape  # noqa: E402
 import tidy  # noqa: E402
 
 HEADER = "#pragma once\n\n// A thing. Thread rule: none.\n"
-STORE = "varve_library(varve_store\n  SOURCES store.cc\n  HEADERS store.h)\n"
 
 
 class TidyTest(unittest.TestCase):
     def setUp(self):
         self.root = tempfile.mkdtemp(prefix="varve-tidy.")
         self.addCleanup(shutil.rmtree, self.root)
-        self.plant("imagetool/image/CMakeLists.txt", STORE)
         self.plant("fs/base/good.h", HEADER + "int good();\n")
 
     def plant(self, path, text):
@@ -43,7 +41,7 @@ class TidyTest(unittest.TestCase):
     def test_a_tree_without_violations_passes(self):
         self.plant("fs/view/a.cc", '#include "fs/upper/upper_store.h"\n#include "fs/base/good.h"\n#include <vector>\n')
         self.plant("fs/fuse/a.cc", "#include <fuse3/fuse_lowlevel.h>\n")
-        self.plant("launcher/a.cc", '#include "imagetool/image/store.h"\n')
+        self.plant("launcher/a.cc", '#include "imagetool/image/store/store.h"\n')
         self.assert_none()
 
     def test_an_include_against_the_arrows_is_found(self):
@@ -59,12 +57,12 @@ class TidyTest(unittest.TestCase):
         self.assert_one("fs/upper/a.cc:2", "layer_file.h")
 
     def test_the_launcher_reaches_only_the_store_library(self):
-        self.plant("launcher/a.cc", '#include "imagetool/image/store.h"\n#include "imagetool/image/layer_writer.h"\n')
+        self.plant("launcher/a.cc", '#include "imagetool/image/store/store.h"\n#include "imagetool/image/writer/layer_writer.h"\n')
         self.assert_one("launcher/a.cc:2", "layer_writer.h")
 
     def test_the_store_library_does_not_include_the_rest_of_image(self):
-        self.plant("imagetool/image/store.cc", '#include "imagetool/image/layer_writer.h"\n')
-        self.assert_one("imagetool/image/store.cc:1", "store includes")
+        self.plant("imagetool/image/store/store.cc", '#include "imagetool/image/writer/layer_writer.h"\n')
+        self.assert_one("imagetool/image/store/store.cc:1", "store includes")
 
     def test_libfuse_outside_its_room_is_found(self):
         self.plant("fs/view/a.cc", "#include <fuse_lowlevel.h>\n")

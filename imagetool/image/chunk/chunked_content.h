@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "imagetool/image/chunk/parent_chunks.h"
-#include "imagetool/image/layer_writer.h"
+#include "imagetool/image/writer/layer_writer.h"
 
 namespace varve::image {
 

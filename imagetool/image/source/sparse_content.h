@@ -10,8 +10,8 @@
 #include <span>
 #include <string>
 
-#include "imagetool/image/layer_writer.h"
 #include "imagetool/image/source/tree_source.h"
+#include "imagetool/image/writer/layer_writer.h"
 
 namespace varve::image {
 

@@ -8,8 +8,8 @@
 
 #include "fs/base/name.h"
 #include "fs/layer/hidden_names.h"
+#include "imagetool/image/extract/tar_entry.h"
 #include "imagetool/image/source/union_marks.h"
-#include "imagetool/image/tar_entry.h"
 
 namespace varve::image {
 namespace {

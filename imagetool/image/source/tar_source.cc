@@ -5,9 +5,9 @@
 
 #include <utility>
 
+#include "imagetool/image/extract/tar_entry.h"
 #include "imagetool/image/source/tar_input.h"
 #include "imagetool/image/source/tar_scan.h"
-#include "imagetool/image/tar_entry.h"
 
 namespace varve::image {
 namespace {

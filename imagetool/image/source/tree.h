@@ -12,8 +12,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "imagetool/image/layer_writer.h"
 #include "imagetool/image/source/tree_names.h"
+#include "imagetool/image/writer/layer_writer.h"
 
 namespace varve::image {
 

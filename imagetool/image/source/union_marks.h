@@ -10,8 +10,8 @@
 #include <string_view>
 
 #include "fs/base/result.h"
-#include "imagetool/image/layer_writer.h"
 #include "imagetool/image/source/tree.h"
+#include "imagetool/image/writer/layer_writer.h"
 
 namespace varve::image {
 

@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "imagetool/image/layer_content_store.h"
-#include "imagetool/image/layer_frame_compressor.h"
-#include "imagetool/image/layer_metadata.h"
-#include "imagetool/image/layer_output_file.h"
+#include "imagetool/image/writer/layer_content_store.h"
+#include "imagetool/image/writer/layer_frame_compressor.h"
+#include "imagetool/image/writer/layer_metadata.h"
+#include "imagetool/image/writer/layer_output_file.h"
 #include "tests/unit/image/scratch_directory.h"
 
 namespace varve::image {

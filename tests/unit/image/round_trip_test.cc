@@ -11,13 +11,13 @@
 #include <random>
 
 #include "fs/layer/open_layer.h"
+#include "imagetool/image/extract/layer_extract.h"
+#include "imagetool/image/extract/posix_acl.h"
 #include "imagetool/image/layer_builder.h"
-#include "imagetool/image/layer_extract.h"
-#include "imagetool/image/layer_output_file.h"
 #include "imagetool/image/layer_verify.h"
-#include "imagetool/image/posix_acl.h"
 #include "imagetool/image/source/directory_source.h"
 #include "imagetool/image/source/tar_source.h"
+#include "imagetool/image/writer/layer_output_file.h"
 #include "tests/unit/image/scratch_directory.h"
 #include "tests/unit/image/tree_snapshot.h"
 

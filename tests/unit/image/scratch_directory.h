@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "imagetool/image/atomic_file.h"
 #include "imagetool/image/source/tree_source.h"
+#include "imagetool/image/store/atomic_file.h"
 
 namespace varve::image {
 

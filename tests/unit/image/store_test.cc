@@ -1,4 +1,4 @@
-#include "imagetool/image/store.h"
+#include "imagetool/image/store/store.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -7,8 +7,8 @@
 
 #include <thread>
 
-#include "imagetool/image/container_state.h"
-#include "imagetool/image/json_text.h"
+#include "imagetool/image/store/container_state.h"
+#include "imagetool/image/store/json_text.h"
 #include "tests/unit/image/scratch_directory.h"
 
 namespace varve::image {

@@ -1,4 +1,4 @@
-#include "imagetool/image/tar_writer.h"
+#include "imagetool/image/extract/tar_writer.h"
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
@@ -8,10 +8,10 @@
 #include <limits>
 
 #include "fs/layer/open_layer.h"
-#include "imagetool/image/layer_extract.h"
-#include "imagetool/image/layer_output_file.h"
-#include "imagetool/image/posix_acl.h"
+#include "imagetool/image/extract/layer_extract.h"
+#include "imagetool/image/extract/posix_acl.h"
 #include "imagetool/image/source/tar_source.h"
+#include "imagetool/image/writer/layer_output_file.h"
 #include "tests/unit/image/scratch_directory.h"
 
 namespace varve::image {

@@ -12,8 +12,8 @@
 #include <map>
 
 #include "fs/base/unique_fd.h"
-#include "imagetool/image/digest.h"
 #include "imagetool/image/object_at.h"
+#include "imagetool/image/store/digest.h"
 
 namespace varve::image {
 namespace {

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "imagetool/image/store.h"
+#include "imagetool/image/store/store.h"
 #include "tests/unit/launcher/scratch_directory.h"
 
 namespace varve::launcher {

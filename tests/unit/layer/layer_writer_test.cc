@@ -1,4 +1,4 @@
-#include "imagetool/image/layer_writer.h"
+#include "imagetool/image/writer/layer_writer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

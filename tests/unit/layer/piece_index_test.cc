@@ -1,4 +1,4 @@
-#include "imagetool/image/layer_piece_index.h"
+#include "imagetool/image/writer/layer_piece_index.h"
 
 #include <gtest/gtest.h>
 

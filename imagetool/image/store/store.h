@@ -1,0 +1,144 @@
+#pragma once
+
+// Store: the images of a machine or user, an OCI image layout on disk (image-spec image-layout.md), so that
+// tools of others can copy it:
+//
+//   STORE/oci-layout, index.json   which names there are; index.json is replaced by rename under a lock
+//   STORE/blobs/sha256/HEX         manifests, configurations and layer files, mode 0444, written once
+//   STORE/tmp/                     layers under construction
+//   STORE/containers/              containers (container_state.h)
+//
+// The launcher and `varvefs --image` use nothing but this library of imagetool.
+//
+// Names: NAME[:TAG], the tag "latest" when absent; a digest "sha256:HEX" of a manifest, or its first 12 or
+// more digits. Thread rule: a Store may be used from several threads at once; several processes may use one
+// directory at once. Ownership: results are plain values; paths stay valid until the image is removed and
+// `gc` runs.
+
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/base/mutex.h"
+#include "fs/base/result.h"
+#include "fs/base/unique_fd.h"
+#include "imagetool/image/store/digest.h"
+#include "imagetool/image/store/image_config.h"
+
+namespace varve::image {
+
+inline constexpr std::string_view kLayerMediaType = "application/vnd.varve.layer.v1";
+inline constexpr std::string_view kConfigMediaType = "application/vnd.oci.image.config.v1+json";
+inline constexpr std::string_view kManifestMediaType = "application/vnd.oci.image.manifest.v1+json";
+inline constexpr std::string_view kIndexMediaType = "application/vnd.oci.image.index.v1+json";
+
+// $VARVE_STORE; else /var/lib/varve for root; else $XDG_DATA_HOME/varve or ~/.local/share/varve.
+std::string default_store_path();
+
+// A blob, as manifests name it.
+struct Descriptor {
+  std::string media_type;
+  Digest digest;
+  std::uint64_t size_bytes = 0;
+};
+
+struct Image {
+  std::string name;  // "NAME:TAG"; empty when found by digest and without a name
+  Digest digest;     // of the manifest
+  Descriptor config_descriptor;
+  ImageConfig config;
+  std::vector<Descriptor> layers;        // bottom first
+  std::vector<std::string> layer_paths;  // the files of `layers`, bottom first
+};
+
+struct ImageName {
+  std::string repository;
+  std::string tag;
+  std::string text() const { return repository + ":" + tag; }
+};
+// Returns: a Failure that says what is wrong with `text` (empty, characters outside [A-Za-z0-9._/:-]).
+ResultOrFailure<ImageName> parse_image_name(std::string_view text);
+
+struct ListedImage {
+  std::string name;
+  Digest digest;
+};
+
+// One line of index.json.
+struct IndexEntry {
+  std::string media_type;
+  Digest digest;
+  std::uint64_t size_bytes = 0;
+  std::string name;  // annotation org.opencontainers.image.ref.name; may be empty
+};
+
+class Store {
+ public:
+  // A directory that does not exist is an empty store; it is made by the first call that writes.
+  // Returns: a Failure when `directory` holds something else, or cannot be read.
+  static ResultOrFailure<Store> open(std::string directory);
+  Store(Store&&) noexcept;
+  Store& operator=(Store&&) = delete;
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+  ~Store();
+
+  const std::string& directory() const { return directory_; }
+  std::string blob_path(const Digest& digest) const;
+
+  // --- images ---
+  // `reference`: NAME[:TAG], a digest, or 12 or more of its digits. Manifest and configuration are checked
+  // against their digests; of layers only existence and size (verification reads them whole: `imagetool
+  // verify`). Returns: a Failure, ENOENT when there is no such image.
+  ResultOrFailure<Image> resolve(std::string_view reference) const;
+  // By name, sorted.
+  ResultOrFailure<std::vector<ListedImage>> list() const;
+  // `config.diff_ids` is filled from `layers`. An image of that name is replaced. The layers are in the store
+  // already.
+  ResultOrFailure<Image> put_image(const ImageName& name, ImageConfig config,
+                                   const std::vector<Descriptor>& layers);
+  StatusOrFailure tag(std::string_view reference, const ImageName& new_name);
+  // Takes one name away, or by digest all names of the image; blobs go with the next gc().
+  StatusOrFailure remove(std::string_view reference);
+
+  // --- blobs ---
+  ResultOrFailure<Descriptor> put_blob(std::string_view media_type, std::string_view bytes);
+  // Moves a finished file of scratch_directory() into the store: hashed, made durable, mode 0444.
+  ResultOrFailure<Descriptor> adopt_file(std::string_view media_type, const std::string& path);
+  // Where files that adopt_file takes are made: STORE/tmp, created when absent.
+  ResultOrFailure<std::string> scratch_directory();
+  // A blob's bytes, checked against its digest. Returns: EFBIG over `limit_bytes`, EBADMSG for other bytes.
+  Result<std::string> read_blob(const Digest& digest, std::uint64_t limit_bytes) const;
+
+  struct GcSummary {
+    std::uint64_t blobs_removed = 0;
+    std::uint64_t bytes_removed = 0;
+    std::uint64_t blobs_kept = 0;
+  };
+  // Removes blobs that no image and no container needs, and leavings of broken-off imports.
+  // Returns: EBUSY while another process adds an image.
+  ResultOrFailure<GcSummary> gc(bool dry_run);
+
+ private:
+  using IndexChange = std::function<StatusOrFailure(std::string& text, const std::string& path)>;
+  explicit Store(std::string directory) : directory_(std::move(directory)) {}
+
+  StatusOrFailure prepare_for_writing();
+  ResultOrFailure<std::vector<IndexEntry>> read_index() const;
+  ResultOrFailure<IndexEntry> find(std::string_view reference) const;
+  ResultOrFailure<Image> load(const IndexEntry& entry) const;
+  // Applies `change` to the text of index.json under its lock.
+  StatusOrFailure change_index(const IndexChange& change);
+  StatusOrFailure add_reachable(const IndexEntry& entry, std::set<std::string>& hexes) const;
+
+  std::string directory_;
+  Mutex mutex_;
+  // Held shared from the first write on, so that gc() of another process does not take blobs that no name
+  // holds yet.
+  UniqueFd in_use_ GUARDED_BY(mutex_);
+};
+
+}  // namespace varve::image

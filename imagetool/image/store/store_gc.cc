@@ -1,0 +1,118 @@
+// Store::gc: removal of what no image and no container needs.
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <memory>
+#include <set>
+
+#include "imagetool/image/store/atomic_file.h"
+#include "imagetool/image/store/container_state.h"
+#include "imagetool/image/store/store.h"
+#include "imagetool/image/store/store_index.h"
+
+namespace varve::image {
+namespace {
+
+constexpr std::uint64_t kMetadataLimitBytes = 16 << 20;
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const { ::closedir(directory); }
+};
+
+// Empty when the directory does not exist.
+Result<std::vector<std::string>> names_in(const std::string& path) {
+  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(path.c_str()));
+  std::vector<std::string> names;
+  if (!directory) {
+    if (errno == ENOENT) return names;
+    return Errno::last();
+  }
+  errno = 0;
+  while (const dirent* entry = ::readdir(directory.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return Errno::last();
+  return names;
+}
+
+bool is_manifest_or_index(std::string_view media_type) {
+  return media_type == kManifestMediaType || media_type == kIndexMediaType ||
+         media_type.starts_with("application/vnd.docker.distribution.manifest.");
+}
+
+}  // namespace
+
+// Everything that `entry` leads to, itself included. A manifest that cannot be read stops the gc: it is safer
+// to keep.
+StatusOrFailure Store::add_reachable(const IndexEntry& entry, std::set<std::string>& hexes) const {
+  std::vector<Descriptor> pending = {{entry.media_type, entry.digest, entry.size_bytes}};
+  while (!pending.empty()) {
+    const Descriptor current = pending.back();
+    pending.pop_back();
+    if (!hexes.insert(std::string(current.digest.hex())).second) continue;
+    if (!is_manifest_or_index(current.media_type)) continue;
+    const Result<std::string> text = read_blob(current.digest, kMetadataLimitBytes);
+    if (!text.ok()) {
+      return failure_from(text.error(), blob_path(current.digest) + ": cannot tell what image " + entry.name +
+                                            " needs (remove the image first)");
+    }
+    VARVE_ASSIGN(const std::vector<Descriptor> found, descriptors_in(*text, blob_path(current.digest)));
+    pending.insert(pending.end(), found.begin(), found.end());
+  }
+  return {};
+}
+
+ResultOrFailure<Store::GcSummary> Store::gc(bool dry_run) {
+  GcSummary summary;
+  if (::access((directory_ + "/oci-layout").c_str(), F_OK) != 0) return summary;
+  const std::string lock_path = directory_ + "/store.lock";
+  const UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!lock.valid()) return failure_from(Errno::last(), lock_path);
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return failure_from(Errno::last(), lock_path);
+    return Failure{EBUSY,
+                   directory_ + ": an image is being added by another process (wait for it, then try again)"};
+  }
+  std::set<std::string> needed;
+  VARVE_ASSIGN(const std::vector<IndexEntry> entries, read_index());
+  for (const IndexEntry& entry : entries) VARVE_RETURN_IF_ERROR(add_reachable(entry, needed));
+  VARVE_ASSIGN(const std::vector<ContainerState> containers, ContainerStore(directory_).list());
+  for (const ContainerState& container : containers) {
+    for (const std::string& path : container.layer_paths)
+      needed.insert(path.substr(path.find_last_of('/') + 1));
+    // Its manifest too, so that the container can be committed after the image lost its name.
+    const Result<Digest> digest = Digest::parse(container.image_digest);
+    if (digest.ok() && ::access(blob_path(*digest).c_str(), F_OK) == 0) {
+      VARVE_RETURN_IF_ERROR(
+          add_reachable({std::string(kManifestMediaType), *digest, 0, container.image_name}, needed));
+    }
+  }
+
+  const std::string blobs = directory_ + "/blobs/sha256";
+  const Result<std::vector<std::string>> names = names_in(blobs);
+  if (!names.ok()) return failure_from(names.error(), blobs);
+  for (const std::string& name : *names) {
+    if (needed.contains(name)) {
+      ++summary.blobs_kept;
+      continue;
+    }
+    const std::string path = blobs + "/" + name;
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) != 0) return failure_from(Errno::last(), path);
+    if (!dry_run && ::unlink(path.c_str()) != 0) return failure_from(Errno::last(), path);
+    ++summary.blobs_removed;
+    summary.bytes_removed += static_cast<std::uint64_t>(status.st_size);
+  }
+  if (!dry_run) {
+    const Status cleared = remove_tree(directory_ + "/tmp");
+    if (!cleared.ok()) return failure_from(cleared.error(), directory_ + "/tmp");
+  }
+  return summary;
+}
+
+}  // namespace varve::image
