@@ -62,7 +62,7 @@ void do_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino
                const char* new_name, unsigned flags) {
   answer(request, [&] {
     const view::RenameNames names{NodeId(parent), name, NodeId(new_parent), new_name};
-    reply_status(request, view_of(request).rename(names, flags));
+    reply_status(request, view_of(request).rename(names, flags, caller_of(request)));
   });
 }
 

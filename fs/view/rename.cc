@@ -36,16 +36,30 @@ Status UnionView::check_rename(const RenameSide& from, const RenameSide& to, uns
   return {};
 }
 
-Status UnionView::rename(const RenameNames& names, unsigned flags) {
-  constexpr unsigned kKnown = RENAME_NOREPLACE | RENAME_EXCHANGE;
-  if ((flags & ~kKnown) != 0 || flags == kKnown) return Errno{EINVAL};
+Status UnionView::rename(const RenameNames& names, unsigned flags, Caller caller) {
+  constexpr unsigned kKnown = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+  const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+  if ((flags & ~kKnown) != 0 || (exchange && flags != RENAME_EXCHANGE)) return Errno{EINVAL};
   VARVE_RETURN_IF_ERROR(require_writable());
   const WriterLock tree(tree_);
   VARVE_ASSIGN(RenameSide from, rename_side(names.from_parent, names.from_name));
   VARVE_ASSIGN(RenameSide to, rename_side(names.to_parent, names.to_name));
   VARVE_RETURN_IF_ERROR(check_rename(from, to, flags));
   if (from.node == to.node) return {};  // two names of one file: rename(2) says to do nothing
-  return rename_in_tree(from, to, (flags & RENAME_EXCHANGE) != 0);
+  VARVE_RETURN_IF_ERROR(rename_in_tree(from, to, exchange));
+  return (flags & RENAME_WHITEOUT) != 0 ? leave_whiteout(from, caller) : Status();
+}
+
+// The whiteout is one of whoever asked for it, an overlayfs above this mount for instance: to us a device as any other.
+Status UnionView::leave_whiteout(const RenameSide& from, Caller caller) {
+  const Result<NodePtr> made = make_object(from.parent->id(), from.name.view(),
+                                           upper::NewObject{.mode = S_IFCHR,
+                                                            .umask = 0,
+                                                            .uid = caller.uid,
+                                                            .gid = caller.gid,
+                                                            .rdev = 0,
+                                                            .symlink_target = {}});
+  return made.ok() ? Status() : Status(made.error());
 }
 
 // Makes sure that the upper holds the object under this very name.

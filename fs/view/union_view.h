@@ -107,8 +107,9 @@ class UnionView {
   Result<EntryReply> link(NodeId id, NodeId parent, std::string_view name);
   Status unlink(NodeId parent, std::string_view name);
   Status rmdir(NodeId parent, std::string_view name);
-  // `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. Returns: EINVAL for others.
-  Status rename(const RenameNames& names, unsigned flags);
+  // `flags` of renameat2(2). A whiteout (a character device 0:0) that RENAME_WHITEOUT leaves belongs to `caller`; after a kill
+  // in between it may be missing. Returns: EINVAL for flags that are unknown or do not go together.
+  Status rename(const RenameNames& names, unsigned flags, Caller caller = {});
 
   // --- attributes ---
   Result<EntryReply> getattr(NodeId id);  // does not count a reference
@@ -258,6 +259,7 @@ class UnionView {
   Result<RenameSide> rename_side(NodeId parent, std::string_view name);
   Status check_rename(const RenameSide& from, const RenameSide& to, unsigned flags);
   Status rename_in_tree(RenameSide& from, RenameSide& to, bool exchange);
+  Status leave_whiteout(const RenameSide& from, Caller caller);
   Status raise_for_rename(RenameSide& side);
   Status mark_moved_directory(const RenameSide& moved, const RenameSide& destination);
   Result<std::string> lower_path(const NodePtr& directory);

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
@@ -66,6 +67,75 @@ TEST(Kill, LeavesAFileOpenForWritingWhole) {
   content.replace(50'000, 5, "first");
   ASSERT_TRUE(stack.mount());
   EXPECT_TRUE(read_file(stack.at("f")) == content.substr(0, 80'000));
+}
+
+// A program that numbers its blocks, syncs each write, and notes in another file system what has been acknowledged.
+class SyncingWriter {
+ public:
+  static constexpr std::size_t kBlocks = 100;
+  static constexpr std::size_t kBlockBytes = 3000;  // not the blocks of the copy-on-write
+
+  // What a block says once version `version` was written.
+  static std::string block(std::size_t number, std::uint32_t version) {
+    std::string text = fmt::format("block {} version {:08} ", number, version);
+    text.resize(kBlockBytes, static_cast<char>('a' + version % 26));
+    return text;
+  }
+
+  // Runs in a child process until a write or a sync fails.
+  [[noreturn]] static void write_until_refused(const std::string& path, int log, std::uint32_t version) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    for (;; ++version) {
+      const std::size_t number = version * 37 % kBlocks;
+      const std::string text = block(number, version);
+      const auto at = static_cast<off_t>(number * kBlockBytes);
+      if (::pwrite(fd, text.data(), text.size(), at) != static_cast<ssize_t>(text.size())) break;
+      if (::fsync(fd) != 0) break;
+      if (::pwrite(log, &version, sizeof version, 0) != sizeof version) break;
+    }
+    ::_exit(0);
+  }
+};
+
+TEST(Kill, InTheMiddleOfASyncingWriterLosesNothingAcknowledged) {
+  MountedStack stack(StackShape{.lowers = 1, .layer_files = true});
+  std::string content;
+  for (std::size_t i = 0; i < SyncingWriter::kBlocks; ++i) content += SyncingWriter::block(i, 0);
+  write_file(stack.lower(0, "f"), content);
+  write_file(stack.scratch() + "/acknowledged", std::string(sizeof(std::uint32_t), '\0'));
+  ASSERT_TRUE(stack.mount());
+  const UniqueFd log = open_file(stack.scratch() + "/acknowledged", O_RDWR);
+  std::uint32_t acknowledged = 0;
+  for (int round = 0; round < 50; ++round) {
+    const pid_t writer = ::fork();
+    if (writer == 0) SyncingWriter::write_until_refused(stack.at("f"), log.get(), acknowledged + 1);
+    ::usleep(static_cast<useconds_t>(5'000 + round * 1'700 % 40'000));
+    stack.kill();
+    ASSERT_EQ(::waitpid(writer, nullptr, 0), writer);
+    const std::uint32_t before = acknowledged;
+    ASSERT_EQ(::pread(log.get(), &acknowledged, sizeof acknowledged, 0), ssize_t{sizeof acknowledged});
+    ASSERT_GE(acknowledged, before);
+    ASSERT_TRUE(stack.mount()) << "round " << round << ": no repair is needed";
+    for (std::uint32_t version = before + 1; version <= acknowledged; ++version) {
+      const std::size_t number = version * 37 % SyncingWriter::kBlocks;
+      content.replace(number * SyncingWriter::kBlockBytes, SyncingWriter::kBlockBytes,
+                      SyncingWriter::block(number, version));
+    }
+    const std::string found = read_file(stack.at("f"));
+    // The write that was under way is there, or not, in each of its copy-on-write blocks.
+    std::string with_last = content;
+    const std::size_t last = (acknowledged + 1) * 37 % SyncingWriter::kBlocks * SyncingWriter::kBlockBytes;
+    with_last.replace(last, SyncingWriter::kBlockBytes,
+                      SyncingWriter::block(last / SyncingWriter::kBlockBytes, acknowledged + 1));
+    ASSERT_EQ(found.size(), content.size());
+    for (std::size_t at = 0; at < found.size(); at += 4096) {
+      const std::string is = found.substr(at, 4096);
+      ASSERT_TRUE(is == content.substr(at, 4096) || is == with_last.substr(at, 4096))
+          << "round " << round << ", offset " << at << ", acknowledged " << acknowledged;
+    }
+    content = found;
+  }
+  EXPECT_GT(acknowledged, 50U) << "the writer came to do something";
 }
 
 TEST(Termination, UnmountsCleanly) {

@@ -223,6 +223,29 @@ TEST_P(Files, RenamedWithFlagsObeyThem) {
   EXPECT_FALSE(exists(tree.at("c")));
 }
 
+// What an overlayfs above this mount does when it moves a name of its lower away.
+TEST_P(Files, RenamedWithAWhiteoutLeaveADevice) {
+  write_file(tree.seed("a"), "a");
+  write_file(tree.seed("d/b"), "b");
+  ASSERT_TRUE(tree.begin());
+  const auto move = [this](const char* from, const char* to, unsigned flags) {
+    return outcome(::renameat2(AT_FDCWD, tree.at(from).c_str(), AT_FDCWD, tree.at(to).c_str(), flags));
+  };
+  EXPECT_EQ(move("a", "d", RENAME_WHITEOUT | RENAME_EXCHANGE), "EINVAL");
+  ASSERT_EQ(move("a", "new", RENAME_WHITEOUT), "ok");
+  ASSERT_EQ(move("d", "e", RENAME_WHITEOUT), "ok");
+  for (int round = 0; round < 2; ++round) {
+    for (const char* name : {"a", "d"}) {
+      EXPECT_TRUE(S_ISCHR(stat_of(tree.at(name)).st_mode)) << name;
+      EXPECT_EQ(stat_of(tree.at(name)).st_rdev, 0U) << name;
+    }
+    EXPECT_EQ(read_file(tree.at("new")) + read_file(tree.at("e/b")), "ab");
+    ASSERT_TRUE(tree.again());
+  }
+  ASSERT_EQ(outcome(::unlink(tree.at("a").c_str())), "ok");
+  EXPECT_FALSE(exists(tree.at("a")));
+}
+
 TEST_P(Files, HardLinksStayOneFile) {
   write_file(tree.seed("a"), "shared content");
   make_directories(tree.seed("d"));
