@@ -18,13 +18,20 @@ void do_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   });
 }
 
+void note_forgotten(fuse_req_t request, std::size_t count) {
+  static_cast<SessionState*>(fuse_req_userdata(request))
+      ->forgotten.fetch_add(count, std::memory_order_relaxed);
+}
+
 void do_forget(fuse_req_t request, fuse_ino_t node, std::uint64_t count) {
   view_of(request).forget(NodeId(node), count);
+  note_forgotten(request, 1);
   fuse_reply_none(request);
 }
 
 void do_forget_multi(fuse_req_t request, std::size_t count, struct fuse_forget_data* forgets) {
   for (std::size_t i = 0; i < count; ++i) view_of(request).forget(NodeId(forgets[i].ino), forgets[i].nlookup);
+  note_forgotten(request, count);
   fuse_reply_none(request);
 }
 

@@ -4,6 +4,7 @@
 
 #include "fs/fuse/libfuse.h"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <new>
@@ -25,6 +26,8 @@ struct SessionState {
   // Set by INIT, before any other request: OPEN (OPENDIR) is answered with ENOSYS, once, and the kernel never sends it again.
   bool without_open = false;
   bool without_opendir = false;
+  // Nodes forgotten since memory was given back last.
+  std::atomic<std::uint64_t> forgotten{0};
 };
 
 inline const SessionState& state_of(fuse_req_t request) {

@@ -108,6 +108,7 @@ struct RequestLoop::State {
   struct fuse_session* session = nullptr;
   unsigned most_threads = 0;
   std::function<void()> on_initialized;
+  std::function<void()> on_quiet;
   bool may_watch = false;  // there is a processor for it
   // Written to when there are requests again after a quiet tick, and when a thread ends.
   UniqueFd wake;
@@ -313,7 +314,11 @@ void RequestLoop::State::tick(Seen& last) {
   } else if (is_quiet_since(last)) {
     watched.store(false);
     // What came before this is seen here; what comes after it wakes the watcher.
-    if (!is_quiet_since(now)) watched.store(true);
+    if (!is_quiet_since(now)) {
+      watched.store(true);
+    } else if (on_quiet) {
+      on_quiet();
+    }
   }
   last = now;
 }
@@ -379,6 +384,7 @@ RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_
   state_->most_threads = options.threads == 0 ? kDefaultThreads : options.threads;
   state_->may_watch = has_processors_to_spare();
   state_->on_initialized = std::move(options.on_initialized);
+  state_->on_quiet = std::move(options.on_quiet);
 }
 
 RequestLoop::~RequestLoop() = default;

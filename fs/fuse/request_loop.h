@@ -23,6 +23,8 @@ class RequestLoop {
     unsigned threads = 0;
     // Called once, after INIT was answered and before the first request after it is.
     std::function<void()> on_initialized;
+    // Called each time requests have ended for a while (10 to 20 ms), from a thread that answers none.
+    std::function<void()> on_quiet;
   };
   RequestLoop(struct fuse_session* session, Options options);
   RequestLoop(const RequestLoop&) = delete;

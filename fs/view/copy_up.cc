@@ -57,8 +57,8 @@ Status UnionView::publish_copy_up_locked(Node& node, const Place& where, Content
     made = store_->copy_up(where.ref(), source);
   }
   VARVE_ASSIGN(const upper::UpperEntry entry, std::move(made));
-  node.marks = entry.marks;
-  node.upper_inode = entry.inode_number;
+  node.upper().marks = entry.marks;
+  node.upper().inode = entry.inode_number;
   if (node.data == nullptr) return {};
   std::unique_ptr<layer::LowerFile> base;
   if (entry.marks.base) {
@@ -119,7 +119,7 @@ Status UnionView::name_in_upper(Node& node, const NodePtr& parent, Name name) {
     VARVE_RETURN_IF_ERROR(store_->link(existing.ref(), where.ref(), false));
     // The name is counted by the upper's own link count from now on.
     VARVE_RETURN_IF_ERROR(store_->add_nlink_delta(existing.ref(), -1));
-    --node.marks.nlink_delta;
+    --node.upper().marks.nlink_delta;
     alias.in_upper = true;
     return {};
   }

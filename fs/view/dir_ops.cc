@@ -14,7 +14,7 @@ Result<NodePtr> UnionView::make_object(NodeId parent_id, std::string_view bytes,
   VARVE_ASSIGN(const Name name, Name::parse(bytes));
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
   VARVE_RETURN_IF_ERROR(copy_up(parent));
-  const WriterLock entries(parent->entries);
+  const WriterLock entries(parent->directory().entries);
   {
     const MutexLock lock(parent->mutex);
     if (parent->removed) return Errno{ENOENT};
@@ -70,7 +70,7 @@ Result<EntryReply> UnionView::link(NodeId id, NodeId parent_id, std::string_view
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
   VARVE_RETURN_IF_ERROR(copy_up(parent));
   VARVE_RETURN_IF_ERROR(copy_up(existing));
-  const WriterLock entries(parent->entries);
+  const WriterLock entries(parent->directory().entries);
   {
     const MutexLock lock(parent->mutex);
     if (parent->removed) return Errno{ENOENT};
@@ -98,10 +98,10 @@ Status UnionView::prepare_unlink(const NodePtr& child) {
 }
 
 Status UnionView::pin_locked(Node& node) {
-  if (node.pinned != nullptr || !table_.is_referenced(node.id())) return {};
+  if (node.upper().pinned != nullptr || !table_.is_referenced(node.id())) return {};
   VARVE_ASSIGN(const Place place, place_locked(node));
   VARVE_ASSIGN(UniqueFd fd, store_->open_path(place.ref()));
-  node.pinned = std::make_shared<const UniqueFd>(std::move(fd));
+  node.upper().pinned = std::make_shared<const UniqueFd>(std::move(fd));
   return {};
 }
 
@@ -114,7 +114,7 @@ Result<bool> UnionView::has_one_name_locked(Node& node) {
 Status UnionView::after_last_name_locked(Node& node) {
   table_.detach(node);
   // An indexed object keeps one real link, its index entry, which is no name.
-  if (node.marks.origin) return store_->drop_index(*node.marks.origin);
+  if (node.upper().marks.origin) return store_->drop_index(*node.upper().marks.origin);
   return {};
 }
 
@@ -136,7 +136,7 @@ Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_white
     if (child->in_upper) {
       VARVE_ASSIGN(const Place object, place_locked(*child));
       VARVE_RETURN_IF_ERROR(store_->add_nlink_delta(object.ref(), -1));
-      --child->marks.nlink_delta;
+      --child->upper().marks.nlink_delta;
     }
   }
   drop_alias_locked(*child, *parent, name.view());
@@ -155,7 +155,7 @@ Status UnionView::unlink(NodeId parent_id, std::string_view bytes) {
   const ReaderLock tree(tree_);
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
   VARVE_RETURN_IF_ERROR(copy_up(parent));
-  const WriterLock entries(parent->entries);
+  const WriterLock entries(parent->directory().entries);
   VARVE_ASSIGN(const Found found, find_name(*parent, name));
   VARVE_ASSIGN(const NodePtr child, bind(parent, name, found));
   if (child->is_directory()) return Errno{EISDIR};
@@ -169,11 +169,11 @@ Status UnionView::rmdir(NodeId parent_id, std::string_view bytes) {
   const ReaderLock tree(tree_);
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
   VARVE_RETURN_IF_ERROR(copy_up(parent));
-  const WriterLock entries(parent->entries);
+  const WriterLock entries(parent->directory().entries);
   VARVE_ASSIGN(const Found found, find_name(*parent, name));
   VARVE_ASSIGN(const NodePtr child, bind(parent, name, found));
   if (!child->is_directory()) return Errno{ENOTDIR};
-  const WriterLock child_entries(child->entries);
+  const WriterLock child_entries(child->directory().entries);
   VARVE_RETURN_IF_ERROR(check_empty(child));
   return remove_name(parent, name, found.lower.has_value(), child);
 }
@@ -191,7 +191,7 @@ Status UnionView::check_empty(const NodePtr& directory) {
   }
   bool empty = true;
   VARVE_RETURN_IF_ERROR(
-      stack_->for_each(directory->lower_directory, [&](std::string_view name, LowerRef, std::uint32_t) {
+      stack_->for_each(directory->directory().lower, [&](std::string_view name, LowerRef, std::uint32_t) {
         empty = hidden.contains(std::string(name));
         return empty;
       }));

@@ -21,17 +21,17 @@ Result<OpenData::View> UnionView::open_view_locked(Node& node) {
   }
   VARVE_ASSIGN(const Place place, place_locked(node));
   std::unique_ptr<layer::LowerFile> base;
-  if (node.marks.base) {
+  if (node.upper().marks.base) {
     // The file may have become complete while it was open before: the marks on it are the truth.
     VARVE_ASSIGN(upper::UpperEntry entry, store_->look_up(place.ref()));
-    node.marks.base = std::move(entry.marks.base);
-    node.marks.map_id = entry.marks.map_id;
+    node.upper().marks.base = std::move(entry.marks.base);
+    node.upper().marks.map_id = entry.marks.map_id;
   }
-  if (node.marks.base) {
-    VARVE_ASSIGN(base, open_base(*node.marks.base));
+  if (node.upper().marks.base) {
+    VARVE_ASSIGN(base, open_base(*node.upper().marks.base));
   }
   VARVE_ASSIGN(std::unique_ptr<upper::CowFile> file,
-               upper::CowFile::open(*store_, place.ref(), node.marks, std::move(base)));
+               upper::CowFile::open(*store_, place.ref(), node.upper().marks, std::move(base)));
   view.upper = std::move(file);
   return view;
 }

@@ -14,7 +14,7 @@ Result<UnionView::Found> UnionView::find_name(Node& parent, Name name) {
     VARVE_ASSIGN(const Place place, place_in(parent, name));
     VARVE_ASSIGN(found.upper, store_->look_up(place.ref()));
   }
-  VARVE_ASSIGN(found.lower, stack_->look_up(parent.lower_directory, name));
+  VARVE_ASSIGN(found.lower, stack_->look_up(parent.directory().lower, name));
   return found;
 }
 
@@ -66,17 +66,17 @@ Result<NodePtr> UnionView::bind_upper(const NodePtr& parent, Name name, const Fo
   if (const NodePtr known = table_.find_by_inode(inode_number); known != nullptr && known->in_upper) {
     // Two objects of the upper that claim one origin (somebody copied them there by hand) must not become one file.
     const MutexLock lock(known->mutex);
-    if (known->upper_inode != entry.inode_number) {
+    if (known->upper().inode != entry.inode_number) {
       inode_number = LowerStack::make_inode_number(LayerSlot(0), entry.inode_number);
     }
   }
   VARVE_ASSIGN(MergedDirectoryPtr below, merged_below(entry, found.lower));
   NodePtr node = table_.find_or_make(inode_number, entry.attributes.mode & S_IFMT,
                                      [&](Node& made) NO_THREAD_SAFETY_ANALYSIS {
-                                       made.marks = entry.marks;
-                                       made.upper_inode = entry.inode_number;
+                                       made.upper().marks = entry.marks;
+                                       made.upper().inode = entry.inode_number;
                                        made.in_upper = true;
-                                       made.lower_directory = std::move(below);
+                                       if (made.is_directory()) made.directory().lower = std::move(below);
                                      });
   add_alias(*node, parent, name, true);
   return node;
@@ -96,11 +96,11 @@ Result<NodePtr> UnionView::bind_lower(const NodePtr& parent, Name name, const Lo
   }
   NodePtr node = table_.find_or_make(inode_number, lower.type, [&](Node& made) NO_THREAD_SAFETY_ANALYSIS {
     made.lower = lower.top;
-    made.lower_directory = lower.directory;
+    if (made.is_directory()) made.directory().lower = lower.directory;
     if (!indexed) return;
-    made.marks = copied.marks;
-    made.upper_inode = copied.inode_number;
-    made.pinned = std::make_shared<const UniqueFd>(std::move(*indexed));
+    made.upper().marks = copied.marks;
+    made.upper().inode = copied.inode_number;
+    made.upper().pinned = std::make_shared<const UniqueFd>(std::move(*indexed));
     made.in_upper = true;
   });
   add_alias(*node, parent, name, false);
@@ -122,7 +122,7 @@ Result<EntryReply> UnionView::lookup(NodeId parent_id, std::string_view bytes) {
   VARVE_ASSIGN(const Name name, Name::parse(bytes));
   const ReaderLock tree(tree_);
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
-  const ReaderLock entries(parent->entries);
+  const ReaderLock entries(parent->directory().entries);
   VARVE_ASSIGN(const NodePtr found, look_up_node(parent, name));
   return referenced_reply(found);
 }

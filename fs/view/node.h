@@ -5,6 +5,8 @@
 // fields say what guards them; the order of all locks stands in union_view.h. Ownership: shared by the table
 // (while the kernel refers to it), open handles, and its children's aliases.
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -60,8 +62,31 @@ class OpenData {
 
 class Node {
  public:
+  // What only directories have.
+  struct DirectoryPart {
+    // Held shared by look-ups, exclusively while a name in it is added or removed.
+    SharedMutex entries;
+    // What shows through from the layers; null when nothing does. Changes only with the tree lock held exclusively
+    // (rename) or before the node is published.
+    MergedDirectoryPtr lower;
+    // Merged directories: how many visible subdirectories; empty when that has to be counted (again). Guarded by the node's
+    // mutex.
+    std::optional<std::uint32_t> subdirectories;
+  };
+  // What only objects in the upper have.
+  struct UpperPart {
+    upper::Marks marks;
+    std::uint64_t inode = 0;                     // real st_ino there
+    std::shared_ptr<const UniqueFd> pinned;      // O_PATH on the object when no alias leads to it
+    std::weak_ptr<const UniqueFd> directory_fd;  // directories, owned by the fd cache
+  };
+
   Node(NodeId id, std::uint32_t type, std::uint64_t inode_number, NodeTable* table)
-      : id_(id), type_(type), inode_number_(inode_number), table_(table) {}
+      : id_(id),
+        type_(type),
+        inode_number_(inode_number),
+        table_(table),
+        directory_(type == S_IFDIR ? std::make_unique<DirectoryPart>() : nullptr) {}
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
   ~Node();
@@ -72,36 +97,32 @@ class Node {
   bool is_regular() const { return type_ == S_IFREG; }
   std::uint64_t inode_number() const { return inode_number_; }  // st_ino
 
-  // Directories: held shared by look-ups, exclusively while a name in it is added or removed.
-  SharedMutex entries;
+  // Requires: is_directory().
+  DirectoryPart& directory() const { return *directory_; }
+  // Made when it is asked for first: most nodes lie in a layer and never have one.
+  UpperPart& upper() REQUIRES(mutex) {
+    if (upper_ == nullptr) upper_ = std::make_unique<UpperPart>();
+    return *upper_;
+  }
 
   // What the object is. Taken child before parent; never while a descendant's could still be needed.
   Mutex mutex;
   std::vector<Alias> aliases GUARDED_BY(mutex);
-  std::optional<LowerRef> lower GUARDED_BY(mutex);  // the topmost lower object, kept after a copy-up
-  upper::Marks marks GUARDED_BY(mutex);             // when in_upper
-  std::uint64_t upper_inode GUARDED_BY(mutex) = 0;  // when in_upper: real st_ino there
-  std::shared_ptr<const UniqueFd> pinned
-      GUARDED_BY(mutex);  // O_PATH on the upper object when no alias leads to it
-  std::weak_ptr<const UniqueFd> directory_fd
-      GUARDED_BY(mutex);                             // directories in the upper, owned by the fd cache
+  std::optional<LowerRef> lower GUARDED_BY(mutex);   // the topmost lower object, kept after a copy-up
   std::shared_ptr<OpenData> data GUARDED_BY(mutex);  // regular files, while open
   unsigned opens GUARDED_BY(mutex) = 0;
   bool removed GUARDED_BY(mutex) = false;  // a directory that was removed: nothing can be made in it
-  // Merged directories: how many visible subdirectories; empty when that has to be counted (again).
-  std::optional<std::uint32_t> subdirectories GUARDED_BY(mutex);
 
   // Goes from false to true once, under `mutex`; may be read without it.
   std::atomic<bool> in_upper{false};
-  // Directories: what shows through from the layers; null when nothing does. Changes only with the tree lock
-  // held exclusively (rename) or before the node is published.
-  MergedDirectoryPtr lower_directory;
 
  private:
   const NodeId id_;
   const std::uint32_t type_;
   const std::uint64_t inode_number_;
   NodeTable* const table_;
+  const std::unique_ptr<DirectoryPart> directory_;
+  std::unique_ptr<UpperPart> upper_ GUARDED_BY(mutex);
 };
 
 }  // namespace varve::view

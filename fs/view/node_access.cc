@@ -24,18 +24,18 @@ Result<NodePtr> UnionView::directory_node(NodeId id) const {
 
 Result<std::shared_ptr<const UniqueFd>> UnionView::directory_fd(Node& directory) {
   const MutexLock lock(directory.mutex);
-  if (directory.pinned != nullptr) return directory.pinned;
-  if (std::shared_ptr<const UniqueFd> open = directory.directory_fd.lock()) return open;
+  if (directory.upper().pinned != nullptr) return directory.upper().pinned;
+  if (std::shared_ptr<const UniqueFd> open = directory.upper().directory_fd.lock()) return open;
   VARVE_ASSIGN(const Place place, place_locked(directory));
   VARVE_ASSIGN(UniqueFd fd, store_->open_path(place.ref()));
   auto shared = std::make_shared<const UniqueFd>(std::move(fd));
-  directory.directory_fd = shared;
+  directory.upper().directory_fd = shared;
   directory_fds_.keep(shared);
   return shared;
 }
 
 Result<UnionView::Place> UnionView::place_locked(Node& node) {
-  if (node.pinned != nullptr) return Place{node.pinned, ""};
+  if (node.upper().pinned != nullptr) return Place{node.upper().pinned, ""};
   for (const Alias& alias : node.aliases) {
     if (!alias.in_upper) continue;
     VARVE_ASSIGN(std::shared_ptr<const UniqueFd> parent, directory_fd(*alias.parent));
@@ -58,14 +58,14 @@ Result<Attributes> UnionView::upper_attributes_locked(Node& node) {
   VARVE_ASSIGN(const Place place, place_locked(node));
   VARVE_ASSIGN(Attributes attributes, store_->attributes(place.ref()));
   if (node.is_directory()) {
-    if (node.lower_directory != nullptr) {
+    if (node.directory().lower != nullptr) {
       VARVE_ASSIGN(attributes.nlink, merged_link_count_locked(node, place));
     }
     return attributes;
   }
-  const std::int64_t nlink = static_cast<std::int64_t>(attributes.nlink) + node.marks.nlink_delta;
+  const std::int64_t nlink = static_cast<std::int64_t>(attributes.nlink) + node.upper().marks.nlink_delta;
   attributes.nlink = nlink < 0 ? 0 : static_cast<std::uint32_t>(nlink);
-  if (node.marks.base) {
+  if (node.upper().marks.base) {
     VARVE_ASSIGN(const OpenData::View open,
                  node.data != nullptr ? Result<OpenData::View>(node.data->view()) : open_view_locked(node));
     if (open.upper != nullptr) {
@@ -76,15 +76,16 @@ Result<Attributes> UnionView::upper_attributes_locked(Node& node) {
 }
 
 Result<std::uint32_t> UnionView::merged_link_count_locked(Node& directory, const Place& upper) const {
-  if (!directory.subdirectories) {
-    VARVE_ASSIGN(directory.subdirectories, count_subdirectories(upper, directory.lower_directory));
+  if (!directory.directory().subdirectories) {
+    VARVE_ASSIGN(directory.directory().subdirectories,
+                 count_subdirectories(upper, directory.directory().lower));
   }
-  return 2 + *directory.subdirectories;
+  return 2 + *directory.directory().subdirectories;
 }
 
 void UnionView::subdirectories_changed(Node& directory) {
   const MutexLock lock(directory.mutex);
-  directory.subdirectories.reset();
+  directory.directory().subdirectories.reset();
 }
 
 Result<std::uint32_t> UnionView::count_subdirectories(const Place& upper,
@@ -108,7 +109,7 @@ Result<std::uint32_t> UnionView::count_subdirectories(const Place& upper,
 Result<Attributes> UnionView::lower_attributes_locked(Node& node) {
   VARVE_CHECK(node.lower.has_value());
   VARVE_ASSIGN(Attributes attributes, stack_->layer(node.lower->slot).attributes(node.lower->id));
-  if (node.is_directory() && node.lower_directory->sources().size() > 1) {
+  if (node.is_directory() && node.directory().lower->sources().size() > 1) {
     VARVE_ASSIGN(attributes.nlink, merged_link_count_locked(node, Place{}));
   }
   // A lower-only file whose name was removed while somebody still refers to it.

@@ -15,7 +15,7 @@ namespace varve::view {
 Result<UnionView::Listing> UnionView::list_directory(const NodePtr& directory) {
   Listing entries;
   std::unordered_set<std::string> seen;
-  const bool merged = directory->lower_directory != nullptr;
+  const bool merged = directory->directory().lower != nullptr;
   if (directory->in_upper) {
     VARVE_ASSIGN(const std::shared_ptr<const UniqueFd> fd, directory_fd(*directory));
     VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed,
@@ -32,7 +32,7 @@ Result<UnionView::Listing> UnionView::list_directory(const NodePtr& directory) {
     }
   }
   VARVE_RETURN_IF_ERROR(stack_->for_each(
-      directory->lower_directory, [&](std::string_view name, LowerRef top, std::uint32_t type) {
+      directory->directory().lower, [&](std::string_view name, LowerRef top, std::uint32_t type) {
         std::string owned(name);
         if (!seen.contains(owned)) {
           entries.push_back(DirectoryHandle::Entry{
@@ -67,7 +67,7 @@ Status UnionView::readdir(HandleId handle_id, std::uint64_t cookie, const Direct
   const MutexLock lock(handle->mutex);
   // A handle that has not listed may be asked from the middle on: seekdir, or a kernel that began with another one's entries.
   if (cookie == 0 || !handle->listed) {
-    const ReaderLock entries(directory.entries);
+    const ReaderLock entries(directory.directory().entries);
     VARVE_ASSIGN(handle->entries, list_directory(handle->node));
     handle->listed = true;
   }

@@ -74,8 +74,8 @@ Result<std::string> UnionView::lower_path(const NodePtr& directory) {
   std::string start;
   while (at->id() != kRoot) {
     const MutexLock lock(at->mutex);
-    if (at->in_upper && at->marks.redirect) {
-      start = *at->marks.redirect;
+    if (at->in_upper && at->upper().marks.redirect) {
+      start = *at->upper().marks.redirect;
       break;
     }
     if (at->aliases.empty()) return Errno{ESTALE};
@@ -89,21 +89,21 @@ Result<std::string> UnionView::lower_path(const NodePtr& directory) {
 
 Status UnionView::mark_moved_directory(const RenameSide& moved, const RenameSide& destination) {
   if (!moved.node->is_directory()) return {};
-  if (moved.node->lower_directory != nullptr) {
+  if (moved.node->directory().lower != nullptr) {
     VARVE_ASSIGN(const std::string path, lower_path(moved.node));
     const MutexLock lock(moved.node->mutex);
-    if (moved.node->marks.redirect) return {};
+    if (moved.node->upper().marks.redirect) return {};
     VARVE_ASSIGN(const Place place, place_locked(*moved.node));
     VARVE_RETURN_IF_ERROR(store_->set_redirect(place.ref(), path));
-    moved.node->marks.redirect = path;
+    moved.node->upper().marks.redirect = path;
     return {};
   }
   const MutexLock lock(moved.node->mutex);
-  if (moved.node->marks.opaque || !destination.found.lower) return {};
+  if (moved.node->upper().marks.opaque || !destination.found.lower) return {};
   // Else the lower directory of the new name would show through.
   VARVE_ASSIGN(const Place place, place_locked(*moved.node));
   VARVE_RETURN_IF_ERROR(store_->set_opaque(place.ref()));
-  moved.node->marks.opaque = true;
+  moved.node->upper().marks.opaque = true;
   return {};
 }
 
@@ -116,7 +116,7 @@ Status UnionView::replace_target(const RenameSide& to, bool last_name) {
   if (!named_in_upper && to.node->in_upper) {
     VARVE_ASSIGN(const Place object, place_locked(*to.node));
     VARVE_RETURN_IF_ERROR(store_->add_nlink_delta(object.ref(), -1));
-    --to.node->marks.nlink_delta;
+    --to.node->upper().marks.nlink_delta;
   }
   drop_alias_locked(*to.node, *to.parent, to.name.view());
   if (to.node->is_directory()) {

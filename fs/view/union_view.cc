@@ -46,12 +46,12 @@ Status UnionView::make_root() {
   root_ = table_.find_or_make(inode_number, S_IFDIR, [&](Node& made) NO_THREAD_SAFETY_ANALYSIS {
     if (below != nullptr) {
       made.lower = below->sources().front();
-      if (!entry.marks.opaque) made.lower_directory = below;
+      if (!entry.marks.opaque) made.directory().lower = below;
     }
     if (store_ == nullptr) return;
-    made.marks = entry.marks;
-    made.upper_inode = entry.inode_number;
-    made.pinned = fd;
+    made.upper().marks = entry.marks;
+    made.upper().inode = entry.inode_number;
+    made.upper().pinned = fd;
     made.in_upper = true;
   });
   VARVE_CHECK(root_->id() == kRoot);

@@ -11,7 +11,7 @@
 //
 //   tree_                       shared: whatever uses a name or a path; exclusive: rename
 //     DirectoryHandle::mutex    one listing at a time is made and read through a handle
-//       Node::entries           of the parent, then of the child directory (rmdir)
+//       DirectoryPart::entries  of the parent, then of the child directory (rmdir)
 //         Node::mutex           child before its parent and further up
 //           OpenData              swap of what an open file reads from
 //           CowFile, UpperStore   their own, see there
