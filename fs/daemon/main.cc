@@ -1,5 +1,6 @@
 // varvefs: parse, build the view, serve.
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -31,6 +32,15 @@ StatusOrFailure mount_and_serve(view::UnionView& view, fuse::Session::Options op
   return session->serve();
 }
 
+// A layer takes a descriptor, and so does each open file of the upper; the limit that shells start programs with is made for
+// programs that use select(2).
+void raise_descriptor_limit() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 StatusOrFailure run(CommandLine line) {
   VARVE_RETURN_IF_ERROR(add_image_layers(line));
   VARVE_RETURN_IF_ERROR(fuse::check_mount_options(line.options));
@@ -41,6 +51,7 @@ StatusOrFailure run(CommandLine line) {
   }
   // Modes are given whole by the kernel; ours must not take bits away.
   ::umask(0);
+  raise_descriptor_limit();
   const bool read_only = line.options.read_only || line.options.view.upper_path.empty();
   VARVE_ASSIGN(const std::unique_ptr<view::UnionView> view, build_view(line.options.view));
   fuse::Session::Options options{.mount_point = line.mount_point,

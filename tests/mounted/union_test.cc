@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -12,7 +13,9 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
+#include "fs/base/unique_fd.h"
 #include "tests/support/mounted/mounted_stack.h"
 
 namespace varve::test {
@@ -247,16 +250,42 @@ TEST_P(Union, InodeNumbersOfDifferentObjectsDiffer) {
   EXPECT_EQ(std::adjacent_find(numbers.begin(), numbers.end()), numbers.end());
 }
 
-TEST(Stack, OfManyLayersMounts) {
-  MountedStack stack(StackShape{.lowers = 60});
-  for (std::size_t i = 0; i < 60; ++i) {
-    write_file(stack.lower(i, fmt::format("d/f{:02}", i)), fmt::format("{}", i));
-    write_file(stack.lower(i, "same"), fmt::format("{}", i));
+// Each layer holds a descriptor, and more are needed for open files: 1,000 layers under the limit that shells give.
+TEST(Stack, OfAThousandLayersMounts) {
+  constexpr int kLayers = 1000;
+  struct rlimit descriptors {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  if (descriptors.rlim_max < 2 * kLayers)
+    GTEST_SKIP() << "nobody here may have " << 2 * kLayers << " descriptors";
+  ScratchDirectory scratch;
+  std::string list;
+  for (int i = 0; i < kLayers; ++i) {
+    const std::string layer = fmt::format("{}/layers/{:04}", scratch.path(), i);
+    write_file(fmt::format("{}/d{}/f{:04}", layer, i % 5, i), fmt::format("{}", i));
+    write_file(layer + "/same", fmt::format("{}", i));
+    list += layer + "\n";
   }
-  ASSERT_TRUE(stack.mount());
-  EXPECT_EQ(names_in(stack.at("d")).size(), 60U);
-  EXPECT_EQ(read_file(stack.at("same")), "0");
-  EXPECT_EQ(read_file(stack.at("d/f59")), "59");
+  write_file(scratch.path() + "/list", list);
+  for (const char* name : {"mnt", "upper", "work"}) make_directories(scratch.path() + "/" + name);
+  const std::string mount_point = scratch.path() + "/mnt";
+  const std::string options =
+      fmt::format("lowerlist={0}/list,upperdir={0}/upper,workdir={0}/work", scratch.path());
+  const ProgramResult mounted =
+      run({"sh", "-c", "ulimit -Sn 256; exec \"$0\" \"$@\"", program("varvefs"), "-o", options, mount_point});
+  ASSERT_EQ(mounted.exit_status, 0) << mounted.err;
+  EXPECT_EQ(names_in(mount_point + "/d3").size(), 200U);
+  EXPECT_EQ(read_file(mount_point + "/same"), "0");
+  EXPECT_EQ(read_file(mount_point + "/d4/f0999"), "999");
+  std::vector<UniqueFd> open;
+  for (int i = 0; i < 300; ++i) {
+    open.push_back(open_file(fmt::format("{}/d{}/f{:04}", mount_point, i % 5, i), O_RDWR | O_APPEND));
+    EXPECT_EQ(::write(open.back().get(), "+", 1), 1) << i << " " << outcome(-1);
+  }
+  open.clear();
+  EXPECT_EQ(read_file(mount_point + "/d4/f0299"), "299+");
+  EXPECT_EQ(outcome(::rename((mount_point + "/d3").c_str(), (mount_point + "/moved").c_str())), "ok");
+  EXPECT_EQ(names_in(mount_point + "/moved").size(), 200U);
+  EXPECT_EQ(run({"umount", mount_point}).exit_status, 0);
 }
 
 TEST(Stack, LayersOfBothKindsMix) {
