@@ -122,6 +122,15 @@ void SoakTree::kill_and_mount() {
   expect(stack_->mount(), "mounting after kill -9");
 }
 
+void SoakTree::expect_nothing_kept() const {
+  if (!stack_) return;
+  for (const char* folder : {"stage", "maps", "index"}) {
+    const std::vector<std::string> kept = names_in(fmt::format("{}/varve/{}", stack_->work(), folder));
+    if (!kept.empty())
+      throw Fault(fmt::format("of removed files {}/{} is kept (one of {})", folder, kept[0], kept.size()));
+  }
+}
+
 std::int64_t now_ns() {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }

@@ -76,6 +76,9 @@ class SoakTree {
   void begin();
   void remount();         // Requires: no open descriptor in the tree
   void kill_and_mount();  // descriptors from before are dead afterwards
+  // Requires: all files are removed, and their descriptors closed. Throws Fault when the work directory still keeps something
+  // of them.
+  void expect_nothing_kept() const;
 
  private:
   std::unique_ptr<MountedStack> stack_;  // null natively
