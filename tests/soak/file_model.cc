@@ -61,11 +61,6 @@ void expect_bytes(std::string_view seen, std::string_view expected, std::size_t 
       shown(seen), shown(expected)));
 }
 
-long expect_ok(long result, const std::string& what) {
-  if (result < 0) throw Fault(fmt::format("{}: {}", what, strerrorname_np(errno)));
-  return result;
-}
-
 void expect_number(std::uint64_t seen, std::uint64_t expected, const std::string& what) {
   if (seen != expected) throw Fault(fmt::format("{}: {}, expected {}", what, seen, expected));
 }

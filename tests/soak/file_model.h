@@ -39,8 +39,6 @@ struct OpenFile {
 // Throws Fault unless `seen` equals `expected`; tells the first byte that differs. `what`: of which file, from which `offset`.
 void expect_bytes(std::string_view seen, std::string_view expected, std::size_t offset,
                   const std::string& what);
-// Throws Fault with errno unless `result` is not negative. Returns: it.
-long expect_ok(long result, const std::string& what);
 // Throws Fault unless `seen` is `expected`.
 void expect_number(std::uint64_t seen, std::uint64_t expected, const std::string& what);
 // Walks SEEK_DATA and SEEK_HOLE over the file: holes must be zeros in the model, and together with the data make up the file.

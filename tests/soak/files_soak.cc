@@ -92,7 +92,8 @@ void FilesSoak::run() {
   tree_.begin();
   unsigned all = 0;
   for (const Operation& operation : operations_) all += operation.weight;
-  const std::uint64_t length = random_.between(200, 3000);
+  // In short rounds more of the layers is left to be read and copied up.
+  const std::uint64_t length = random_.one_in(2) ? random_.between(20, 300) : random_.between(300, 2500);
   while (log_.count() < length && now_ns() < plan_.end_ns) {
     std::uint64_t choice = random_.below(all);
     for (const Operation& operation : operations_) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstring>
@@ -49,6 +50,11 @@ void expect(const testing::AssertionResult& result, std::string_view doing) {
 }
 
 }  // namespace
+
+long expect_ok(long result, const std::string& what) {
+  if (result < 0) throw Fault(fmt::format("{}: {}", what, strerrorname_np(errno)));
+  return result;
+}
 
 std::uint64_t Random::next() {
   std::uint64_t mixed = state_ += 0x9e3779b97f4a7c15U;

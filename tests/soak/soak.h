@@ -19,6 +19,9 @@ struct Fault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Throws Fault with errno unless `result` is not negative. Returns: it.
+long expect_ok(long result, const std::string& what);
+
 // What one round does.
 struct RoundPlan {
   std::uint64_t seed = 0;
