@@ -253,7 +253,9 @@ bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buff
       continue;
     }
     if (size <= 0) {
-      end(size);
+      // The kernel had just chosen a request when the mount went away (a release, of a file that was closed just before):
+      // fuse_dev_do_read says ECONNABORTED then, and ENODEV in all other cases.
+      end(size == -ECONNABORTED ? 0 : size);
       return false;
     }
     std::uint64_t number = received.fetch_add(1) + 1;

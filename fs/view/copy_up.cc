@@ -34,6 +34,10 @@ Status UnionView::copy_up(const NodePtr& node, Content content) {
 
 Status UnionView::copy_up_one(Node& node, Content content) {
   const MutexLock lock(node.mutex);
+  return copy_up_one_locked(node, content);
+}
+
+Status UnionView::copy_up_one_locked(Node& node, Content content) {
   if (node.in_upper) return {};
   for (Alias& alias : node.aliases) {
     if (!alias.parent->in_upper) continue;

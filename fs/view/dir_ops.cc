@@ -87,14 +87,11 @@ Result<EntryReply> UnionView::link(NodeId id, NodeId parent_id, std::string_view
   return referenced_reply(existing);
 }
 
-Status UnionView::prepare_unlink(const NodePtr& child) {
-  if (child->in_upper || child->is_directory()) return {};
-  {
-    const MutexLock lock(child->mutex);
-    VARVE_ASSIGN(const Attributes attributes, stack_->layer(child->lower->slot).attributes(child->lower->id));
-    if (child->opens == 0 && attributes.nlink <= 1) return {};
-  }
-  return copy_up(child);
+Status UnionView::prepare_unlink_locked(Node& child) {
+  if (child.in_upper || child.is_directory()) return {};
+  VARVE_ASSIGN(const Attributes attributes, stack_->layer(child.lower->slot).attributes(child.lower->id));
+  if (child.opens == 0 && attributes.nlink <= 1) return {};
+  return copy_up_one_locked(child, Content::kInherit);
 }
 
 Status UnionView::pin_locked(Node& node) {
@@ -120,6 +117,7 @@ Status UnionView::after_last_name_locked(Node& node) {
 
 Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child) {
   const MutexLock lock(child->mutex);
+  VARVE_RETURN_IF_ERROR(prepare_unlink_locked(*child));
   bool named_in_upper = false;
   for (const Alias& alias : child->aliases) {
     if (alias.parent == parent && alias.name == name.view()) named_in_upper = alias.in_upper;
@@ -159,7 +157,6 @@ Status UnionView::unlink(NodeId parent_id, std::string_view bytes) {
   VARVE_ASSIGN(const Found found, find_name(*parent, name));
   VARVE_ASSIGN(const NodePtr child, bind(parent, name, found));
   if (child->is_directory()) return Errno{EISDIR};
-  VARVE_RETURN_IF_ERROR(prepare_unlink(child));
   return remove_name(parent, name, found.lower.has_value(), child);
 }
 

@@ -36,8 +36,9 @@ Result<OpenData::View> UnionView::open_view_locked(Node& node) {
   return view;
 }
 
-Result<std::shared_ptr<OpenData>> UnionView::acquire_data(const NodePtr& node) {
+Result<std::shared_ptr<OpenData>> UnionView::acquire_data(const NodePtr& node, bool writes) {
   const MutexLock lock(node->mutex);
+  if (writes && !node->in_upper && node->aliases.empty()) return Errno{ESTALE};
   if (node->data == nullptr) {
     VARVE_ASSIGN(OpenData::View view, open_view_locked(*node));
     node->data = std::make_shared<OpenData>(std::move(view));
@@ -60,7 +61,7 @@ Result<HandleId> UnionView::open(NodeId id, int flags) {
   if (writes) VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
   if ((flags & O_TRUNC) != 0) VARVE_RETURN_IF_ERROR(truncate(file, 0));
-  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(file));
+  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(file, writes));
   return handles_.files.add(std::make_shared<FileHandle>(FileHandle{file, std::move(data)}));
 }
 
@@ -74,7 +75,7 @@ Result<UnionView::Created> UnionView::create(NodeId parent, std::string_view nam
                                                                 .uid = caller.uid,
                                                                 .gid = caller.gid,
                                                                 .symlink_target = {}}));
-  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(made));
+  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(made, true));
   Result<EntryReply> reply = referenced_reply(made);
   if (!reply.ok()) {
     release_data(*made);
@@ -214,7 +215,7 @@ std::optional<int> UnionView::plain_descriptor(HandleId id) {
 Status UnionView::truncate(const NodePtr& node, std::uint64_t size_bytes) {
   if (!node->is_regular()) return Errno{node->is_directory() ? EISDIR : EINVAL};
   VARVE_RETURN_IF_ERROR(copy_up(node, size_bytes == 0 ? Content::kEmpty : Content::kInherit));
-  VARVE_ASSIGN(const std::shared_ptr<OpenData> data, acquire_data(node));
+  VARVE_ASSIGN(const std::shared_ptr<OpenData> data, acquire_data(node, true));
   Status done;
   {
     OpenData::View view = data->view();

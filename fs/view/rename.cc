@@ -137,8 +137,8 @@ Status UnionView::rename_in_tree(RenameSide& from, RenameSide& to, bool exchange
     VARVE_RETURN_IF_ERROR(raise_for_rename(to));
     VARVE_RETURN_IF_ERROR(mark_moved_directory(to, from));
   } else if (to.node != nullptr) {
-    VARVE_RETURN_IF_ERROR(prepare_unlink(to.node));
     const MutexLock lock(to.node->mutex);
+    VARVE_RETURN_IF_ERROR(prepare_unlink_locked(*to.node));
     if (to.node->in_upper) VARVE_RETURN_IF_ERROR(pin_locked(*to.node));
     VARVE_ASSIGN(last_name_of_target, has_one_name_locked(*to.node));
   }

@@ -231,7 +231,9 @@ class UnionView {
   Status require_writable() const { return read_only() ? Status(Errno{EROFS}) : Status(); }
   // Requires: tree_ held, shared or exclusively. Copies up the directories above first; copies no data.
   Status copy_up(const NodePtr& node, Content content = Content::kInherit);
+  // Requires: a directory above it is in the upper.
   Status copy_up_one(Node& node, Content content);
+  Status copy_up_one_locked(Node& node, Content content) REQUIRES(node.mutex);
   Status publish_copy_up_locked(Node& node, const Place& where, Content content) REQUIRES(node.mutex);
   Result<upper::CopyUp> describe_copy_up_locked(Node& node, Content content) REQUIRES(node.mutex);
   Result<std::unique_ptr<layer::LowerFile>> open_base(const upper::Base& base) const;
@@ -242,7 +244,8 @@ class UnionView {
   Result<NodePtr> make_object(NodeId parent, std::string_view name, upper::NewObject object);
   Status remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child);
   // A file that somebody has open, or that has other names, lives on in the upper after one name is gone.
-  Status prepare_unlink(const NodePtr& child);
+  // Requires: the name goes before `child.mutex` is released, or nobody can open it meanwhile.
+  Status prepare_unlink_locked(Node& child) REQUIRES(child.mutex);
   Status pin_locked(Node& node) REQUIRES(node.mutex);
   // A file of the upper with one name left in the union.
   Result<bool> has_one_name_locked(Node& node) REQUIRES(node.mutex);
@@ -267,7 +270,9 @@ class UnionView {
   Status replace_target(const RenameSide& to, bool last_name);
 
   // file_io.cc
-  Result<std::shared_ptr<OpenData>> acquire_data(const NodePtr& node);
+  // Returns: ESTALE when it is to be written and has neither a name nor a place in the upper any more: the kernel looks its
+  // name up again then.
+  Result<std::shared_ptr<OpenData>> acquire_data(const NodePtr& node, bool writes);
   Result<OpenData::View> open_view_locked(Node& node) REQUIRES(node.mutex);
   void release_data(Node& node);
   Result<std::shared_ptr<upper::CowFile>> writable_file(const NodePtr& node, OpenData& data);

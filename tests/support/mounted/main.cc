@@ -2,9 +2,10 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdio>
+
+#include "tests/support/mounted/mounted_stack.h"
 
 namespace {
 
@@ -14,12 +15,8 @@ constexpr int kSkipped = 77;  // SKIP_RETURN_CODE in cmake/VarveTargets.cmake
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  if (::geteuid() != 0) {
-    std::puts("skipped: mounted tests set owners and device nodes, which only root may");
-    return kSkipped;
-  }
-  if (::access("/dev/fuse", R_OK | W_OK) != 0) {
-    std::puts("skipped: there is no usable /dev/fuse here");
+  if (const char* reason = varve::test::why_no_mounts()) {
+    std::printf("skipped: %s\n", reason);
     return kSkipped;
   }
   ::umask(022);

@@ -27,6 +27,12 @@ bool answers_as_fuse(const std::string& path) {
 
 }  // namespace
 
+const char* why_no_mounts() {
+  if (::geteuid() != 0) return "mounted tests set owners and device nodes, which only root may";
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) return "there is no usable /dev/fuse here";
+  return nullptr;
+}
+
 std::string program(std::string_view name) {
   const char* directory = ::getenv("VARVE_BIN");
   return fmt::format("{}/{}", directory != nullptr ? directory : VARVE_TEST_BIN, name);

@@ -24,6 +24,9 @@ struct StackShape {
   bool debug = false;        // -d: every request stands in log()
 };
 
+// Why mounted tests cannot run here; null when they can.
+const char* why_no_mounts();
+
 // The path of a program of the build under test.
 std::string program(std::string_view name);
 

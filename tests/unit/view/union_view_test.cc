@@ -275,6 +275,44 @@ TEST_F(UnionViewTest, UnlinkedOpenFileLivesOn) {
   view_->release(handle);
 }
 
+// The kernel looks a name up, and opens the file a moment later.
+TEST_F(UnionViewTest, FileUnlinkedBeforeItIsOpenedForWritingIsStale) {
+  bottom_->add_file("/f", "content");
+  mount();
+  const NodeId file = find("/f").value().id;
+  ASSERT_TRUE(view_->unlink(UnionView::kRoot, "f").ok());
+  for (const int flags : {O_RDWR, O_WRONLY, O_RDWR | O_TRUNC, O_RDONLY | O_TRUNC}) {
+    const auto opened = view_->open(file, flags);
+    ASSERT_FALSE(opened.ok()) << flags;
+    EXPECT_EQ(opened.error().value, ESTALE) << flags;
+  }
+  const auto reading = view_->open(file, O_RDONLY);
+  ASSERT_TRUE(reading.ok());
+  EXPECT_EQ(read_handle(*reading), "content");
+  view_->release(*reading);
+}
+
+TEST_F(UnionViewTest, FileOpenedForWritingBesideItsUnlinkCanBeWritten) {
+  constexpr int kFiles = 200;
+  for (int i = 0; i < kFiles; ++i) bottom_->add_file("/" + std::to_string(i), "content");
+  mount();
+  for (int i = 0; i < kFiles; ++i) {
+    const std::string name = std::to_string(i);
+    const NodeId file = find("/" + name).value().id;
+    std::thread remover([&] { EXPECT_TRUE(view_->unlink(UnionView::kRoot, name).ok()); });
+    const auto opened = view_->open(file, O_RDWR);
+    remover.join();
+    if (!opened.ok()) {
+      EXPECT_EQ(opened.error().value, ESTALE);
+      continue;
+    }
+    const std::string data = "C";
+    EXPECT_TRUE(view_->write(*opened, 0, std::as_bytes(std::span(data))).ok()) << name;
+    EXPECT_EQ(read_handle(*opened), "Content");
+    view_->release(*opened);
+  }
+}
+
 TEST_F(UnionViewTest, RemovedLowerNameCanBeMadeAnew) {
   bottom_->add_file("/d/a", "old");
   bottom_->add_file("/d/b", "old");
