@@ -76,17 +76,10 @@ constexpr std::array<std::string_view, 4> kKernelValues = {"context", "fscontext
 
 // Settings of overlayfs and fuse-overlayfs whose effect this file system has in any case, or never needs; and what
 // mount(8) adds for itself.
-constexpr std::array<std::string_view, 21> kAccepted = {"redirect_dir", "metacopy",
-                                                        "index",        "xino",
-                                                        "userxattr",    "xattr_permissions",
-                                                        "static_nlink", "noacl",
-                                                        "private",      "shared",
-                                                        "auto",         "noauto",
-                                                        "user",         "nofail",
-                                                        "_netdev",      "max_idle_threads",
-                                                        "threaded",     "rw",
-                                                        "clone_fd",     "nolazytime",
-                                                        "default"};
+constexpr std::array<std::string_view, 20> kAccepted = {
+    "redirect_dir",     "metacopy", "index", "xino",     "userxattr",  "static_nlink", "noacl",
+    "private",          "shared",   "auto",  "noauto",   "user",       "nofail",       "_netdev",
+    "max_idle_threads", "threaded", "rw",    "clone_fd", "nolazytime", "default"};
 
 // They change what owners the mount shows; ignoring them would show the wrong ones.
 constexpr std::array<std::string_view, 5> kUnsupported = {"uidmapping", "gidmapping", "squash_to_root",
@@ -120,6 +113,21 @@ StatusOrFailure set_durability(std::string_view value, MountOptions& options) {
   return {};
 }
 
+// The values that fuse-overlayfs knows.
+StatusOrFailure set_override(std::string_view value, MountOptions& options) {
+  if (value == "2") {
+    options.view.override_owners = true;
+  } else if (value == "1") {
+    return Failure{
+        ENOTSUP,
+        "option xattr_permissions=1: owners in xattrs of the namespace security are not supported (use "
+        "xattr_permissions=2)"};
+  } else if (value != "0") {
+    return Failure{EINVAL, fmt::format("option xattr_permissions={}: not one of 0, 2", value)};
+  }
+  return {};
+}
+
 // The options that have a value of their own. Returns: whether `key` is one of them.
 ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, MountOptions& options) {
   std::uint64_t number = 0;
@@ -136,6 +144,8 @@ ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, Mo
     options.log_file = unescape(value);
   } else if (key == "fsync") {
     VARVE_RETURN_IF_ERROR(set_durability(value, options));
+  } else if (key == "xattr_permissions") {
+    VARVE_RETURN_IF_ERROR(set_override(value, options));
   } else if (key == "cache_mb") {
     VARVE_RETURN_IF_ERROR(set_number(key, value, std::uint64_t{1} << 20, number));
     options.view.cache_bytes = number << 20;

@@ -55,6 +55,15 @@ TEST(MountOptions, OwnerShiftingIsRefusedRatherThanIgnored) {
   EXPECT_THAT(status.error().message, HasSubstr("uidmapping"));
 }
 
+TEST(MountOptions, OwnersInXattrsAreSwitchedOnAsFuseOverlayfsDoes) {
+  EXPECT_TRUE(parse("lowerdir=/a,xattr_permissions=2").view.override_owners);
+  EXPECT_FALSE(parse("lowerdir=/a,xattr_permissions=0").view.override_owners);
+  for (const char* bad : {"xattr_permissions=1", "xattr_permissions=3", "xattr_permissions"}) {
+    MountOptions options;
+    EXPECT_FALSE(parse_mount_options(bad, options).ok()) << bad;
+  }
+}
+
 TEST(MountOptions, KernelOptionsAreHandedOn) {
   EXPECT_THAT(parse("lowerdir=/a,nodev,noatime,context=x").kernel_options,
               ElementsAre("nodev", "noatime", "context=x"));
