@@ -21,6 +21,8 @@ constexpr const char* kOptionsFooter =
     "  lowerlist=FILE            more layers, one a line, top first\n"
     "  upperdir=DIR,workdir=DIR  where writes go; both on one file system\n"
     "  ro, volatile, fsync=strict|auto|volatile\n"
+    "  uidmapping=MAP, gidmapping=MAP   shift owners; MAP is CONTAINER:HOST:LENGTH[:...], stored and shown "
+    "ids\n"
     "  xattr_permissions=2       keep owners and modes in xattrs (without it: where they cannot be given)\n"
     "  cache_mb=N                memory for decompressed data (64)\n"
     "  threads=N                 worker threads\n"

@@ -82,8 +82,7 @@ constexpr std::array<std::string_view, 20> kAccepted = {
     "max_idle_threads", "threaded", "rw",    "clone_fd", "nolazytime", "default"};
 
 // They change what owners the mount shows; ignoring them would show the wrong ones.
-constexpr std::array<std::string_view, 5> kUnsupported = {"uidmapping", "gidmapping", "squash_to_root",
-                                                          "squash_to_uid", "squash_to_gid"};
+constexpr std::array<std::string_view, 3> kUnsupported = {"squash_to_root", "squash_to_uid", "squash_to_gid"};
 
 StatusOrFailure read_lower_list(const std::string& path, MountOptions& options) {
   std::ifstream file(path);
@@ -110,6 +109,13 @@ StatusOrFailure set_durability(std::string_view value, MountOptions& options) {
   } else if (value != "strict" && value != "auto") {
     return Failure{EINVAL, fmt::format("option fsync={}: not one of strict, auto, volatile", value)};
   }
+  return {};
+}
+
+StatusOrFailure set_id_map(std::string_view key, std::string_view value, IdMap& map) {
+  auto parsed = IdMap::parse(value);
+  if (!parsed.ok()) return Failure{EINVAL, fmt::format("option {}={}", key, parsed.error().message)};
+  map = std::move(*parsed);
   return {};
 }
 
@@ -144,6 +150,10 @@ ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, Mo
     options.log_file = unescape(value);
   } else if (key == "fsync") {
     VARVE_RETURN_IF_ERROR(set_durability(value, options));
+  } else if (key == "uidmapping") {
+    VARVE_RETURN_IF_ERROR(set_id_map(key, value, options.ids.users));
+  } else if (key == "gidmapping") {
+    VARVE_RETURN_IF_ERROR(set_id_map(key, value, options.ids.groups));
   } else if (key == "xattr_permissions") {
     VARVE_RETURN_IF_ERROR(set_override(value, options));
   } else if (key == "cache_mb") {
@@ -164,8 +174,10 @@ StatusOrFailure set_option(std::string_view field, MountOptions& options) {
   const std::string_view value =
       equals == std::string_view::npos ? std::string_view{} : field.substr(equals + 1);
   if (is_one_of(key, kUnsupported)) {
-    return Failure{ENOTSUP,
-                   fmt::format("option {}: owner shifting is not supported (leave the option out)", key)};
+    return Failure{
+        ENOTSUP,
+        fmt::format("option {}: showing one owner for all files is not supported (leave the option out)",
+                    key)};
   }
   VARVE_ASSIGN(const bool known, set_value(key, value, options));
   if (known) return {};
