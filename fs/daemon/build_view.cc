@@ -1,6 +1,7 @@
 #include "fs/daemon/build_view.h"
 
 #include <chrono>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -34,15 +35,19 @@ ResultOrFailure<std::unique_ptr<upper::UpperStore>> open_upper(const upper::Uppe
 ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options& options) {
   layer::LayerContext context;
   context.cache = std::make_shared<layer::BlockCache>(options.cache_bytes);
+  context.overrides = context.overrides || options.override_owners;
   auto layers = layer::open_stack(options.lower_paths, context);
   if (!layers.ok()) return with_context("opening a layer", std::move(layers).error());
   auto stack = std::make_unique<view::LowerStack>(std::move(layers).value());
   std::unique_ptr<upper::UpperStore> store;
+  std::optional<upper::OverrideUse> overrides;
+  if (options.override_owners) overrides = upper::OverrideUse::kAlways;
   if (!options.upper_path.empty()) {
     auto opened = open_upper(upper::UpperStore::Options{.upper_path = options.upper_path,
                                                         .work_path = options.work_path,
                                                         .base_stack = stack->describe(),
-                                                        .volatile_upper = options.volatile_upper});
+                                                        .volatile_upper = options.volatile_upper,
+                                                        .overrides = overrides});
     if (!opened.ok()) return with_context("opening the upper", std::move(opened).error());
     store = std::move(opened).value();
   }

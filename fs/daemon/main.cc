@@ -56,6 +56,7 @@ StatusOrFailure run(CommandLine line) {
   VARVE_ASSIGN(const std::unique_ptr<view::UnionView> view, build_view(line.options.view));
   fuse::Session::Options options{.mount_point = line.mount_point,
                                  .kernel_options = line.options.kernel_options,
+                                 .ids = line.options.ids,
                                  .read_only = read_only,
                                  .debug = line.debug,
                                  .threads = line.options.threads,

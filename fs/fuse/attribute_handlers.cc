@@ -21,10 +21,11 @@ std::optional<struct timespec> time_to_set(int to_set, int flag, int now_flag, c
 
 void do_setattr(fuse_req_t request, fuse_ino_t node, struct stat* stat, int to_set, struct fuse_file_info*) {
   answer(request, [&] {
+    const IdMaps& ids = state_of(request).ids;
     view::AttributeChange change;
     if ((to_set & FUSE_SET_ATTR_MODE) != 0) change.permissions = stat->st_mode & 07777;
-    if ((to_set & FUSE_SET_ATTR_UID) != 0) change.uid = stat->st_uid;
-    if ((to_set & FUSE_SET_ATTR_GID) != 0) change.gid = stat->st_gid;
+    if ((to_set & FUSE_SET_ATTR_UID) != 0) change.uid = ids.users.stored(stat->st_uid);
+    if ((to_set & FUSE_SET_ATTR_GID) != 0) change.gid = ids.groups.stored(stat->st_gid);
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) change.size_bytes = static_cast<std::uint64_t>(stat->st_size);
     change.atime = time_to_set(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, stat->st_atim);
     change.mtime = time_to_set(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, stat->st_mtim);
@@ -45,8 +46,10 @@ void do_readlink(fuse_req_t request, fuse_ino_t node) {
 
 void do_getxattr(fuse_req_t request, fuse_ino_t node, const char* name, std::size_t size) {
   answer(request, [&] {
-    const Result<std::string> value = view_of(request).getxattr(NodeId(node), name);
+    Result<std::string> value = view_of(request).getxattr(NodeId(node), name);
     if (value.ok()) {
+      const IdMaps& ids = state_of(request).ids;
+      if (!ids.is_identity() && is_acl(name)) *value = ids.shown_acl(*value);
       reply_sized(request, *value, size);
     } else {
       fuse_reply_err(request, value.error().value);
@@ -70,8 +73,11 @@ void do_listxattr(fuse_req_t request, fuse_ino_t node, std::size_t size) {
 void do_setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char* value, std::size_t size,
                  int flags) {
   answer(request, [&] {
-    reply_status(request,
-                 view_of(request).setxattr(NodeId(node), name, std::string_view(value, size), flags));
+    std::string_view bytes(value, size);
+    std::string mapped;
+    const IdMaps& ids = state_of(request).ids;
+    if (!ids.is_identity() && is_acl(name)) bytes = mapped = ids.stored_acl(bytes);
+    reply_status(request, view_of(request).setxattr(NodeId(node), name, bytes, flags));
   });
 }
 

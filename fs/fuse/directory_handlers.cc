@@ -109,7 +109,7 @@ void add_plus_entries(fuse_req_t request, NodeId directory, const std::vector<Pe
       if (!found.ok() && found.error().value == ENOENT) continue;
       // Another error: the entry is told without attributes, and the caller meets the error when it looks at it.
       if (found.ok()) {
-        param = to_entry_param(*found);
+        param = to_entry_param(request, *found);
         reply.referenced.push_back(found->id);
       }
     }

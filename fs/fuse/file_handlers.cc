@@ -48,7 +48,7 @@ void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
       return;
     }
     set_open_flags(info, made->handle);
-    const struct fuse_entry_param param = to_entry_param(made->entry);
+    const struct fuse_entry_param param = to_entry_param(request, made->entry);
     if (fuse_reply_create(request, &param, info) == -ENOENT) {
       view.release(made->handle);
       view.forget(made->entry.id, 1);

@@ -76,21 +76,13 @@ constexpr std::array<std::string_view, 4> kKernelValues = {"context", "fscontext
 
 // Settings of overlayfs and fuse-overlayfs whose effect this file system has in any case, or never needs; and what
 // mount(8) adds for itself.
-constexpr std::array<std::string_view, 21> kAccepted = {"redirect_dir", "metacopy",
-                                                        "index",        "xino",
-                                                        "userxattr",    "xattr_permissions",
-                                                        "static_nlink", "noacl",
-                                                        "private",      "shared",
-                                                        "auto",         "noauto",
-                                                        "user",         "nofail",
-                                                        "_netdev",      "max_idle_threads",
-                                                        "threaded",     "rw",
-                                                        "clone_fd",     "nolazytime",
-                                                        "default"};
+constexpr std::array<std::string_view, 20> kAccepted = {
+    "redirect_dir",     "metacopy", "index", "xino",     "userxattr",  "static_nlink", "noacl",
+    "private",          "shared",   "auto",  "noauto",   "user",       "nofail",       "_netdev",
+    "max_idle_threads", "threaded", "rw",    "clone_fd", "nolazytime", "default"};
 
 // They change what owners the mount shows; ignoring them would show the wrong ones.
-constexpr std::array<std::string_view, 5> kUnsupported = {"uidmapping", "gidmapping", "squash_to_root",
-                                                          "squash_to_uid", "squash_to_gid"};
+constexpr std::array<std::string_view, 3> kUnsupported = {"squash_to_root", "squash_to_uid", "squash_to_gid"};
 
 StatusOrFailure read_lower_list(const std::string& path, MountOptions& options) {
   std::ifstream file(path);
@@ -120,6 +112,28 @@ StatusOrFailure set_durability(std::string_view value, MountOptions& options) {
   return {};
 }
 
+StatusOrFailure set_id_map(std::string_view key, std::string_view value, IdMap& map) {
+  auto parsed = IdMap::parse(value);
+  if (!parsed.ok()) return Failure{EINVAL, fmt::format("option {}={}", key, parsed.error().message)};
+  map = std::move(*parsed);
+  return {};
+}
+
+// The values that fuse-overlayfs knows.
+StatusOrFailure set_override(std::string_view value, MountOptions& options) {
+  if (value == "2") {
+    options.view.override_owners = true;
+  } else if (value == "1") {
+    return Failure{
+        ENOTSUP,
+        "option xattr_permissions=1: owners in xattrs of the namespace security are not supported (use "
+        "xattr_permissions=2)"};
+  } else if (value != "0") {
+    return Failure{EINVAL, fmt::format("option xattr_permissions={}: not one of 0, 2", value)};
+  }
+  return {};
+}
+
 // The options that have a value of their own. Returns: whether `key` is one of them.
 ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, MountOptions& options) {
   std::uint64_t number = 0;
@@ -136,6 +150,12 @@ ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, Mo
     options.log_file = unescape(value);
   } else if (key == "fsync") {
     VARVE_RETURN_IF_ERROR(set_durability(value, options));
+  } else if (key == "uidmapping") {
+    VARVE_RETURN_IF_ERROR(set_id_map(key, value, options.ids.users));
+  } else if (key == "gidmapping") {
+    VARVE_RETURN_IF_ERROR(set_id_map(key, value, options.ids.groups));
+  } else if (key == "xattr_permissions") {
+    VARVE_RETURN_IF_ERROR(set_override(value, options));
   } else if (key == "cache_mb") {
     VARVE_RETURN_IF_ERROR(set_number(key, value, std::uint64_t{1} << 20, number));
     options.view.cache_bytes = number << 20;
@@ -154,8 +174,10 @@ StatusOrFailure set_option(std::string_view field, MountOptions& options) {
   const std::string_view value =
       equals == std::string_view::npos ? std::string_view{} : field.substr(equals + 1);
   if (is_one_of(key, kUnsupported)) {
-    return Failure{ENOTSUP,
-                   fmt::format("option {}: owner shifting is not supported (leave the option out)", key)};
+    return Failure{
+        ENOTSUP,
+        fmt::format("option {}: showing one owner for all files is not supported (leave the option out)",
+                    key)};
   }
   VARVE_ASSIGN(const bool known, set_value(key, value, options));
   if (known) return {};

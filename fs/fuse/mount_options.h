@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "fs/base/result.h"
+#include "fs/fuse/id_map.h"
 #include "fs/view/options.h"
 
 namespace varve::fuse {
 
 struct MountOptions {
   view::Options view;
+  IdMaps ids;  // uidmapping=, gidmapping=
   bool read_only = false;
   unsigned threads = 0;                     // 0: chosen by the session
   std::string log_file;                     // background: where the log goes; empty: syslog

@@ -9,13 +9,14 @@ struct timespec to_timespec(const Timestamp& time) {
 
 }  // namespace
 
-struct stat to_stat(const view::EntryReply& entry) {
+struct stat to_stat(fuse_req_t request, const view::EntryReply& entry) {
   struct stat stat {};
   stat.st_ino = entry.inode_number;
   stat.st_mode = entry.attributes.mode;
   stat.st_nlink = entry.attributes.nlink;
-  stat.st_uid = entry.attributes.uid;
-  stat.st_gid = entry.attributes.gid;
+  const IdMaps& ids = state_of(request).ids;
+  stat.st_uid = ids.users.shown(entry.attributes.uid);
+  stat.st_gid = ids.groups.shown(entry.attributes.gid);
   stat.st_rdev = entry.attributes.rdev;
   stat.st_size = static_cast<off_t>(entry.attributes.size_bytes);
   stat.st_blksize = 4096;
@@ -26,11 +27,11 @@ struct stat to_stat(const view::EntryReply& entry) {
   return stat;
 }
 
-struct fuse_entry_param to_entry_param(const view::EntryReply& entry) {
+struct fuse_entry_param to_entry_param(fuse_req_t request, const view::EntryReply& entry) {
   struct fuse_entry_param param {};
   param.ino = entry.id.value();
   param.generation = 1;  // node numbers are never given out twice
-  param.attr = to_stat(entry);
+  param.attr = to_stat(request, entry);
   param.attr_timeout = kTimeoutSeconds;
   param.entry_timeout = kTimeoutSeconds;
   return param;
@@ -41,7 +42,7 @@ void reply_entry(fuse_req_t request, const Result<view::EntryReply>& entry) {
     fuse_reply_err(request, entry.error().value);
     return;
   }
-  const struct fuse_entry_param param = to_entry_param(*entry);
+  const struct fuse_entry_param param = to_entry_param(request, *entry);
   view::UnionView& view = view_of(request);
   // The caller was interrupted: the kernel never saw the entry, and will not forget it.
   if (fuse_reply_entry(request, &param) == -ENOENT) view.forget(entry->id, 1);
@@ -52,7 +53,7 @@ void reply_attributes(fuse_req_t request, const Result<view::EntryReply>& entry)
     fuse_reply_err(request, entry.error().value);
     return;
   }
-  const struct stat stat = to_stat(*entry);
+  const struct stat stat = to_stat(request, *entry);
   fuse_reply_attr(request, &stat, kTimeoutSeconds);
 }
 

@@ -12,6 +12,7 @@
 
 #include "fs/base/log.h"
 #include "fs/base/result.h"
+#include "fs/fuse/id_map.h"
 #include "fs/view/union_view.h"
 
 namespace varve::fuse {
@@ -22,6 +23,7 @@ inline constexpr double kTimeoutSeconds = 86400.0;
 // What libfuse hands to every request.
 struct SessionState {
   view::UnionView* view = nullptr;
+  IdMaps ids;
   std::function<void()> on_ready;
   // Set by INIT, before any other request: OPEN (OPENDIR) is answered with ENOSYS, once, and the kernel never sends it again.
   bool without_open = false;
@@ -46,7 +48,8 @@ inline view::UnionView& view_of(fuse_req_t request) {
 
 inline view::Caller caller_of(fuse_req_t request) {
   const struct fuse_ctx* context = fuse_req_ctx(request);
-  return view::Caller{context->uid, context->gid, context->umask};
+  const IdMaps& ids = state_of(request).ids;
+  return view::Caller{ids.users.stored(context->uid), ids.groups.stored(context->gid), context->umask};
 }
 
 // Runs a handler's body. Memory that cannot be had is an answer, not the end of the mount.
@@ -63,8 +66,9 @@ inline void reply_status(fuse_req_t request, const Status& status) {
   fuse_reply_err(request, error_number(status));
 }
 
-struct stat to_stat(const view::EntryReply& entry);
-struct fuse_entry_param to_entry_param(const view::EntryReply& entry);
+// With the owners that callers of the mount see.
+struct stat to_stat(fuse_req_t request, const view::EntryReply& entry);
+struct fuse_entry_param to_entry_param(fuse_req_t request, const view::EntryReply& entry);
 
 void reply_entry(fuse_req_t request, const Result<view::EntryReply>& entry);
 void reply_attributes(fuse_req_t request, const Result<view::EntryReply>& entry);

@@ -119,7 +119,8 @@ std::string kernel_option_string(const Session::Options& options) {
 class LibfuseSession final : public Session {
  public:
   LibfuseSession(view::UnionView& view, Options options)
-      : options_(std::move(options)), state_{.view = &view, .on_ready = options_.on_ready} {}
+      : options_(std::move(options)),
+        state_{.view = &view, .ids = options_.ids, .on_ready = options_.on_ready} {}
 
   ~LibfuseSession() override {
     if (session_ == nullptr) return;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fs/base/result.h"
+#include "fs/fuse/id_map.h"
 #include "fs/view/union_view.h"
 
 namespace varve::fuse {
@@ -20,6 +21,7 @@ class Session {
   struct Options {
     std::string mount_point;  // a directory, or /dev/fd/N: an open /dev/fuse that has been mounted already
     std::vector<std::string> kernel_options;
+    IdMaps ids;  // between what the view stores and what the kernel sees
     bool read_only = false;
     bool debug = false;
     unsigned threads = 0;  // that answer requests, at most; 0: as RequestLoop chooses

@@ -11,10 +11,12 @@
 
 #include "fs/base/log.h"
 #include "fs/format/hash.h"
+#include "fs/format/override_stat.h"
 #include "fs/layer/hidden_names.h"
 #include "fs/layer/object_xattr.h"
 #include "fs/layer/open_beneath.h"
 #include "fs/layer/plain_file.h"
+#include "fs/layer/read_fully.h"
 
 namespace varve::layer {
 namespace {
@@ -33,6 +35,21 @@ constexpr std::array<const char*, 4> kPartialXattrs = {"trusted.overlay.metacopy
 // On a character device 0:0 that somebody made in a varve mount, and that is therefore no whiteout.
 constexpr std::array<const char*, 2> kDeviceXattrs = {"trusted.varve.device", "user.varve.device"};
 constexpr std::array<const char*, 2> kWhiteoutXattrs = {"trusted.overlay.whiteout", "user.overlay.whiteout"};
+
+// Access control lists of an upper whose owners are kept in overrides, and the xattrs that they are shown as.
+constexpr std::array<std::pair<const char*, const char*>, 4> kAclMarks = {
+    std::pair{"trusted.varve.acl_access", "system.posix_acl_access"},
+    std::pair{"user.varve.acl_access", "system.posix_acl_access"},
+    std::pair{"trusted.varve.acl_default", "system.posix_acl_default"},
+    std::pair{"user.varve.acl_default", "system.posix_acl_default"}};
+
+// The xattr that is kept in this mark; null when it is no such mark.
+const char* acl_in_mark(std::string_view name) {
+  for (const auto& [mark, shown] : kAclMarks) {
+    if (name == mark) return shown;
+  }
+  return nullptr;
+}
 
 // fstatat of one name; empty when there is none.
 Result<std::optional<struct stat>> stat_name(int directory_fd, const std::string& name) {
@@ -88,17 +105,18 @@ std::size_t DirectoryLayer::ObjectKeyHash::operator()(const ObjectKey& key) cons
   return static_cast<std::size_t>(key.inode * 0x9E3779B97F4A7C15ULL ^ key.device);
 }
 
-DirectoryLayer::DirectoryLayer(UniqueFd root, std::string path)
-    : root_(std::move(root)), name_(std::move(path)) {}
+DirectoryLayer::DirectoryLayer(UniqueFd root, std::string path, bool overrides)
+    : root_(std::move(root)), name_(std::move(path)), overrides_(overrides) {}
 
-ResultOrFailure<std::unique_ptr<DirectoryLayer>> DirectoryLayer::open(const std::string& path) {
+ResultOrFailure<std::unique_ptr<DirectoryLayer>> DirectoryLayer::open(const std::string& path,
+                                                                      bool overrides) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return cannot_open(path, Errno::last());
   struct stat status {};
   // By the name ".", because walking through the directory needs the right to search it, and opening it does
   // not.
   if (::fstatat(fd.get(), ".", &status, AT_SYMLINK_NOFOLLOW) != 0) return cannot_open(path, Errno::last());
-  std::unique_ptr<DirectoryLayer> layer(new DirectoryLayer(std::move(fd), path));
+  std::unique_ptr<DirectoryLayer> layer(new DirectoryLayer(std::move(fd), path, overrides));
   layer->root_device_ = status.st_dev;
   layer->identity_ = identity_of(layer->root_.get());
   layer->intern(LowerId{0}, "", status);
@@ -188,9 +206,26 @@ Result<Entry> DirectoryLayer::classify(int directory_fd, LowerId directory, Name
     VARVE_ASSIGN(const auto mark, first_xattr(fd.get(), kWhiteoutXattrs));
     if (mark) return whiteout;
   }
-  return Entry{.kind = Entry::Kind::kObject,
-               .id = intern(directory, name.view(), *status),
-               .type = status->st_mode & S_IFMT};
+  std::uint32_t type = status->st_mode & S_IFMT;
+  if (overrides_ && S_ISREG(type)) {
+    VARVE_ASSIGN(const UniqueFd fd, open_beneath(directory_fd, name.str(), O_PATH));
+    VARVE_ASSIGN(const Attributes shown, shown_attributes(fd.get(), *status));
+    type = shown.mode & S_IFMT;
+  }
+  return Entry{.kind = Entry::Kind::kObject, .id = intern(directory, name.view(), *status), .type = type};
+}
+
+Result<Attributes> DirectoryLayer::shown_attributes(int fd, const struct stat& status) const {
+  Attributes attributes = attributes_from_stat(status);
+  if (!overrides_ || (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))) return attributes;
+  const auto value = object_xattr(fd, format::kOverrideXattr);
+  if (!value.ok() && value.error() == Errno{ENODATA}) return attributes;
+  if (!value.ok()) return value.error();
+  const auto override = format::parse_override_stat(*value);
+  if (override && format::apply_override_stat(*override, attributes)) return attributes;
+  log_error("layer {}: inode {}: the xattr {} cannot be understood: {}", name_, status.st_ino,
+            format::kOverrideXattr, value->substr(0, 80));
+  return Errno{EIO};
 }
 
 Result<Entry> DirectoryLayer::look_up(LowerId directory, Name name) const {
@@ -271,7 +306,7 @@ Result<Attributes> DirectoryLayer::attributes(LowerId id) const {
   VARVE_ASSIGN(const UniqueFd fd, open_object(id, O_PATH));
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return Errno::last();
-  return attributes_from_stat(status);
+  return shown_attributes(fd.get(), status);
 }
 
 Result<std::uint64_t> DirectoryLayer::inode_number(LowerId id) const {
@@ -287,6 +322,12 @@ Result<std::string> DirectoryLayer::path_of(LowerId id) const {
 
 Result<std::string> DirectoryLayer::read_link(LowerId id) const {
   VARVE_ASSIGN(const UniqueFd fd, open_object(id, O_PATH));
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return Errno::last();
+  if (overrides_ && S_ISREG(status.st_mode)) {
+    VARVE_ASSIGN(const Attributes shown, shown_attributes(fd.get(), status));
+    return shown.is_symlink() ? read_stand_in(id, shown.size_bytes) : Result<std::string>(Errno{EINVAL});
+  }
   std::string target(PATH_MAX, '\0');
   const ssize_t size = ::readlinkat(fd.get(), "", target.data(), target.size());
   // ENOENT: an O_PATH descriptor of something else than a link (readlinkat(2)).
@@ -295,16 +336,40 @@ Result<std::string> DirectoryLayer::read_link(LowerId id) const {
   return target;
 }
 
+Result<std::string> DirectoryLayer::read_stand_in(LowerId id, std::uint64_t size_bytes) const {
+  VARVE_ASSIGN(const UniqueFd fd, open_object(id, O_RDONLY | O_NOATIME | O_NONBLOCK));
+  std::string target(std::min<std::uint64_t>(size_bytes, PATH_MAX), '\0');
+  VARVE_RETURN_IF_ERROR(read_fully(fd.get(), 0, std::as_writable_bytes(std::span(target))));
+  if (!target.empty() && target.size() < PATH_MAX && target.find('\0') == std::string::npos) return target;
+  VARVE_ASSIGN(const std::string path, relative_path(id));
+  log_error("layer {}: /{}: stands for a symbolic link, but holds no target", name_, path);
+  return Errno{EIO};
+}
+
 Result<std::vector<std::string>> DirectoryLayer::xattr_names(LowerId id) const {
   VARVE_ASSIGN(const UniqueFd fd, open_object(id, O_PATH));
   VARVE_ASSIGN(std::vector<std::string> names, object_xattr_names(fd.get()));
-  std::erase_if(names, [](const std::string& name) { return is_hidden_xattr(name); });
-  return names;
+  std::vector<std::string> shown;
+  for (std::string& name : names) {
+    if (overrides_ && name == format::kOverrideXattr) continue;
+    if (const char* acl = overrides_ ? acl_in_mark(name) : nullptr; acl != nullptr) name = acl;
+    if (!is_hidden_xattr(name) && std::find(shown.begin(), shown.end(), name) == shown.end()) {
+      shown.push_back(std::move(name));
+    }
+  }
+  return shown;
 }
 
 Result<std::string> DirectoryLayer::xattr(LowerId id, std::string_view wanted) const {
-  if (is_hidden_xattr(wanted)) return Errno{ENODATA};
+  if (is_hidden_xattr(wanted) || (overrides_ && wanted == format::kOverrideXattr)) return Errno{ENODATA};
   VARVE_ASSIGN(const UniqueFd fd, open_object(id, O_PATH));
+  if (overrides_) {
+    for (const auto& [mark, shown] : kAclMarks) {
+      if (wanted != shown) continue;
+      auto kept = object_xattr(fd.get(), mark);
+      if (kept.ok() || kept.error() != Errno{ENODATA}) return kept;
+    }
+  }
   return object_xattr(fd.get(), std::string(wanted));
 }
 

@@ -7,6 +7,8 @@
 //                beside `.wh.NAME`
 //   redirects    {trusted,user}.{overlay,varve}.redirect with an absolute path
 //   partial      metacopy, varve's base mark: EIO when opened, as the rest of the content is not here
+//   overrides    where it is told to read them: owner, mode and type from user.containers.override_stat (format/override_stat.h),
+//                access control lists from varve's marks
 // and hides these xattrs and names. Sources: Linux Documentation/filesystems/overlayfs.rst, fs/overlayfs/namei.c,
 // OCI image-spec layer.md ("Whiteouts").
 // The directory must not change while the layer is open; if it does, what is seen is undefined, but an object that was
@@ -34,7 +36,8 @@ namespace varve::layer {
 class DirectoryLayer final : public Layer {
  public:
   // Returns: a Failure "PATH: why (what to do)".
-  static ResultOrFailure<std::unique_ptr<DirectoryLayer>> open(const std::string& path);
+  static ResultOrFailure<std::unique_ptr<DirectoryLayer>> open(const std::string& path,
+                                                               bool overrides = false);
 
   const Identity& identity() const override { return identity_; }
   const std::string& name() const override { return name_; }
@@ -67,7 +70,7 @@ class DirectoryLayer final : public Layer {
     std::uint64_t number = 0;  // inode_number()
   };
 
-  DirectoryLayer(UniqueFd root, std::string path);
+  DirectoryLayer(UniqueFd root, std::string path, bool overrides);
 
   // The node of `id`. Returns: ESTALE for an id that was never handed out.
   Result<const Node*> node(LowerId id) const;
@@ -77,12 +80,16 @@ class DirectoryLayer final : public Layer {
   Result<UniqueFd> open_object(LowerId id, int flags) const;
   // The id of what fstatat told of `name` in `directory`.
   LowerId intern(LowerId directory, std::string_view name, const struct stat& status) const;
+  // What the object is shown as. Returns: EIO for an override that cannot be understood or does not fit (one log line).
+  Result<Attributes> shown_attributes(int fd, const struct stat& status) const;
   std::uint64_t choose_number_locked(const ObjectKey& key) const REQUIRES(mutex_);
   Result<Entry> classify(int directory_fd, LowerId directory, Name name) const;
+  Result<std::string> read_stand_in(LowerId id, std::uint64_t size_bytes) const;
   Result<bool> has_sibling_whiteout(LowerId directory) const;
 
   UniqueFd root_;
   std::string name_;
+  const bool overrides_;
   Identity identity_;
   dev_t root_device_ = 0;
 

@@ -1,20 +1,32 @@
 #include "fs/layer/open_layer.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "fs/layer/directory_layer.h"
 #include "fs/layer/layer_file.h"
 
 namespace varve::layer {
 
+bool is_root_of_host() {
+  static const bool is_root = [] {
+    if (::geteuid() != 0) return false;
+    std::uint64_t inside = 0, outside = 0, count = 0;
+    std::ifstream("/proc/self/uid_map") >> inside >> outside >> count;
+    return inside == 0 && outside == 0 && count == 0xFFFFFFFF;  // user_namespaces(7)
+  }();
+  return is_root;
+}
+
 ResultOrFailure<std::shared_ptr<Layer>> open_layer(const std::string& path, const LayerContext& context,
                                                    const LayersBelow& below) {
   struct stat status {};
   // When stat fails, opening says why.
   if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
-    VARVE_ASSIGN(std::unique_ptr<DirectoryLayer> layer, DirectoryLayer::open(path));
+    VARVE_ASSIGN(std::unique_ptr<DirectoryLayer> layer, DirectoryLayer::open(path, context.overrides));
     return std::shared_ptr<Layer>(std::move(layer));
   }
   VARVE_ASSIGN(std::unique_ptr<LayerFile> layer, LayerFile::open(path, context, below));

@@ -15,12 +15,18 @@
 
 namespace varve::layer {
 
+// The process is root of the initial user namespace.
+bool is_root_of_host();
+
 // What the layers of one process share.
 struct LayerContext {
   std::shared_ptr<BlockCache> cache = std::make_shared<BlockCache>();
   // Layer files with so much metadata or more are opened without reading all of it, where they have page hashes. Less is
   // read and checked sooner than it can be asked for page by page.
   std::uint64_t lazy_from_bytes = std::uint64_t{128} << 10;
+  // Owners, modes and types of plain directories are read from their override xattrs: where this process may not give files
+  // to anybody, such directories were not written with the owners themselves.
+  bool overrides = !is_root_of_host();
 };
 
 // Among which layers one that was built on others (delta files) finds them.

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <span>
 
 #include "fs/block/fd_block_file.h"
@@ -45,6 +46,17 @@ std::string unescape(std::string_view text) {
   return plain;
 }
 
+constexpr std::array<std::string_view, 3> kOverrideWords = {"never", "needed", "always"};  // as OverrideUse
+
+bool take_overrides(std::string_view word, UpperState& state) {
+  for (std::size_t i = 0; i < kOverrideWords.size(); ++i) {
+    if (word != kOverrideWords[i]) continue;
+    state.overrides = static_cast<OverrideUse>(i);
+    return true;
+  }
+  return false;
+}
+
 // Returns: false for a line that cannot be understood.
 bool take_line(std::string_view line, UpperState& state) {
   const std::size_t space = line.find(' ');
@@ -57,6 +69,8 @@ bool take_line(std::string_view line, UpperState& state) {
     state.boot_id = value;
   } else if (key == "marks" && (value == "trusted" || value == "user")) {
     state.marks = value == "trusted" ? MarkStore::Namespace::kTrusted : MarkStore::Namespace::kUser;
+  } else if (key == "overrides") {
+    return take_overrides(value, state);
   } else if (key == "state" && (value == "clean" || value == "dirty")) {
     state.clean = value == "clean";
   } else if (key == "volatile" && (value == "yes" || value == "no")) {
@@ -76,6 +90,9 @@ std::string format_state(const UpperState& state) {
       fmt::format("{}\nupper {}\nboot {}\nmarks {}\nstate {}\nvolatile {}\n", kFirstLine, state.upper_id,
                   state.boot_id, state.marks == MarkStore::Namespace::kTrusted ? "trusted" : "user",
                   state.clean ? "clean" : "dirty", state.volatile_upper ? "yes" : "no");
+  if (state.overrides) {
+    text += fmt::format("overrides {}\n", kOverrideWords[static_cast<std::size_t>(*state.overrides)]);
+  }
   for (const std::string& line : state.base_stack) text += fmt::format("base {}\n", escape(line));
   return text;
 }

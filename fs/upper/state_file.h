@@ -17,9 +17,10 @@ struct UpperState {
   std::string upper_id;  // 32 hexadecimal digits, also on the upper's root: whose work directory this is
   std::string boot_id;   // of the last mount
   MarkStore::Namespace marks = MarkStore::Namespace::kTrusted;
-  bool clean = false;                   // the last mount was closed
-  bool volatile_upper = false;          // the last mount synced nothing
-  std::vector<std::string> base_stack;  // bottom first
+  std::optional<OverrideUse> overrides;  // empty: written before there were any
+  bool clean = false;                    // the last mount was closed
+  bool volatile_upper = false;           // the last mount synced nothing
+  std::vector<std::string> base_stack;   // bottom first
 };
 
 std::string format_state(const UpperState& state);

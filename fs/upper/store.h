@@ -73,17 +73,57 @@ class Store final : public UpperStore, public CowHost {
  private:
   const MarkStore& marks() const { return work_.marks; }
 
+  const Overrides& overrides() const { return work_.overrides; }
+
   // --- store_look.cc ---
-  Attributes attributes_of(const struct stat& status) const;
+  // What the union shows, link count included. Returns: EIO for a damaged override.
+  Result<Attributes> shown_attributes(ObjectRef object, const struct stat& status) const;
 
   // --- store_create.cc ---
-  struct Birth;  // what a new object becomes in its parent
+  // What a new object becomes in its parent. Permissions are those of the new object unless the parent's default ACL
+  // decides them.
+  struct Birth {
+    std::uint32_t permissions = 0;
+    std::uint32_t gid = 0;
+    std::optional<std::string> default_acl;
+  };
   Result<Birth> plan_birth(ObjectRef where, const NewObject& object) const;
   bool can_create_in_place(const Birth& birth, const NewObject& object) const;
   Status create_in_place(ObjectRef where, const Birth& birth, const NewObject& object);
   Status create_staged(ObjectRef where, const Birth& birth, const NewObject& object, bool over_whiteout);
+  Status publish_new(Draft& draft, ObjectRef where, bool is_directory, bool over_whiteout) const;
   // Returns: EEXIST unless `where` holds a whiteout.
   Status require_whiteout(ObjectRef where) const;
+
+  // --- override/store_override.cc; what is called there requires: overrides().enabled() ---
+  // An object as the union is to show it.
+  struct Shown {
+    std::uint32_t mode = 0;  // with type
+    std::uint32_t uid = 0;
+    std::uint32_t gid = 0;
+    std::uint64_t rdev = 0;
+    std::string symlink_target;
+  };
+  // It is stored as a regular file, whatever the owner.
+  bool stands_in(const Shown& shown, bool needs_marks) const;
+  Status make_stand_in(ObjectRef draft, const Shown& shown);
+  // Makes what will be shown as `shown` after settle_shown, open to the daemon until then.
+  Status make_shown(ObjectRef draft, const Shown& shown, bool needs_marks);
+  Status settle_shown(ObjectRef draft, const Shown& shown);
+  // Gives the object itself this owner. Returns: false where that is not allowed.
+  Result<bool> try_owner(ObjectRef object, const struct stat& status, std::uint32_t uid,
+                         std::uint32_t gid) const;
+  Status create_overridden(ObjectRef where, const Birth& birth, const NewObject& object, bool over_whiteout);
+  // DT_*; 0 when the name is gone.
+  Result<std::uint8_t> listed_type(ObjectRef object) const;
+  Result<std::string> read_stand_in(ObjectRef link) const;
+  Status change_shown_mode(ObjectRef object, std::uint32_t permissions);
+  Status change_shown_owner(ObjectRef object, std::int64_t uid, std::int64_t gid);
+  // The mark that holds the access control list of this xattr; null when the xattr is stored as such. Any mode.
+  const char* acl_mark(std::string_view xattr_name) const;
+  Result<std::string> acl_of(ObjectRef object, std::string_view xattr_name) const;
+  Status set_acl(ObjectRef object, std::string_view xattr_name, std::string_view value);
+  Status remove_acl(ObjectRef object, std::string_view xattr_name);
 
   // --- store_copy_up.cc ---
   enum class DataMode : std::uint8_t { kShare, kCopy };
@@ -132,5 +172,7 @@ struct NodeKind {
   std::string symlink_target;
 };
 Status make_node(ObjectRef where, const NodeKind& kind);
+// The owner of the stored object itself; -1 leaves an id as it is. Returns: the errno of fchownat(2).
+Status change_own_owner(ObjectRef object, std::int64_t uid, std::int64_t gid);
 
 }  // namespace varve::upper

@@ -41,6 +41,7 @@ Status Store::set_origin(ObjectRef object, Origin origin) {
 // --- attributes ---
 
 Status Store::change_mode(ObjectRef object, std::uint32_t permissions) {
+  if (overrides().enabled()) return change_shown_mode(object, permissions & 07777);
   // chmod(2) of a name would follow a symbolic link; through an O_PATH descriptor it cannot (EOPNOTSUPP for a
   // link).
   VARVE_ASSIGN(const UniqueFd fd, open_object(object, O_PATH));
@@ -51,12 +52,16 @@ Status Store::change_mode(ObjectRef object, std::uint32_t permissions) {
 
 // The kernel clears set-id bits and capabilities of what is no directory, for root too (chown_common of
 // fs/open.c).
-Status Store::change_owner(ObjectRef object, std::int64_t uid, std::int64_t gid) {
+Status change_own_owner(ObjectRef object, std::int64_t uid, std::int64_t gid) {
   if (::fchownat(object.fd, std::string(object.name).c_str(), static_cast<uid_t>(uid),
                  static_cast<gid_t>(gid), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) {
     return Errno::last();
   }
   return {};
+}
+
+Status Store::change_owner(ObjectRef object, std::int64_t uid, std::int64_t gid) {
+  return overrides().enabled() ? change_shown_owner(object, uid, gid) : change_own_owner(object, uid, gid);
 }
 
 Status Store::change_times(ObjectRef object, const struct timespec (&times)[2]) {
@@ -73,20 +78,30 @@ Result<std::vector<std::string>> Store::xattr_names(ObjectRef object) const {
   VARVE_ASSIGN(const std::vector<std::string> stored, list_object_xattrs(object));
   std::vector<std::string> names;
   for (const std::string& name : stored) {
+    // One that is kept in a mark is added below.
+    if (acl_mark(name) != nullptr) continue;
     if (std::optional<std::string> shown = shown_xattr_name(name)) names.push_back(std::move(*shown));
+  }
+  if (!overrides().enabled()) return names;
+  for (const char* name : {"system.posix_acl_access", "system.posix_acl_default"}) {
+    const Result<std::string> value = acl_of(object, name);
+    if (value.ok()) names.emplace_back(name);
   }
   return names;
 }
 
 Result<std::string> Store::xattr(ObjectRef object, std::string_view name) const {
+  if (acl_mark(name) != nullptr) return acl_of(object, name);
   return get_object_xattr(object, stored_xattr_name(name));
 }
 
 Status Store::set_xattr(ObjectRef object, std::string_view name, std::string_view value, int flags) {
+  if (acl_mark(name) != nullptr) return set_acl(object, name, value);
   return set_object_xattr(object, stored_xattr_name(name), value, flags);
 }
 
 Status Store::remove_xattr(ObjectRef object, std::string_view name) {
+  if (acl_mark(name) != nullptr) return remove_acl(object, name);
   return remove_object_xattr(object, stored_xattr_name(name));
 }
 

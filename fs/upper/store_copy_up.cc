@@ -82,9 +82,16 @@ Status Store::copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode) {
 Status Store::build_copy(ObjectRef draft, const CopyUp& source, DataMode mode) {
   const Attributes& attributes = source.attributes;
   const std::uint32_t type = attributes.mode & S_IFMT;
-  VARVE_RETURN_IF_ERROR(make_node(draft, {.mode = type | (S_ISDIR(type) ? 0700u : 0600u),
-                                          .rdev = attributes.rdev,
-                                          .symlink_target = source.symlink_target}));
+  const Shown shown{.mode = attributes.mode,
+                    .uid = attributes.uid,
+                    .gid = attributes.gid,
+                    .rdev = attributes.rdev,
+                    .symlink_target = source.symlink_target};
+  VARVE_RETURN_IF_ERROR(overrides().enabled()
+                            ? make_shown(draft, shown, true)
+                            : make_node(draft, {.mode = type | (S_ISDIR(type) ? 0700u : 0600u),
+                                                .rdev = attributes.rdev,
+                                                .symlink_target = source.symlink_target}));
   if (source.base) {
     VARVE_ASSIGN(UniqueFd fd, open_object(draft, O_WRONLY));
     block::FdBlockFile file(std::move(fd));
@@ -96,11 +103,15 @@ Status Store::build_copy(ObjectRef draft, const CopyUp& source, DataMode mode) {
       if (!is_volatile()) VARVE_RETURN_IF_ERROR(file.sync(true));
     }
   }
-  VARVE_RETURN_IF_ERROR(change_owner(draft, attributes.uid, attributes.gid));
+  if (!overrides().enabled()) {
+    VARVE_RETURN_IF_ERROR(change_own_owner(draft, attributes.uid, attributes.gid));
+  }
   VARVE_RETURN_IF_ERROR(copy_xattrs(draft, source));
   VARVE_RETURN_IF_ERROR(mark_copy(draft, source, mode));
-  if (!S_ISLNK(type) && ::fchmodat(draft.fd, std::string(draft.name).c_str(),
-                                   static_cast<mode_t>(attributes.mode & 07777), 0) != 0) {
+  if (overrides().enabled()) {
+    VARVE_RETURN_IF_ERROR(settle_shown(draft, shown));
+  } else if (!S_ISLNK(type) && ::fchmodat(draft.fd, std::string(draft.name).c_str(),
+                                          static_cast<mode_t>(attributes.mode & 07777), 0) != 0) {
     return Errno::last();
   }
   const struct timespec times[2] = {timespec_of(attributes.atime), timespec_of(attributes.mtime)};
@@ -109,8 +120,14 @@ Status Store::build_copy(ObjectRef draft, const CopyUp& source, DataMode mode) {
 
 Status Store::copy_xattrs(ObjectRef draft, const CopyUp& source) const {
   for (const auto& [name, value] : source.xattrs) {
-    const Status copied = set_object_xattr(draft, stored_xattr_name(name), value);
+    const char* const acl = acl_mark(name);
+    const Status copied = acl != nullptr ? marks().write_text(draft, acl, value)
+                                         : set_object_xattr(draft, stored_xattr_name(name), value);
     if (copied.ok()) continue;
+    if (copied.error().value == EPERM && overrides().enabled()) {
+      log_warning("the xattr {} of a copied-up object may not be set by this user; it is left out", name);
+      continue;
+    }
     if (copied.error().value != EOPNOTSUPP || must_copy(name)) return copied;
     log_debug("the upper's file system cannot hold the xattr {}; it is left out", name);
   }
@@ -119,7 +136,8 @@ Status Store::copy_xattrs(ObjectRef draft, const CopyUp& source) const {
 
 Status Store::mark_copy(ObjectRef draft, const CopyUp& source, DataMode mode) {
   const std::uint32_t type = source.attributes.mode & S_IFMT;
-  if (S_ISCHR(type) && source.attributes.rdev == 0) VARVE_RETURN_IF_ERROR(marks().write_users_device(draft));
+  if (S_ISCHR(type) && source.attributes.rdev == 0 && !overrides().enabled())
+    VARVE_RETURN_IF_ERROR(marks().write_users_device(draft));
   if (source.base && mode == DataMode::kShare) {
     VARVE_ASSIGN(const std::uint64_t map_id, MapDirectory::new_id());
     VARVE_RETURN_IF_ERROR(marks().write_base(draft, *source.base, map_id));

@@ -13,13 +13,6 @@
 
 namespace varve::upper {
 
-// Permissions are those of the new object unless the parent's default ACL decides them.
-struct Store::Birth {
-  std::uint32_t permissions = 0;
-  std::uint32_t gid = 0;
-  bool has_default_acl = false;
-};
-
 Status make_node(ObjectRef where, const NodeKind& kind) {
   const std::string name(where.name);
   const auto permissions = static_cast<mode_t>(kind.mode & 07777);
@@ -43,24 +36,31 @@ Status make_node(ObjectRef where, const NodeKind& kind) {
 
 Result<Store::Birth> Store::plan_birth(ObjectRef where, const NewObject& object) const {
   const ObjectRef parent_ref{where.fd, {}};
-  VARVE_ASSIGN(const struct stat parent, stat_object(parent_ref));
+  VARVE_ASSIGN(const struct stat status, stat_object(parent_ref));
+  VARVE_ASSIGN(const Attributes parent, overrides().attributes(parent_ref, status));
   Birth birth;
-  const bool inherits_group = (parent.st_mode & S_ISGID) != 0;
-  birth.gid = inherits_group ? parent.st_gid : object.gid;
+  const bool inherits_group = (parent.mode & S_ISGID) != 0;
+  birth.gid = inherits_group ? parent.gid : object.gid;
   birth.permissions = object.mode & 07777 & ~(object.umask & 0777);
   if (inherits_group && S_ISDIR(object.mode)) birth.permissions |= S_ISGID;
   if (S_ISLNK(object.mode)) return birth;  // has no permissions
-  const Result<std::string> acl = get_object_xattr(parent_ref, "system.posix_acl_default");
-  birth.has_default_acl = acl.ok();
-  if (!acl.ok() && acl.error().value != ENODATA && acl.error().value != EOPNOTSUPP) return acl.error();
+  Result<std::string> acl = xattr(parent_ref, "system.posix_acl_default");
+  if (acl.ok()) {
+    birth.default_acl = std::move(*acl);
+  } else if (acl.error().value != ENODATA && acl.error().value != EOPNOTSUPP) {
+    return acl.error();
+  }
   return birth;
 }
 
 // The plain case, at the price of one system call: the object is right from the moment it appears.
 bool Store::can_create_in_place(const Birth& birth, const NewObject& object) const {
   const bool device_mark = S_ISCHR(object.mode) && object.rdev == 0;
-  return work_.umask_is_zero && !birth.has_default_acl && !object.opaque && !device_mark &&
-         object.uid == ::geteuid() && birth.gid == ::getegid();
+  const bool plain = work_.umask_is_zero && !birth.default_acl && !object.opaque && !device_mark &&
+                     object.uid == ::geteuid() && birth.gid == ::getegid();
+  if (!plain || !overrides().enabled()) return plain;
+  const std::uint32_t type = object.mode & S_IFMT;
+  return permissions_stand(type, birth.permissions) && !stands_in({.mode = object.mode}, false);
 }
 
 Status Store::create_in_place(ObjectRef where, const Birth& birth, const NewObject& object) {
@@ -71,9 +71,9 @@ Status Store::create_in_place(ObjectRef where, const Birth& birth, const NewObje
 
 Status Store::create_staged(ObjectRef where, const Birth& birth, const NewObject& object,
                             bool over_whiteout) {
-  VARVE_ASSIGN(Draft draft, Draft::begin(stage_, birth.has_default_acl ? where.fd : -1));
+  VARVE_ASSIGN(Draft draft, Draft::begin(stage_, birth.default_acl ? where.fd : -1));
   const ObjectRef made = draft.ref();
-  const std::uint32_t asked = birth.has_default_acl ? object.mode & 07777 : birth.permissions;
+  const std::uint32_t asked = birth.default_acl ? object.mode & 07777 : birth.permissions;
   VARVE_RETURN_IF_ERROR(make_node(made, {.mode = (object.mode & S_IFMT) | asked,
                                          .rdev = object.rdev,
                                          .symlink_target = object.symlink_target}));
@@ -84,7 +84,7 @@ Status Store::create_staged(ObjectRef where, const Birth& birth, const NewObject
   if (!S_ISLNK(object.mode)) {
     // With a default ACL the kernel has computed the nine bits; only what the change of owner cleared is
     // missing.
-    const std::uint32_t bits = birth.has_default_acl ? status.st_mode & 0777 : birth.permissions & 0777;
+    const std::uint32_t bits = birth.default_acl ? status.st_mode & 0777 : birth.permissions & 0777;
     if (::fchmodat(made.fd, std::string(made.name).c_str(),
                    static_cast<mode_t>(bits | (birth.permissions & 07000)), 0) != 0) {
       return Errno::last();
@@ -92,9 +92,13 @@ Status Store::create_staged(ObjectRef where, const Birth& birth, const NewObject
   }
   if (object.opaque) VARVE_RETURN_IF_ERROR(marks().write_opaque(made));
   if (S_ISCHR(object.mode) && object.rdev == 0) VARVE_RETURN_IF_ERROR(marks().write_users_device(made));
+  return publish_new(draft, where, S_ISDIR(object.mode), over_whiteout);
+}
+
+Status Store::publish_new(Draft& draft, ObjectRef where, bool is_directory, bool over_whiteout) const {
   if (!over_whiteout) return draft.publish(where);
   VARVE_RETURN_IF_ERROR(require_whiteout(where));
-  return draft.publish_over(where, S_ISDIR(object.mode));
+  return draft.publish_over(where, is_directory);
 }
 
 Status Store::require_whiteout(ObjectRef where) const {
@@ -114,7 +118,8 @@ Result<UpperEntry> Store::create(ObjectRef where, const NewObject& object, bool 
     VARVE_RETURN_IF_ERROR(change_mode(where, birth.permissions));
     return look_up(where);
   }
-  VARVE_RETURN_IF_ERROR(create_staged(where, birth, object, over_whiteout));
+  VARVE_RETURN_IF_ERROR(overrides().enabled() ? create_overridden(where, birth, object, over_whiteout)
+                                              : create_staged(where, birth, object, over_whiteout));
   return look_up(where);
 }
 

@@ -12,8 +12,8 @@
 
 namespace varve::upper {
 
-Attributes Store::attributes_of(const struct stat& status) const {
-  Attributes attributes = attributes_from_stat(status);
+Result<Attributes> Store::shown_attributes(ObjectRef object, const struct stat& status) const {
+  VARVE_ASSIGN(Attributes attributes, overrides().attributes(object, status));
   // The index's link is no name.
   if (!attributes.is_directory() && attributes.nlink > 0 && index_.holds(status.st_ino)) --attributes.nlink;
   return attributes;
@@ -21,7 +21,7 @@ Attributes Store::attributes_of(const struct stat& status) const {
 
 Result<Attributes> Store::attributes(ObjectRef object) const {
   VARVE_ASSIGN(const struct stat status, stat_object(object));
-  return attributes_of(status);
+  return shown_attributes(object, status);
 }
 
 Result<UpperEntry> Store::look_up(ObjectRef object) const {
@@ -37,7 +37,7 @@ Result<UpperEntry> Store::look_up(ObjectRef object) const {
     return entry;
   }
   entry.kind = UpperEntry::Kind::kObject;
-  entry.attributes = attributes_of(*status);
+  VARVE_ASSIGN(entry.attributes, shown_attributes(object, *status));
   entry.inode_number = status->st_ino;
   VARVE_ASSIGN(entry.marks, marks().read(object));
   return entry;
@@ -50,15 +50,21 @@ Result<std::vector<UpperStore::ListedEntry>> Store::list(ObjectRef directory) co
   UniqueFd fd;
   for (DirectoryEntry& entry : entries) {
     ListedEntry made{.name = std::move(entry.name), .type = entry.type, .inode_number = entry.inode_number};
-    if (entry.type == DT_CHR || entry.type == DT_UNKNOWN) {
-      if (!fd.valid()) {
-        VARVE_ASSIGN(fd, open_object(directory, O_PATH | O_DIRECTORY));
-      }
+    const bool may_stand_in = overrides().enabled() && (entry.type == DT_REG || entry.type == DT_UNKNOWN);
+    const bool may_be_whiteout = entry.type == DT_CHR || entry.type == DT_UNKNOWN;
+    if (!fd.valid() && (may_stand_in || may_be_whiteout)) {
+      VARVE_ASSIGN(fd, open_object(directory, O_PATH | O_DIRECTORY));
+    }
+    if (may_stand_in) {
+      VARVE_ASSIGN(made.type, listed_type({fd.get(), made.name}));
+      if (made.type == 0) continue;
+    }
+    if (may_be_whiteout) {
       const ObjectRef object{fd.get(), made.name};
       const Result<struct stat> status = stat_object(object);
       if (!status.ok() && status.error().value == ENOENT) continue;  // removed meanwhile
       if (!status.ok()) return status.error();
-      made.type = static_cast<std::uint8_t>(IFTODT(status->st_mode));
+      if (!may_stand_in) made.type = static_cast<std::uint8_t>(IFTODT(status->st_mode));
       VARVE_ASSIGN(made.whiteout, is_whiteout(marks(), object, *status));
     }
     listed.push_back(std::move(made));
@@ -75,6 +81,10 @@ Result<UniqueFd> Store::open_directory(ObjectRef object) const {
 }
 
 Result<std::string> Store::read_link(ObjectRef object) const {
+  if (overrides().enabled()) {
+    VARVE_ASSIGN(const struct stat status, stat_object(object));
+    if (S_ISREG(status.st_mode)) return read_stand_in(object);
+  }
   std::string target(PATH_MAX, '\0');
   const ssize_t size =
       ::readlinkat(object.fd, std::string(object.name).c_str(), target.data(), target.size());

@@ -78,7 +78,7 @@ Status Store::empty_directory(ObjectRef directory) {
   VARVE_ASSIGN(Draft twin, Draft::begin(stage_, -1));
   const ObjectRef made = twin.ref();
   VARVE_RETURN_IF_ERROR(make_node(made, {.mode = S_IFDIR | 0700, .rdev = 0, .symlink_target = {}}));
-  VARVE_RETURN_IF_ERROR(change_owner(made, status.st_uid, status.st_gid));
+  VARVE_RETURN_IF_ERROR(change_own_owner(made, status.st_uid, status.st_gid));
   for (const std::string& name : xattrs) {
     VARVE_ASSIGN(const std::string value, get_object_xattr(directory, name));
     VARVE_RETURN_IF_ERROR(set_object_xattr(made, name, value));

@@ -112,6 +112,14 @@ struct Rename {
   bool to_is_directory = false;
 };
 
+// Whether owners, modes and kinds of object that the upper's file system does not give are kept in an override xattr
+// (override/overrides.h).
+enum class OverrideUse : std::uint8_t {
+  kNever,        // everything may be given: the mounting user is root of the host
+  kWhereNeeded,  // what may be given is; for the rest there is an override
+  kAlways,       // no owner is ever changed below; nothing but files and directories is made there
+};
+
 class UpperStore {
  public:
   struct Options {
@@ -120,6 +128,8 @@ class UpperStore {
     // What the upper is based on, bottom first; recorded at first mount, compared later.
     std::vector<std::string> base_stack;
     bool volatile_upper = false;  // -o volatile: nothing is ever synced
+    // More than what was recorded or, at the first mount, probed; empty: just that.
+    std::optional<OverrideUse> overrides;
     // Of the running kernel (32 hexadecimal digits, dashes allowed); tests set it, empty: asks the kernel.
     std::string boot_id;
   };

@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <fstream>
@@ -44,6 +45,7 @@ class Opening {
   StatusOrFailure check_belongs(const std::optional<UpperState>& before);
   StatusOrFailure make_parts();
   StatusOrFailure check_renames();
+  StatusOrFailure choose_overrides();
   StatusOrFailure claim();
 
   const UpperStore::Options& options_;
@@ -193,6 +195,7 @@ StatusOrFailure Opening::check_history() {
   }
   if (before) {
     made_.state.upper_id = before->upper_id;
+    made_.state.overrides = before->overrides;
     made_.was_clean = before->clean;
     made_.same_boot = before->boot_id == made_.state.boot_id;
   }
@@ -278,6 +281,22 @@ Result<std::string> random_id() {
   return id;
 }
 
+// What was once written with overrides is read with them for ever.
+StatusOrFailure Opening::choose_overrides() {
+  if (!made_.state.overrides) {
+    const Result<OverrideUse> probed = Overrides::probe(made_.stage.get());
+    if (!probed.ok()) {
+      return refuse(probed.error().value, options_.upper_path,
+                    "its file system takes no xattr that could hold owners which this user may not give",
+                    "use ext4, xfs, btrfs, or tmpfs of Linux 6.6 or later");
+    }
+    made_.state.overrides = *probed;
+  }
+  if (options_.overrides) made_.state.overrides = std::max(*made_.state.overrides, *options_.overrides);
+  made_.overrides = Overrides(*made_.state.overrides);
+  return {};
+}
+
 StatusOrFailure Opening::claim() {
   const ObjectRef upper{made_.upper.get(), {}};
   Status status;
@@ -328,6 +347,7 @@ ResultOrFailure<WorkDirectory> Opening::run() {
   made_.state.marks = made_.marks.space();
   VARVE_RETURN_IF_ERROR(make_parts());
   VARVE_RETURN_IF_ERROR(check_renames());
+  VARVE_RETURN_IF_ERROR(choose_overrides());
   VARVE_RETURN_IF_ERROR(claim());
   done_ = true;
   return std::move(made_);

@@ -11,6 +11,7 @@
 #include "fs/base/unique_fd.h"
 #include "fs/upper/cow/block_map_layout.h"
 #include "fs/upper/marks.h"
+#include "fs/upper/override/overrides.h"
 #include "fs/upper/state_file.h"
 #include "fs/upper/upper_store.h"
 
@@ -24,6 +25,7 @@ struct WorkDirectory {
   UniqueFd maps;
   UniqueFd index;
   MarkStore marks;
+  Overrides overrides;
   BootId boot_id{};
   UpperState state;            // as written now: dirty
   bool was_clean = true;       // the mount before closed it, or there was none

@@ -1,5 +1,7 @@
 #include "fs/upper/xattr_escape.h"
 
+#include "fs/format/override_stat.h"
+
 namespace varve::upper {
 namespace {
 
@@ -12,6 +14,7 @@ std::size_t reserved_namespace(std::string_view name) {
     if (!name.starts_with(space)) continue;
     const std::string_view rest = name.substr(space.size());
     if (rest.starts_with("varve.") || rest.starts_with("overlay.")) return space.size();
+    if (name == format::kOverrideXattr) return space.size();
   }
   return 0;
 }

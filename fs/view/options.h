@@ -14,6 +14,9 @@ struct Options {
   std::string upper_path;                // empty: read-only
   std::string work_path;
   bool volatile_upper = false;
+  // Owners, modes and devices of the upper are kept in override xattrs, even where the file system could hold them, and those
+  // of plain directories as layers are read (docs/upper-format.md).
+  bool override_owners = false;
   std::uint64_t cache_bytes = std::uint64_t{64} << 20;  // bound of the block cache
   std::size_t directory_fd_capacity = 1024;
 };

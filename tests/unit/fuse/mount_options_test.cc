@@ -48,11 +48,30 @@ TEST(MountOptions, OptionsOfOverlayfsAreTakenWithoutAWord) {
   EXPECT_THAT(options.kernel_options, IsEmpty());
 }
 
-TEST(MountOptions, OwnerShiftingIsRefusedRatherThanIgnored) {
+TEST(MountOptions, OneOwnerForAllIsRefusedRatherThanIgnored) {
   MountOptions options;
-  const StatusOrFailure status = parse_mount_options("lowerdir=/a,uidmapping=0:1000:1", options);
+  const StatusOrFailure status = parse_mount_options("lowerdir=/a,squash_to_uid=5", options);
   ASSERT_FALSE(status.ok());
-  EXPECT_THAT(status.error().message, HasSubstr("uidmapping"));
+  EXPECT_THAT(status.error().message, HasSubstr("squash_to_uid"));
+}
+
+TEST(MountOptions, OwnersAreShiftedAsFuseOverlayfsDoes) {
+  const MountOptions options = parse("lowerdir=/a,uidmapping=0:1000:1:1:100000:65536,gidmapping=0:7:1");
+  EXPECT_EQ(options.ids.users.shown(1), 100000u);
+  EXPECT_EQ(options.ids.groups.shown(0), 7u);
+  MountOptions bad;
+  const StatusOrFailure status = parse_mount_options("lowerdir=/a,gidmapping=0:1", bad);
+  ASSERT_FALSE(status.ok());
+  EXPECT_THAT(status.error().message, HasSubstr("gidmapping=0:1: "));
+}
+
+TEST(MountOptions, OwnersInXattrsAreSwitchedOnAsFuseOverlayfsDoes) {
+  EXPECT_TRUE(parse("lowerdir=/a,xattr_permissions=2").view.override_owners);
+  EXPECT_FALSE(parse("lowerdir=/a,xattr_permissions=0").view.override_owners);
+  for (const char* bad : {"xattr_permissions=1", "xattr_permissions=3", "xattr_permissions"}) {
+    MountOptions options;
+    EXPECT_FALSE(parse_mount_options(bad, options).ok()) << bad;
+  }
 }
 
 TEST(MountOptions, KernelOptionsAreHandedOn) {

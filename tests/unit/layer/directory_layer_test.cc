@@ -44,6 +44,47 @@ class DirectoryLayerTest : public testing::Test {
   test::TemporaryDirectory directory_;
 };
 
+TEST_F(DirectoryLayerTest, ReadsOverridesWhereItIsTold) {
+  constexpr const char* kOverride = "user.containers.override_stat";
+  const std::string acl("\2\0\0\0", 4);
+  make_directory("d");
+  make_file("d/l", "target");
+  make_file("d/dev");
+  make_file("d/f", "text");
+  make_file("d/bad");
+  ASSERT_TRUE(set_xattr("d", kOverride, "1:2:1777"));
+  ASSERT_TRUE(set_xattr("d/l", kOverride, "3:4:0777:symlink"));
+  ASSERT_TRUE(set_xattr("d/dev", kOverride, "3:4:0600:char-0-0"));
+  ASSERT_TRUE(set_xattr("d/f", kOverride, "5:6:4755"));
+  ASSERT_TRUE(set_xattr("d/f", "user.varve.acl_access", acl));
+  ASSERT_TRUE(set_xattr("d/bad", kOverride, "what"));
+  const auto layer = must(DirectoryLayer::open(directory_.path(), true));
+  EXPECT_EQ(must(layer->attributes(test::find(*layer, "d").id)).mode, S_IFDIR | 01777u);
+  EXPECT_EQ(test::find(*layer, "d/l").type, std::uint32_t{S_IFLNK});
+  EXPECT_EQ(must(layer->read_link(test::find(*layer, "d/l").id)), "target");
+  EXPECT_EQ(test::find(*layer, "d/dev").kind, Kind::kObject);
+  EXPECT_EQ(must(layer->attributes(test::find(*layer, "d/dev").id)).mode, S_IFCHR | 0600u);
+  const LowerId file = test::find(*layer, "d/f").id;
+  EXPECT_EQ(must(layer->attributes(file)).uid, 5u);
+  EXPECT_EQ(must(layer->attributes(file)).mode, S_IFREG | 04755u);
+  EXPECT_EQ(must(test::content(*layer, "d/f")), "text");
+  EXPECT_THAT(must(layer->xattr_names(file)), testing::ElementsAre("system.posix_acl_access"));
+  EXPECT_EQ(must(layer->xattr(file, "system.posix_acl_access")), acl);
+  EXPECT_EQ(layer->xattr(file, kOverride).error(), Errno{ENODATA});
+  const Result<Entry> bad = layer->look_up(test::find(*layer, "d").id, must(Name::parse("bad")));
+  EXPECT_EQ(bad.error(), Errno{EIO});
+}
+
+TEST_F(DirectoryLayerTest, AnOverrideIsAnXattrLikeAnyOtherWhereItIsNotTold) {
+  make_file("f", "text");
+  ASSERT_TRUE(set_xattr("f", "user.containers.override_stat", "5:6:4755:symlink"));
+  const auto layer = open();
+  const Entry found = test::find(*layer, "f");
+  EXPECT_EQ(found.type, std::uint32_t{S_IFREG});
+  EXPECT_EQ(must(layer->attributes(found.id)).uid, ::geteuid());
+  EXPECT_EQ(must(layer->xattr(found.id, "user.containers.override_stat")), "5:6:4755:symlink");
+}
+
 TEST_F(DirectoryLayerTest, ShowsWhatIsThere) {
   make_directory("a/b");
   make_file("a/b/file", "content");

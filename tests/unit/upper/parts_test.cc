@@ -69,6 +69,7 @@ TEST(StateFile, ReadsWhatItWrites) {
   const UpperState state{.upper_id = "00ff",
                          .boot_id = "b",
                          .marks = MarkStore::Namespace::kUser,
+                         .overrides = OverrideUse::kWhereNeeded,
                          .clean = true,
                          .volatile_upper = true,
                          .base_stack = {"file a b", "directory \n\\n", ""}};
@@ -77,6 +78,7 @@ TEST(StateFile, ReadsWhatItWrites) {
   EXPECT_EQ(read->upper_id, "00ff");
   EXPECT_EQ(read->boot_id, "b");
   EXPECT_EQ(read->marks, MarkStore::Namespace::kUser);
+  EXPECT_EQ(read->overrides, OverrideUse::kWhereNeeded);
   EXPECT_TRUE(read->clean);
   EXPECT_TRUE(read->volatile_upper);
   EXPECT_EQ(read->base_stack, state.base_stack);
@@ -85,7 +87,8 @@ TEST(StateFile, ReadsWhatItWrites) {
 TEST(StateFile, RefusesWhatItDoesNotKnow) {
   for (const char* text :
        {"", "varve-upper 1\n", "varve-upper 2\nupper a\n", "varve-upper 1\nupper a\nwhat b\n",
-        "varve-upper 1\nupper a", "varve-upper 1\nupper a\nstate perhaps\n"}) {
+        "varve-upper 1\nupper a", "varve-upper 1\nupper a\nstate perhaps\n",
+        "varve-upper 1\nupper a\noverrides perhaps\n"}) {
     EXPECT_FALSE(parse_state(text).ok()) << text;
   }
 }
