@@ -180,7 +180,10 @@ class NamesSoak {
   void remove_all() {
     for (const char* top : NamesWorker::kTop) {
       const ProgramResult removed = varve::test::run({"rm", "-rf", tree_.at(top)});
-      if (removed.exit_status != 0 || !removed.err.empty()) throw Fault("rm -rf: " + removed.err);
+      if (removed.exit_status != 0 || !removed.err.empty()) {
+        throw Fault(
+            fmt::format("rm -rf: status {} (142: a minute was over): {}", removed.exit_status, removed.err));
+      }
     }
     for (int i = 0; i < 2; ++i) {
       const std::vector<std::string> left = names_in(tree_.root());
