@@ -323,6 +323,7 @@ TEST_P(Files, SymbolicLinksLead) {
 }
 
 TEST_P(Files, SpecialFilesKeepKindAndNumber) {
+  VARVE_NEEDS(kRootOfHost);
   ASSERT_EQ(outcome(::mknod(tree.seed("tty").c_str(), S_IFCHR | 0620, makedev(5, 1))), "ok");
   ASSERT_EQ(outcome(::mkfifo(tree.seed("fifo").c_str(), 0600)), "ok");
   ASSERT_TRUE(tree.begin());

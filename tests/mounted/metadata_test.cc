@@ -42,6 +42,7 @@ class Metadata : public EverywhereTest {
 VARVE_EVERYWHERE(Metadata);
 
 TEST_P(Metadata, ChangesLastAndLeaveTheDataAlone) {
+  VARVE_NEEDS(kOtherOwners);
   std::string content = noise(20'000, 1);
   write_file(tree.seed("f"), content);
   make_directories(tree.seed("d"));
@@ -108,6 +109,7 @@ TEST_P(Metadata, TimesAreSetThroughADescriptorForReading) {
 }
 
 TEST_P(Metadata, OwnerOfASymbolicLinkChangesWithoutItsTime) {
+  VARVE_NEEDS(kOtherOwners);
   ASSERT_EQ(outcome(::symlink("nowhere", tree.seed("link").c_str())), "ok");
   struct timespec times[2] = {{5, 6}, {700, 8}};
   ASSERT_EQ(outcome(::utimensat(AT_FDCWD, tree.seed("link").c_str(), times, AT_SYMLINK_NOFOLLOW)), "ok");
@@ -121,6 +123,7 @@ TEST_P(Metadata, OwnerOfASymbolicLinkChangesWithoutItsTime) {
 }
 
 TEST_P(Metadata, ExtendedAttributesAreSetListedAndRemoved) {
+  VARVE_NEEDS(kRootOfHost);
   write_file(tree.seed("f"), "x");
   ASSERT_EQ(outcome(::lsetxattr(tree.seed("f").c_str(), "user.old", "value", 5, 0)), "ok");
   ASSERT_TRUE(tree.begin());
@@ -144,6 +147,7 @@ TEST_P(Metadata, ExtendedAttributesAreSetListedAndRemoved) {
 }
 
 TEST_P(Metadata, MarksOfUnionsAreOrdinaryAttributesForUsers) {
+  VARVE_NEEDS(kRootOfHost);
   write_file(tree.seed("d/f"), "x");
   ASSERT_TRUE(tree.begin());
   const std::vector<const char*> names = {"trusted.overlay.opaque", "trusted.overlay.redirect",
@@ -171,6 +175,7 @@ TEST_P(Metadata, OwnMarksAreNotVisible) {
 }
 
 TEST_P(Metadata, DefaultAccessControlListsAreInherited) {
+  VARVE_NEEDS(kOtherOwners);
   make_directories(tree.seed("d"));
   ASSERT_EQ(run({"setfacl", "-d", "-m", "u:54321:rwx,g::r-x,o::---", tree.seed("d")}).err, "");
   ASSERT_TRUE(tree.begin());
@@ -193,6 +198,7 @@ TEST_P(Metadata, DefaultAccessControlListsAreInherited) {
 }
 
 TEST_P(Metadata, AccessControlListsAdmitAndShowInTheMode) {
+  VARVE_NEEDS(kOtherOwners);
   write_file(tree.seed("f"), "secret");
   ASSERT_EQ(outcome(::chmod(tree.seed("f").c_str(), 0600)), "ok");
   ASSERT_TRUE(tree.begin());
@@ -220,6 +226,7 @@ TEST_P(Metadata, UmaskAppliesToNewObjects) {
 }
 
 TEST_P(Metadata, SetgidDirectoriesHandDownGroupAndBit) {
+  VARVE_NEEDS(kOtherOwners);
   make_directories(tree.seed("d"));
   ASSERT_EQ(outcome(::chown(tree.seed("d").c_str(), kUser, kGroup)), "ok");
   ASSERT_EQ(outcome(::chmod(tree.seed("d").c_str(), 02777)), "ok");
@@ -234,6 +241,7 @@ TEST_P(Metadata, SetgidDirectoriesHandDownGroupAndBit) {
 }
 
 TEST_P(Metadata, NewObjectsBelongToTheirMaker) {
+  VARVE_NEEDS(kOtherOwners);
   make_directories(tree.seed("d"));
   ASSERT_EQ(outcome(::chmod(tree.seed("d").c_str(), 0777)), "ok");
   ASSERT_TRUE(tree.begin());
@@ -251,6 +259,7 @@ TEST_P(Metadata, NewObjectsBelongToTheirMaker) {
 }
 
 TEST_P(Metadata, PermissionsHold) {
+  VARVE_NEEDS(kOtherOwners);
   write_file(tree.seed("closed/f"), "x");
   write_file(tree.seed("readable"), "x");
   ASSERT_EQ(outcome(::chmod(tree.seed("closed").c_str(), 0700)), "ok");
@@ -271,6 +280,7 @@ TEST_P(Metadata, PermissionsHold) {
 }
 
 TEST_P(Metadata, StickyDirectoriesProtect) {
+  VARVE_NEEDS(kOtherOwners);
   write_file(tree.seed("tmp/f"), "x");
   ASSERT_EQ(outcome(::chmod(tree.seed("tmp").c_str(), 01777)), "ok");
   ASSERT_TRUE(tree.begin());
@@ -285,6 +295,7 @@ TEST_P(Metadata, StickyDirectoriesProtect) {
 }
 
 TEST_P(Metadata, WritesByOthersClearSetuidForGood) {
+  VARVE_NEEDS(kOtherOwners);
   for (const char* name : {"written", "truncated", "given"}) {
     write_file(tree.seed(name), "program");
     ASSERT_EQ(outcome(::chmod(tree.seed(name).c_str(), 06777)), "ok");

@@ -111,6 +111,7 @@ TEST_P(Union, AWhiteoutAndANewDirectoryHideWhatIsBelow) {
 }
 
 TEST_P(Union, OpaqueDirectoriesOfLowersHide) {
+  VARVE_NEEDS(kRootOfHost);
   MountedStack stack(shape(3));
   write_file(stack.lower(2, "d/old"), "bottom");
   opaque(stack.lower(1, "d"));
@@ -161,6 +162,7 @@ TEST_P(Union, DeletionsInMergedDirectoriesHideAllLayers) {
 }
 
 TEST_P(Union, TheUpperHoldsWhatKernelOverlayfsWouldWrite) {
+  VARVE_NEEDS(kRootOfHost);
   MountedStack stack(shape(1));
   write_file(stack.lower(0, "d/f"), "bottom");
   write_file(stack.lower(0, "e/f"), "bottom");

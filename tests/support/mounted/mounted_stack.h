@@ -2,7 +2,7 @@
 
 // MountedStack: a stack of layers in a scratch directory, mounted by the real varvefs. Fill lower(i) first,
 // mount(), then look through at(path). The programs are those of the build under test (environment variable
-// VARVE_BIN). Thread rule: one thread. Ownership: owns the directory, the mount and the daemon; its
+// VARVE_BIN); VARVE_TEST_MOUNT_OPTIONS adds to -o of every stack. Thread rule: one thread. Ownership: owns the directory, the mount and the daemon; its
 // destructor ends all three.
 
 #include <gtest/gtest.h>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/support/mounted/file_tools.h"
+#include "tests/support/mounted/rights.h"
 
 namespace varve::test {
 

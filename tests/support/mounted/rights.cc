@@ -1,0 +1,34 @@
+#include "tests/support/mounted/rights.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+
+namespace varve::test {
+namespace {
+
+constexpr std::uint64_t kAllIds = 0xFFFFFFFF;  // user_namespaces(7): the initial namespace maps them all
+constexpr std::uint64_t kOrdinaryIds = 65536;
+
+std::uint64_t mapped_ids() {
+  std::ifstream map("/proc/self/uid_map");
+  std::uint64_t all = 0;
+  for (std::uint64_t inside = 0, outside = 0, count = 0; map >> inside >> outside >> count;) all += count;
+  return all;
+}
+
+}  // namespace
+
+std::string lack_of(Right right) {
+  const std::uint64_t ids = mapped_ids();
+  if (right == Right::kOtherOwners && ids < kOrdinaryIds)
+    return "needs other users: this user namespace has none\n";
+  if (right == Right::kRootOfHost && ids < kAllIds)
+    return "needs root of the host: trusted xattrs, devices, any id\n";
+  if (right == Right::kPlainUpper && ::getenv("VARVE_TEST_MOUNT_OPTIONS") != nullptr) {
+    return "needs an upper without owners in xattrs\n";
+  }
+  return {};
+}
+
+}  // namespace varve::test

@@ -1,0 +1,24 @@
+#pragma once
+
+// What some mounted tests need of whoever runs them; without it they are skipped and say why. Root of the host has every right, an
+// ordinary user in a user namespace (tests/run/mounted_as_user.sh) only those that the namespace gives. Thread rule: one thread.
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace varve::test {
+
+enum class Right {
+  kOtherOwners,  // to give files to other users, and to be them
+  kRootOfHost,   // trusted xattrs, device nodes that work, any id
+  kPlainUpper,   // an upper whose files have their owners themselves (VARVE_TEST_MOUNT_OPTIONS is not set)
+};
+// Empty for a right that is had, else a sentence that begins with "needs".
+std::string lack_of(Right right);
+
+}  // namespace varve::test
+
+#define VARVE_NEEDS(right)                                                                     \
+  if (const std::string lack = varve::test::lack_of(varve::test::Right::right); !lack.empty()) \
+  GTEST_SKIP() << lack
