@@ -27,17 +27,20 @@ cd "$scratch"
 
 step() { echo "== $*"; }
 fail() { echo "FAILED: $*"; exit 1; }
-mkdir -p tree/{source,venv-lib} upper work mnt
+mkdir -p tree/source upper work mnt
 
 mount_stack() { "$bin/varvefs" -o "lowerdir=$scratch/base.layer,upperdir=$scratch/upper,workdir=$scratch/work" mnt; }
-remount() {
-  umount mnt
-  # The upper is free when the daemon has marked it clean.
+mount_when_free() {
+  # The upper is free when the daemon before has marked it clean.
   for _ in $(seq 200); do
     mount_stack 2>"$scratch/mount.err" && return
     sleep 0.05
   done
   fail "mounting again: $(cat "$scratch/mount.err")"
+}
+remount() {
+  umount mnt
+  mount_when_free
 }
 
 step "A layer: sources of a program, a repository, a database, an installed package"
@@ -190,10 +193,7 @@ umount mnt
 step "As the upper of the kernel's overlayfs"
 mkdir lower
 cp --archive tree/source lower
-for _ in $(seq 200); do
-  if mount_stack 2>/dev/null; then break; fi
-  sleep 0.05
-done
+mount_when_free
 mkdir mnt/over-upper mnt/over-work
 mount -t overlay none -o "lowerdir=$scratch/lower,upperdir=$scratch/mnt/over-upper,workdir=$scratch/mnt/over-work" over
 make -s -j4 -C over/source
