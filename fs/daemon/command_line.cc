@@ -25,6 +25,8 @@ constexpr const char* kOptionsFooter =
     "ids\n"
     "  xattr_permissions=2       keep owners and modes in xattrs (without it: where they cannot be given)\n"
     "  cache_mb=N                memory for decompressed data (64)\n"
+    "  passthrough=auto|on|off   let the kernel read and write files of the upper itself (auto: where it "
+    "allows it)\n"
     "  threads=N                 worker threads\n"
     "  logfile=FILE              log of a mount in the background (default: syslog)\n"
     "  nodev nosuid noexec noatime allow_other ...  as for mount(8)";

@@ -58,6 +58,7 @@ StatusOrFailure run(CommandLine line) {
                                  .kernel_options = line.options.kernel_options,
                                  .ids = line.options.ids,
                                  .read_only = read_only,
+                                 .passthrough = line.options.passthrough,
                                  .debug = line.debug,
                                  .threads = line.options.threads,
                                  .on_ready = {}};

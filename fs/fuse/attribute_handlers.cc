@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "fs/fuse/dispatch.h"
 #include "fs/fuse/request.h"
 
 namespace varve::fuse {
@@ -29,7 +30,15 @@ void do_setattr(fuse_req_t request, fuse_ino_t node, struct stat* stat, int to_s
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) change.size_bytes = static_cast<std::uint64_t>(stat->st_size);
     change.atime = time_to_set(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, stat->st_atim);
     change.mtime = time_to_set(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, stat->st_mtim);
-    reply_attributes(request, view_of(request).setattr(NodeId(node), change));
+    view::UnionView& view = view_of(request);
+    // The answer brings the kernel the mode that is left.
+    if (extras().kills_set_id) {
+      if (const auto dropped = view.drop_set_id(NodeId(node)); !dropped.ok()) {
+        fuse_reply_err(request, dropped.error().value);
+        return;
+      }
+    }
+    reply_attributes(request, view.setattr(NodeId(node), change));
   });
 }
 

@@ -4,7 +4,9 @@
 #include <span>
 #include <vector>
 
+#include "fs/fuse/dispatch.h"
 #include "fs/fuse/request.h"
+#include "fs/fuse/wire.h"
 
 namespace varve::fuse {
 namespace {
@@ -14,10 +16,50 @@ view::HandleId handle_of(const struct fuse_file_info* info) {
 }
 
 // Nobody but this kernel changes the file, so its page cache outlives the last close; nothing happens at close(2).
-void set_open_flags(struct fuse_file_info* info, view::HandleId handle) {
+void set_open_flags(struct fuse_file_info* info, view::HandleId handle,
+                    const view::UnionView::OpenMode& mode) {
   info->fh = handle.value();
-  info->keep_cache = 1;
+  info->keep_cache = mode.keeps_cache ? 1 : 0;
   info->noflush = 1;
+}
+
+struct fuse_open_out passed_through(view::HandleId handle, std::int32_t backing) {
+  struct fuse_open_out out {};
+  out.fh = handle.value();
+  out.open_flags = FOPEN_NOFLUSH | wire::kOpenPassthrough;
+  out.padding = static_cast<std::uint32_t>(backing);
+  return out;
+}
+
+// Returns: as libfuse's replies, -ENOENT when the caller was interrupted.
+int reply_open(fuse_req_t request, fuse_ino_t node, view::HandleId handle, struct fuse_file_info* info) {
+  const view::UnionView::OpenMode mode = view_of(request).open_mode(handle);
+  set_open_flags(info, handle, mode);
+  if (!mode.backing) return fuse_reply_open(request, info);
+  if (mode.maps) forget_attributes(request, node);
+  const struct fuse_open_out out = passed_through(handle, *mode.backing);
+  return fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
+}
+
+int reply_create(fuse_req_t request, const view::UnionView::Created& made, struct fuse_file_info* info) {
+  const view::UnionView::OpenMode mode = view_of(request).open_mode(made.handle);
+  set_open_flags(info, made.handle, mode);
+  const struct fuse_entry_param param = to_entry_param(request, made.entry);
+  if (!mode.backing) return fuse_reply_create(request, &param, info);
+  const struct {
+    struct fuse_entry_out entry;
+    struct fuse_open_out open;
+  } out{to_entry_out(param), passed_through(made.handle, *mode.backing)};
+  static_assert(sizeof out == sizeof out.entry + sizeof out.open);
+  return fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
+}
+
+// Before a write by somebody who may not keep set-id bits.
+Status drop_set_id(fuse_req_t request, fuse_ino_t node, view::HandleId handle) {
+  if (!extras().kills_set_id) return {};
+  VARVE_ASSIGN(const bool dropped, view_of(request).drop_set_id(handle));
+  if (dropped) forget_attributes(request, node);
+  return {};
 }
 
 void do_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
@@ -31,9 +73,13 @@ void do_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
       fuse_reply_err(request, handle.error().value);
       return;
     }
-    set_open_flags(info, *handle);
     view::UnionView& view = view_of(request);
-    if (fuse_reply_open(request, info) == -ENOENT)
+    if (const Status dropped = drop_set_id(request, node, *handle); !dropped.ok()) {
+      view.release(*handle);
+      reply_status(request, dropped);
+      return;
+    }
+    if (reply_open(request, node, *handle, info) == -ENOENT)
       view.release(*handle);  // interrupted: no RELEASE will come
   });
 }
@@ -42,14 +88,13 @@ void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
                struct fuse_file_info* info) {
   answer(request, [&] {
     view::UnionView& view = view_of(request);
-    const Result<view::UnionView::Created> made = view.create(NodeId(parent), name, mode, caller_of(request));
+    const Result<view::UnionView::Created> made =
+        view.create(NodeId(parent), name, mode, caller_of(request), info->flags);
     if (!made.ok()) {
       fuse_reply_err(request, made.error().value);
       return;
     }
-    set_open_flags(info, made->handle);
-    const struct fuse_entry_param param = to_entry_param(request, made->entry);
-    if (fuse_reply_create(request, &param, info) == -ENOENT) {
+    if (reply_create(request, *made, info) == -ENOENT) {
       view.release(made->handle);
       view.forget(made->entry.id, 1);
     }
@@ -113,11 +158,14 @@ void do_read(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset
   });
 }
 
-void do_write(fuse_req_t request, fuse_ino_t, const char* data, std::size_t size, off_t offset,
+void do_write(fuse_req_t request, fuse_ino_t node, const char* data, std::size_t size, off_t offset,
               struct fuse_file_info* info) {
   answer(request, [&] {
-    const Status written = view_of(request).write(handle_of(info), static_cast<std::uint64_t>(offset),
-                                                  std::as_bytes(std::span(data, size)));
+    Status written = drop_set_id(request, node, handle_of(info));
+    if (written.ok()) {
+      written = view_of(request).write(handle_of(info), static_cast<std::uint64_t>(offset),
+                                       std::as_bytes(std::span(data, size)));
+    }
     if (written.ok()) {
       fuse_reply_write(request, size);
     } else {
@@ -133,12 +181,15 @@ void do_fsync(fuse_req_t request, fuse_ino_t, int data_only, struct fuse_file_in
   });
 }
 
-void do_fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length,
+void do_fallocate(fuse_req_t request, fuse_ino_t node, int mode, off_t offset, off_t length,
                   struct fuse_file_info* info) {
   answer(request, [&] {
-    reply_status(request,
-                 view_of(request).fallocate(handle_of(info), mode, static_cast<std::uint64_t>(offset),
-                                            static_cast<std::uint64_t>(length)));
+    Status done = drop_set_id(request, node, handle_of(info));
+    if (done.ok()) {
+      done = view_of(request).fallocate(handle_of(info), mode, static_cast<std::uint64_t>(offset),
+                                        static_cast<std::uint64_t>(length));
+    }
+    reply_status(request, done);
   });
 }
 
@@ -157,8 +208,13 @@ void do_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, str
 }
 
 void do_copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, struct fuse_file_info* from,
-                        fuse_ino_t, off_t to_offset, struct fuse_file_info* to, std::size_t size, int) {
+                        fuse_ino_t to_node, off_t to_offset, struct fuse_file_info* to, std::size_t size,
+                        int) {
   answer(request, [&] {
+    if (const Status dropped = drop_set_id(request, to_node, handle_of(to)); !dropped.ok()) {
+      reply_status(request, dropped);
+      return;
+    }
     const view::UnionView::CopyRange range{.from = handle_of(from),
                                            .from_offset = static_cast<std::uint64_t>(from_offset),
                                            .to = handle_of(to),

@@ -119,6 +119,19 @@ StatusOrFailure set_id_map(std::string_view key, std::string_view value, IdMap& 
   return {};
 }
 
+StatusOrFailure set_passthrough(std::string_view value, MountOptions& options) {
+  if (value == "auto") {
+    options.passthrough = PassthroughUse::kAuto;
+  } else if (value == "on") {
+    options.passthrough = PassthroughUse::kOn;
+  } else if (value == "off") {
+    options.passthrough = PassthroughUse::kOff;
+  } else {
+    return Failure{EINVAL, fmt::format("option passthrough={}: not one of auto, on, off", value)};
+  }
+  return {};
+}
+
 // The values that fuse-overlayfs knows.
 StatusOrFailure set_override(std::string_view value, MountOptions& options) {
   if (value == "2") {
@@ -156,6 +169,8 @@ ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, Mo
     VARVE_RETURN_IF_ERROR(set_id_map(key, value, options.ids.groups));
   } else if (key == "xattr_permissions") {
     VARVE_RETURN_IF_ERROR(set_override(value, options));
+  } else if (key == "passthrough") {
+    VARVE_RETURN_IF_ERROR(set_passthrough(value, options));
   } else if (key == "cache_mb") {
     VARVE_RETURN_IF_ERROR(set_number(key, value, std::uint64_t{1} << 20, number));
     options.view.cache_bytes = number << 20;

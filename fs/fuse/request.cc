@@ -32,9 +32,34 @@ struct fuse_entry_param to_entry_param(fuse_req_t request, const view::EntryRepl
   param.ino = entry.id.value();
   param.generation = 1;  // node numbers are never given out twice
   param.attr = to_stat(request, entry);
-  param.attr_timeout = kTimeoutSeconds;
+  param.attr_timeout = attribute_timeout(entry);
   param.entry_timeout = kTimeoutSeconds;
   return param;
+}
+
+struct fuse_entry_out to_entry_out(const struct fuse_entry_param& param) {
+  const struct stat& stat = param.attr;
+  struct fuse_entry_out out {};
+  out.nodeid = param.ino;
+  out.generation = param.generation;
+  out.entry_valid = static_cast<std::uint64_t>(param.entry_timeout);
+  out.attr_valid = static_cast<std::uint64_t>(param.attr_timeout);
+  out.attr.ino = stat.st_ino;
+  out.attr.size = static_cast<std::uint64_t>(stat.st_size);
+  out.attr.blocks = static_cast<std::uint64_t>(stat.st_blocks);
+  out.attr.atime = static_cast<std::uint64_t>(stat.st_atim.tv_sec);
+  out.attr.mtime = static_cast<std::uint64_t>(stat.st_mtim.tv_sec);
+  out.attr.ctime = static_cast<std::uint64_t>(stat.st_ctim.tv_sec);
+  out.attr.atimensec = static_cast<std::uint32_t>(stat.st_atim.tv_nsec);
+  out.attr.mtimensec = static_cast<std::uint32_t>(stat.st_mtim.tv_nsec);
+  out.attr.ctimensec = static_cast<std::uint32_t>(stat.st_ctim.tv_nsec);
+  out.attr.mode = stat.st_mode;
+  out.attr.nlink = static_cast<std::uint32_t>(stat.st_nlink);
+  out.attr.uid = stat.st_uid;
+  out.attr.gid = stat.st_gid;
+  out.attr.rdev = static_cast<std::uint32_t>(stat.st_rdev);
+  out.attr.blksize = static_cast<std::uint32_t>(stat.st_blksize);
+  return out;
 }
 
 void reply_entry(fuse_req_t request, const Result<view::EntryReply>& entry) {
@@ -54,7 +79,7 @@ void reply_attributes(fuse_req_t request, const Result<view::EntryReply>& entry)
     return;
   }
   const struct stat stat = to_stat(request, *entry);
-  fuse_reply_attr(request, &stat, kTimeoutSeconds);
+  fuse_reply_attr(request, &stat, attribute_timeout(*entry));
 }
 
 void reply_sized(fuse_req_t request, const std::string& value, std::size_t size) {

@@ -4,6 +4,8 @@
 
 #include "fs/fuse/libfuse.h"
 
+#include <linux/fuse.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -25,6 +27,7 @@ struct SessionState {
   view::UnionView* view = nullptr;
   IdMaps ids;
   std::function<void()> on_ready;
+  struct fuse_session* session = nullptr;
   // Set by INIT, before any other request: OPEN (OPENDIR) is answered with ENOSYS, once, and the kernel never sends it again.
   bool without_open = false;
   bool without_opendir = false;
@@ -62,6 +65,17 @@ void answer(fuse_req_t request, const Body& body) {
   }
 }
 
+// How long the kernel may keep the attributes of `entry`.
+inline double attribute_timeout(const view::EntryReply& entry) {
+  return entry.changes_unseen ? 0 : kTimeoutSeconds;
+}
+
+// The kernel is to ask for the attributes of `node` again: they were, or may be, changed without its doing.
+inline void forget_attributes(fuse_req_t request, fuse_ino_t node) {
+  // ENOENT: it does not know the node (any more).
+  fuse_lowlevel_notify_inval_inode(state_of(request).session, node, -1, 0);
+}
+
 inline void reply_status(fuse_req_t request, const Status& status) {
   fuse_reply_err(request, error_number(status));
 }
@@ -69,6 +83,8 @@ inline void reply_status(fuse_req_t request, const Status& status) {
 // With the owners that callers of the mount see.
 struct stat to_stat(fuse_req_t request, const view::EntryReply& entry);
 struct fuse_entry_param to_entry_param(fuse_req_t request, const view::EntryReply& entry);
+// As it goes to the kernel, for replies that libfuse has no call for.
+struct fuse_entry_out to_entry_out(const struct fuse_entry_param& param);
 
 void reply_entry(fuse_req_t request, const Result<view::EntryReply>& entry);
 void reply_attributes(fuse_req_t request, const Result<view::EntryReply>& entry);

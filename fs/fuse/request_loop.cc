@@ -109,6 +109,7 @@ struct RequestLoop::State {
   unsigned most_threads = 0;
   std::function<void()> on_initialized;
   std::function<void()> on_quiet;
+  std::function<void(const struct fuse_buf&)> process;
   bool may_watch = false;  // there is a processor for it
   // Written to when there are requests again after a quiet tick, and when a thread ends.
   UniqueFd wake;
@@ -264,13 +265,13 @@ bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buff
     if (number == 2 && on_initialized) on_initialized();
     if (takes_long(buffer, device)) {
       pass_lead(mine);
-      fuse_session_process_buf(session, &buffer);
+      process(buffer);
       return true;
     }
     at_hand.store(number);
     // The watcher may have seen two quiet ticks since this request was counted.
     want_watcher();
-    fuse_session_process_buf(session, &buffer);
+    process(buffer);
     at_hand.compare_exchange_strong(number, 0);
     if (!still_leads(mine)) return true;
   }
@@ -387,6 +388,12 @@ RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_
   state_->may_watch = has_processors_to_spare();
   state_->on_initialized = std::move(options.on_initialized);
   state_->on_quiet = std::move(options.on_quiet);
+  state_->process = std::move(options.process);
+  if (!state_->process) {
+    state_->process = [session](const struct fuse_buf& request) {
+      fuse_session_process_buf(session, &request);
+    };
+  }
 }
 
 RequestLoop::~RequestLoop() = default;

@@ -25,6 +25,8 @@ class RequestLoop {
     std::function<void()> on_initialized;
     // Called each time requests have ended for a while (10 to 20 ms), from a thread that answers none.
     std::function<void()> on_quiet;
+    // Answers one request; empty: libfuse does.
+    std::function<void(const struct fuse_buf& request)> process;
   };
   RequestLoop(struct fuse_session* session, Options options);
   RequestLoop(const RequestLoop&) = delete;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "fs/base/log.h"
+#include "fs/fuse/dispatch.h"
 #include "fs/fuse/read_ahead.h"
 #include "fs/fuse/request.h"
 #include "fs/fuse/request_loop.h"
@@ -45,10 +46,12 @@ void do_init(void* user_data, struct fuse_conn_info* connection) {
   } else {
     want(FUSE_CAP_ATOMIC_O_TRUNC);
   }
-  // The kernel clears set-id bits itself, by SETATTR: only it knows the writer's capabilities.
+  // It says less than FUSE_HANDLE_KILLPRIV_V2, which Dispatch asks for: not whether the writer may keep the bits.
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
   // Nobody changes files behind the kernel's back: a new mtime is no reason to drop its cache.
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
+  // Dispatch reads what stands before the data.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);
   connection->max_write = kMaxWriteBytes;
   connection->max_readahead = kMaxWriteBytes;
   connection->time_gran = 1;
@@ -130,6 +133,7 @@ class LibfuseSession final : public Session {
   }
 
   StatusOrFailure mount() {
+    VARVE_RETURN_IF_ERROR(choose_passthrough());
     VARVE_ASSIGN(const std::string mount_point, resolve_mount_point(options_.mount_point));
     fuse_set_log_func(log_from_libfuse);
     const std::string joined = kernel_option_string(options_);
@@ -150,16 +154,25 @@ class LibfuseSession final : public Session {
                            options_.mount_point)};
     }
     mounted_ = true;
+    state_.session = session_;
     // Now, while nobody can have mounted anything over it.
     if (!is_descriptor(mount_point)) device_ = mounted_device(mount_point);
     return {};
   }
 
   StatusOrFailure serve() override {
-    RequestLoop::Options options{
-        .threads = options_.threads, .on_initialized = {}, .on_quiet = [this] { give_back_memory(state_); }};
-    if (device_) options.on_initialized = [this] { raise_read_ahead(*device_); };
-    const int result = RequestLoop(session_, std::move(options)).run();
+    Dispatch dispatch(session_, {.set_id = !options_.read_only, .passthrough = backings_ != nullptr});
+    const RequestLoop::Options options{
+        .threads = options_.threads,
+        .on_initialized =
+            [&] {
+              if (device_) raise_read_ahead(*device_);
+              if (dispatch.granted().passthrough) backings_->start(fuse_session_fd(session_));
+            },
+        .on_quiet = [this] { give_back_memory(state_); },
+        .process = [&](const struct fuse_buf& request) { dispatch.process(request); }};
+    const int result = RequestLoop(session_, options).run();
+    if (backings_ != nullptr) backings_->stop();
     fuse_session_unmount(session_);
     mounted_ = false;
     if (result < 0) return failure_from(Errno{-result}, "serving " + options_.mount_point);
@@ -167,12 +180,27 @@ class LibfuseSession final : public Session {
   }
 
  private:
+  StatusOrFailure choose_passthrough() {
+    if (options_.read_only || options_.passthrough == PassthroughUse::kOff) return {};
+    if (may_register_backings()) {
+      backings_ = std::make_shared<KernelBackings>();
+      state_.view->use_backings(backings_);
+    } else if (options_.passthrough == PassthroughUse::kOn) {
+      return Failure{EPERM,
+                     "mounting: option passthrough=on: this needs CAP_SYS_ADMIN in the initial user "
+                     "namespace (run varvefs as "
+                     "root of the host, or leave the option out)"};
+    }
+    return {};
+  }
+
   const Options options_;
   SessionState state_;
   struct fuse_session* session_ = nullptr;
   bool handlers_set_ = false;
   bool mounted_ = false;
-  std::optional<dev_t> device_;  // st_dev of the mount; empty when somebody else has mounted it
+  std::shared_ptr<KernelBackings> backings_;  // null: passthrough is not wanted
+  std::optional<dev_t> device_;               // st_dev of the mount; empty when somebody else has mounted it
 };
 
 }  // namespace

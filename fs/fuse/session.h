@@ -12,6 +12,7 @@
 
 #include "fs/base/result.h"
 #include "fs/fuse/id_map.h"
+#include "fs/fuse/passthrough.h"
 #include "fs/view/union_view.h"
 
 namespace varve::fuse {
@@ -23,6 +24,7 @@ class Session {
     std::vector<std::string> kernel_options;
     IdMaps ids;  // between what the view stores and what the kernel sees
     bool read_only = false;
+    PassthroughUse passthrough = PassthroughUse::kAuto;
     bool debug = false;
     unsigned threads = 0;  // that answer requests, at most; 0: as RequestLoop chooses
     // Called once, from the loop, as soon as the mount answers.

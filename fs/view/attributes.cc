@@ -22,6 +22,7 @@ Result<EntryReply> UnionView::setattr(NodeId id, const AttributeChange& change) 
   VARVE_RETURN_IF_ERROR(copy_up(target));
   {
     const MutexLock lock(target->mutex);
+    settle_set_id_locked(*target);
     VARVE_ASSIGN(const Place place, place_locked(*target));
     if (change.uid || change.gid) {
       // Before the permissions: a change of owner clears set-id bits that the caller may set at the same time.
@@ -34,6 +35,7 @@ Result<EntryReply> UnionView::setattr(NodeId id, const AttributeChange& change) 
       const struct timespec times[2] = {change.atime.value_or(omit), change.mtime.value_or(omit)};
       VARVE_RETURN_IF_ERROR(store_->change_times(place.ref(), times));
     }
+    VARVE_RETURN_IF_ERROR(watch_set_id_locked(*target));
   }
   return reply_for(target);
 }

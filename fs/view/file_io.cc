@@ -41,17 +41,50 @@ Result<std::shared_ptr<OpenData>> UnionView::acquire_data(const NodePtr& node, b
   if (writes && !node->in_upper && node->aliases.empty()) return Errno{ESTALE};
   if (node->data == nullptr) {
     VARVE_ASSIGN(OpenData::View view, open_view_locked(*node));
-    node->data = std::make_shared<OpenData>(std::move(view));
+    std::unique_ptr<const Backing> backing = back_locked(*node, view);
+    node->data = std::make_shared<OpenData>(std::move(view), std::move(backing));
   }
   ++node->opens;
   return node->data;
+}
+
+// Set-id bits are cleared by whoever writes; the kernel leaves that to us, and tells of no write to a backing.
+std::unique_ptr<const Backing> UnionView::back_locked(Node& node, const OpenData::View& view) {
+  if (backings_ == nullptr || view.upper == nullptr || !view.upper->is_ordinary()) return nullptr;
+  const Result<Attributes> attributes = upper_attributes_locked(node);
+  if (!attributes.ok() || (attributes->mode & (S_ISUID | S_ISGID)) != 0) return nullptr;
+  const std::optional<std::int32_t> id = backings_->add(view.upper->fd());
+  if (!id) return nullptr;
+  node.passed_through = true;
+  return std::make_unique<const Backing>(backings_, *id);
 }
 
 void UnionView::release_data(Node& node) {
   std::shared_ptr<OpenData> last;  // closed after the lock is released
   const MutexLock lock(node.mutex);
   VARVE_CHECK(node.opens > 0);
-  if (--node.opens == 0) last = std::move(node.data);
+  if (--node.opens > 0) return;
+  settle_set_id_locked(node);
+  last = std::move(node.data);
+}
+
+HandleId UnionView::add_handle(const NodePtr& node, std::shared_ptr<OpenData> data, int flags) {
+  FileHandle handle{.node = node, .data = std::move(data)};
+  {
+    const MutexLock lock(node->mutex);
+    handle.keeps_cache = !node->passed_through;
+    handle.maps = handle.data->backing() != nullptr && (flags & O_ACCMODE) == O_RDWR;
+    if (handle.maps) ++handle.data->mappers;
+  }
+  return handles_.files.add(std::make_shared<FileHandle>(std::move(handle)));
+}
+
+UnionView::OpenMode UnionView::open_mode(HandleId id) const {
+  const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
+  if (handle == nullptr) return {};
+  OpenMode mode{.backing = {}, .keeps_cache = handle->keeps_cache, .maps = handle->maps};
+  if (handle->data->backing() != nullptr) mode.backing = handle->data->backing()->id();
+  return mode;
 }
 
 Result<HandleId> UnionView::open(NodeId id, int flags) {
@@ -60,13 +93,20 @@ Result<HandleId> UnionView::open(NodeId id, int flags) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
   if (writes) VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
-  if ((flags & O_TRUNC) != 0) VARVE_RETURN_IF_ERROR(truncate(file, 0));
+  if ((flags & O_TRUNC) != 0) VARVE_RETURN_IF_ERROR(copy_up(file, Content::kEmpty));
   VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(file, writes));
-  return handles_.files.add(std::make_shared<FileHandle>(FileHandle{file, std::move(data)}));
+  if ((flags & O_TRUNC) != 0) {
+    const Status truncated = truncate_open(file, *data, 0);
+    if (!truncated.ok()) {
+      release_data(*file);
+      return truncated.error();
+    }
+  }
+  return add_handle(file, std::move(data), flags);
 }
 
 Result<UnionView::Created> UnionView::create(NodeId parent, std::string_view name, std::uint32_t mode,
-                                             Caller caller) {
+                                             Caller caller, int flags) {
   VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
   VARVE_ASSIGN(const NodePtr made, make_object(parent, name,
@@ -76,17 +116,22 @@ Result<UnionView::Created> UnionView::create(NodeId parent, std::string_view nam
                                                                 .gid = caller.gid,
                                                                 .symlink_target = {}}));
   VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(made, true));
+  const HandleId handle = add_handle(made, std::move(data), flags);
   Result<EntryReply> reply = referenced_reply(made);
   if (!reply.ok()) {
-    release_data(*made);
+    release(handle);
     return reply.error();
   }
-  return Created{*reply, handles_.files.add(std::make_shared<FileHandle>(FileHandle{made, std::move(data)}))};
+  return Created{*reply, handle};
 }
 
 void UnionView::release(HandleId id) {
   const std::shared_ptr<FileHandle> handle = handles_.files.remove(id);
   if (handle == nullptr) return;
+  if (handle->maps) {
+    const MutexLock lock(handle->node->mutex);
+    --handle->data->mappers;
+  }
   handle->data.reset();
   release_data(*handle->node);
 }
@@ -102,6 +147,10 @@ Result<std::shared_ptr<upper::CowFile>> UnionView::writable_file(const NodePtr& 
   if (OpenData::View view = data.view(); view.upper != nullptr) return view.upper;
   const ReaderLock tree(tree_);
   VARVE_RETURN_IF_ERROR(copy_up(node));
+  return upper_file(node, data);
+}
+
+Result<std::shared_ptr<upper::CowFile>> UnionView::upper_file(const NodePtr& node, OpenData& data) {
   const MutexLock lock(node->mutex);
   OpenData::View view = data.view();
   if (view.upper == nullptr) {
@@ -216,23 +265,14 @@ Status UnionView::truncate(const NodePtr& node, std::uint64_t size_bytes) {
   if (!node->is_regular()) return Errno{node->is_directory() ? EISDIR : EINVAL};
   VARVE_RETURN_IF_ERROR(copy_up(node, size_bytes == 0 ? Content::kEmpty : Content::kInherit));
   VARVE_ASSIGN(const std::shared_ptr<OpenData> data, acquire_data(node, true));
-  Status done;
-  {
-    OpenData::View view = data->view();
-    if (view.upper == nullptr) {
-      const MutexLock lock(node->mutex);
-      Result<OpenData::View> opened = open_view_locked(*node);
-      if (opened.ok()) {
-        data->replace(*opened);
-        view = *opened;
-      } else {
-        done = opened.error();
-      }
-    }
-    if (done.ok()) done = view.upper->truncate(size_bytes);
-  }
+  const Status done = truncate_open(node, *data, size_bytes);
   release_data(*node);
   return done;
+}
+
+Status UnionView::truncate_open(const NodePtr& node, OpenData& data, std::uint64_t size_bytes) {
+  VARVE_ASSIGN(const std::shared_ptr<upper::CowFile> file, upper_file(node, data));
+  return file->truncate(size_bytes);
 }
 
 }  // namespace varve::view

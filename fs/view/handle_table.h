@@ -20,6 +20,8 @@ using HandleId = StrongId<struct HandleIdTag, std::uint64_t>;
 struct FileHandle {
   NodePtr node;
   std::shared_ptr<OpenData> data;
+  bool keeps_cache = true;  // what the kernel has cached of the file is good
+  bool maps = false;        // one of data->mappers
 };
 
 // A listing taken at the first read, wherever that starts, and after each rewind, so that cookies (positions in it) stay valid however the

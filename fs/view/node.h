@@ -20,6 +20,7 @@
 #include "fs/layer/layer.h"
 #include "fs/upper/cow/cow_file.h"
 #include "fs/upper/upper_store.h"
+#include "fs/view/backing.h"
 #include "fs/view/lower_stack.h"
 
 namespace varve::view {
@@ -36,14 +37,18 @@ struct Alias {
       false;  // the upper directory of `parent` holds this very name (not so: it shows from a layer)
 };
 
-// The data of an open regular file, shared by all its handles; follows the file when it is copied up.
+// The data of an open regular file, shared by all its handles; follows the file when it is copied up. Whether the kernel reads
+// and writes the file itself is settled when it is opened first and stays so until the last handle is closed.
 class OpenData {
  public:
   struct View {
     std::shared_ptr<const layer::LowerFile> lower;  // while the file has not been copied up
     std::shared_ptr<upper::CowFile> upper;          // afterwards
   };
-  explicit OpenData(View view) : view_(std::move(view)) {}
+  OpenData(View view, std::unique_ptr<const Backing> backing)
+      : view_(std::move(view)), backing_(std::move(backing)) {}
+  // Null: reads and writes come here.
+  const Backing* backing() const { return backing_.get(); }
   View view() const {
     const MutexLock lock(mutex_);
     return view_;
@@ -55,9 +60,19 @@ class OpenData {
     view_ = std::move(next);
   }
 
+  // A write need not look for set-id bits: the file has none that a write would clear.
+  std::atomic<bool> lacks_set_id{false};
+  // Handles that the kernel may map shared and store through, unseen from here. Guarded by the node's mutex.
+  unsigned mappers = 0;
+  // The file was given set-id bits while it has a backing: its mtime then. A later one tells of a write, which clears them.
+  // Guarded by the node's mutex.
+  std::optional<Timestamp> set_id_since;
+
  private:
   mutable Mutex mutex_;
   View view_ GUARDED_BY(mutex_);
+  // After the file that it names, so that it goes first.
+  const std::unique_ptr<const Backing> backing_;
 };
 
 class Node {
@@ -111,6 +126,8 @@ class Node {
   std::optional<LowerRef> lower GUARDED_BY(mutex);   // the topmost lower object, kept after a copy-up
   std::shared_ptr<OpenData> data GUARDED_BY(mutex);  // regular files, while open
   unsigned opens GUARDED_BY(mutex) = 0;
+  // The kernel has used a backing for it: pages that it kept from before that may be old.
+  bool passed_through GUARDED_BY(mutex) = false;
   bool removed GUARDED_BY(mutex) = false;  // a directory that was removed: nothing can be made in it
 
   // Goes from false to true once, under `mutex`; may be read without it.

@@ -117,8 +117,7 @@ Result<Attributes> UnionView::lower_attributes_locked(Node& node) {
   return attributes;
 }
 
-Result<Attributes> UnionView::attributes_of(Node& node) {
-  const MutexLock lock(node.mutex);
+Result<Attributes> UnionView::attributes_locked(Node& node) {
   Result<Attributes> attributes =
       node.in_upper ? upper_attributes_locked(node) : lower_attributes_locked(node);
   if (attributes.ok() && node.removed) attributes->nlink = 0;
@@ -126,8 +125,12 @@ Result<Attributes> UnionView::attributes_of(Node& node) {
 }
 
 Result<EntryReply> UnionView::reply_for(const NodePtr& node) {
-  VARVE_ASSIGN(Attributes attributes, attributes_of(*node));
-  return EntryReply{node->id(), node->inode_number(), attributes};
+  const MutexLock lock(node->mutex);
+  settle_set_id_locked(*node);
+  VARVE_ASSIGN(const Attributes attributes, attributes_locked(*node));
+  const OpenData* data = node->data.get();
+  const bool unseen = data != nullptr && (data->mappers > 0 || data->set_id_since);
+  return EntryReply{node->id(), node->inode_number(), attributes, unseen};
 }
 
 Result<EntryReply> UnionView::referenced_reply(const NodePtr& node) {

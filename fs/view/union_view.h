@@ -37,6 +37,7 @@
 #include "fs/base/name.h"
 #include "fs/base/result.h"
 #include "fs/upper/upper_store.h"
+#include "fs/view/backing.h"
 #include "fs/view/directory_fds.h"
 #include "fs/view/handle_table.h"
 #include "fs/view/lower_stack.h"
@@ -58,6 +59,8 @@ struct EntryReply {
   NodeId id;
   std::uint64_t inode_number = 0;
   Attributes attributes;
+  // The attributes may change without a request: the kernel must not keep them.
+  bool changes_unseen = false;
 };
 
 // What setattr changes; what is empty stays.
@@ -95,6 +98,9 @@ class UnionView {
 
   bool read_only() const { return store_ == nullptr; }
 
+  // Files that lie wholly in the upper are offered to `backings` when they are opened first. To be called before that.
+  void use_backings(std::shared_ptr<Backings> backings) { backings_ = std::move(backings); }
+
   // --- names ---
   // Returns: ENOENT when there is no such name. Every EntryReply counts one reference of the kernel, taken
   // back by forget.
@@ -114,6 +120,10 @@ class UnionView {
   // --- attributes ---
   Result<EntryReply> getattr(NodeId id);  // does not count a reference
   Result<EntryReply> setattr(NodeId id, const AttributeChange& change);
+  // Before a write or truncation by somebody without CAP_FSETID: takes the set-id bits that it clears (setattr_should_drop_suidgid
+  // in the kernel's fs/attr.c). Returns: whether there were any.
+  Result<bool> drop_set_id(NodeId id);
+  Result<bool> drop_set_id(HandleId handle);
   Result<std::string> readlink(NodeId id);
   Result<std::vector<std::string>> listxattr(NodeId id);
   Result<std::string> getxattr(NodeId id, std::string_view name);
@@ -125,9 +135,18 @@ class UnionView {
     EntryReply entry;
     HandleId handle;
   };
-  Result<Created> create(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller);
+  // `flags` of open(2).
+  Result<Created> create(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
+                         int flags = O_RDWR);
   // `flags` of open(2); O_TRUNC is honoured. Never copies data.
   Result<HandleId> open(NodeId id, int flags);
+  // What the kernel is to be told of an open file. All handles of a file that are open at a time have the same backing.
+  struct OpenMode {
+    std::optional<std::int32_t> backing;  // it reads and writes this itself; empty: it asks
+    bool keeps_cache = true;              // what it has cached of the file is good
+    bool maps = false;                    // it may store into a mapping of the backing, unseen from here
+  };
+  OpenMode open_mode(HandleId handle) const;
   Result<std::size_t> read(HandleId handle, std::uint64_t offset_bytes, std::span<std::byte> out);
   Status write(HandleId handle, std::uint64_t offset_bytes, std::span<const std::byte> data);
   Status fsync(HandleId handle, bool data_only);
@@ -200,7 +219,7 @@ class UnionView {
   Result<Place> place_locked(Node& node) REQUIRES(node.mutex);
   Result<Place> place_of(Node& node);
   Result<Place> place_in(Node& parent, Name name);
-  Result<Attributes> attributes_of(Node& node);
+  Result<Attributes> attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> upper_attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> lower_attributes_locked(Node& node) REQUIRES(node.mutex);
   // 2 and the visible subdirectories, which are counted once and again after subdirectories_changed().
@@ -274,10 +293,23 @@ class UnionView {
   // name up again then.
   Result<std::shared_ptr<OpenData>> acquire_data(const NodePtr& node, bool writes);
   Result<OpenData::View> open_view_locked(Node& node) REQUIRES(node.mutex);
+  std::unique_ptr<const Backing> back_locked(Node& node, const OpenData::View& view) REQUIRES(node.mutex);
   void release_data(Node& node);
+  HandleId add_handle(const NodePtr& node, std::shared_ptr<OpenData> data, int flags);
   Result<std::shared_ptr<upper::CowFile>> writable_file(const NodePtr& node, OpenData& data);
+  // Requires: `node` is in the upper; `data` is of it.
+  Result<std::shared_ptr<upper::CowFile>> upper_file(const NodePtr& node, OpenData& data);
   // Requires: tree_ held.
   Status truncate(const NodePtr& node, std::uint64_t size_bytes);
+  // As upper_file.
+  Status truncate_open(const NodePtr& node, OpenData& data, std::uint64_t size_bytes);
+
+  // set_id.cc
+  Result<bool> drop_set_id_of(const NodePtr& node);
+  // To be called after attributes were changed.
+  Status watch_set_id_locked(Node& node) REQUIRES(node.mutex);
+  // Takes the bits when the kernel has written to the backing since.
+  void settle_set_id_locked(Node& node) REQUIRES(node.mutex);
 
   // readdir.cc
   using Listing = std::vector<DirectoryHandle::Entry>;
@@ -294,6 +326,7 @@ class UnionView {
   mutable SharedMutex tree_;
   DirectoryFds directory_fds_;
   HandleTable handles_;
+  std::shared_ptr<Backings> backings_;  // null: there are none
   // Read-only views. A file may hold a descriptor (directories as layers); a listing weighs as many as it has entries.
   RecentlyUsed<layer::LowerFile> opened_{256, 1};
   RecentlyUsed<Listing> listings_{16'384, 4};

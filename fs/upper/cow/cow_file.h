@@ -27,6 +27,8 @@ class CowFile {
 
   virtual int fd() const = 0;            // the upper's file, O_RDWR
   virtual bool is_complete() const = 0;  // no block comes from the base any more
+  // Complete, and no mark or map tells of a base: it stays so, and may be changed through any descriptor.
+  virtual bool is_ordinary() const = 0;
 
   virtual Result<std::size_t> read(std::uint64_t offset_bytes, std::span<std::byte> out) const = 0;
   // All of `data` or an error; on an error the file shows what it did before the call (within the blocks

@@ -44,6 +44,10 @@ class CowFileImpl final : public CowFile {
 
   int fd() const override { return fd_; }
   bool is_complete() const override { return complete_.load(std::memory_order_acquire); }
+  bool is_ordinary() const override EXCLUDES(mutex_) {
+    const ReaderLock lock(mutex_);
+    return settled_;
+  }
   Result<std::size_t> read(std::uint64_t offset_bytes, std::span<std::byte> out) const override
       EXCLUDES(mutex_);
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> data) override EXCLUDES(mutex_);

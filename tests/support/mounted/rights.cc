@@ -1,6 +1,9 @@
 #include "tests/support/mounted/rights.h"
 
+#include <sys/utsname.h>
+
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 
@@ -17,6 +20,15 @@ std::uint64_t mapped_ids() {
   return all;
 }
 
+bool kernel_is_at_least(int major, int minor) {
+  struct utsname name {};
+  int running_major = 0;
+  int running_minor = 0;
+  if (::uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &running_major, &running_minor) != 2)
+    return false;
+  return running_major > major || (running_major == major && running_minor >= minor);
+}
+
 }  // namespace
 
 std::string lack_of(Right right) {
@@ -25,6 +37,8 @@ std::string lack_of(Right right) {
     return "needs other users: this user namespace has none\n";
   if (right == Right::kRootOfHost && ids < kAllIds)
     return "needs root of the host: trusted xattrs, devices, any id\n";
+  if (right == Right::kPassthrough && (ids < kAllIds || !kernel_is_at_least(6, 9)))
+    return "needs root of the host and Linux 6.9: passthrough\n";
   if (right == Right::kPlainUpper && ::getenv("VARVE_TEST_MOUNT_OPTIONS") != nullptr) {
     return "needs an upper without owners in xattrs\n";
   }

@@ -12,6 +12,7 @@ namespace varve::test {
 enum class Right {
   kOtherOwners,  // to give files to other users, and to be them
   kRootOfHost,   // trusted xattrs, device nodes that work, any id
+  kPassthrough,  // the kernel reads and writes files of the upper itself: root of the host, Linux 6.9
   kPlainUpper,   // an upper whose files have their owners themselves (VARVE_TEST_MOUNT_OPTIONS is not set)
 };
 // Empty for a right that is had, else a sentence that begins with "needs".

@@ -74,6 +74,14 @@ TEST(MountOptions, OwnersInXattrsAreSwitchedOnAsFuseOverlayfsDoes) {
   }
 }
 
+TEST(MountOptions, PassthroughIsChosen) {
+  EXPECT_EQ(parse("lowerdir=/a").passthrough, PassthroughUse::kAuto);
+  EXPECT_EQ(parse("lowerdir=/a,passthrough=on").passthrough, PassthroughUse::kOn);
+  EXPECT_EQ(parse("lowerdir=/a,passthrough=off").passthrough, PassthroughUse::kOff);
+  MountOptions options;
+  EXPECT_FALSE(parse_mount_options("passthrough=never", options).ok());
+}
+
 TEST(MountOptions, KernelOptionsAreHandedOn) {
   EXPECT_THAT(parse("lowerdir=/a,nodev,noatime,context=x").kernel_options,
               ElementsAre("nodev", "noatime", "context=x"));

@@ -1,0 +1,120 @@
+// Which files are offered to the kernel, and for how long.
+
+#include "fs/view/backing.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <set>
+
+#include "tests/unit/view/view_fixture.h"
+
+namespace varve::view {
+namespace {
+
+class CountingBackings final : public Backings {
+ public:
+  std::optional<std::int32_t> add(int fd) override {
+    EXPECT_GE(::fcntl(fd, F_GETFD), 0);
+    if (refuses) return std::nullopt;
+    live.insert(++last);
+    return last;
+  }
+  void remove(std::int32_t id) override { EXPECT_EQ(live.erase(id), 1U); }
+
+  bool refuses = false;
+  std::int32_t last = 0;
+  std::set<std::int32_t> live;
+};
+
+class BackingTest : public UnionViewTest {
+ protected:
+  void mount_with_backings() {
+    mount();
+    view_->use_backings(backings_);
+  }
+  HandleId open(const std::string& path, int flags) {
+    return view_->open(find(path).value().id, flags).value();
+  }
+  std::optional<std::int32_t> backing(HandleId handle) { return view_->open_mode(handle).backing; }
+
+  std::shared_ptr<CountingBackings> backings_ = std::make_shared<CountingBackings>();
+};
+
+TEST_F(BackingTest, AllHandlesOfAFileShareOneAndItGoesWithTheLast) {
+  mount_with_backings();
+  create("/born", "text");
+  EXPECT_TRUE(backings_->live.empty());
+  const HandleId one = open("/born", O_RDONLY);
+  const HandleId two = open("/born", O_RDWR);
+  ASSERT_TRUE(backing(one).has_value());
+  EXPECT_EQ(backing(one), backing(two));
+  view_->release(one);
+  EXPECT_EQ(backings_->live.size(), 1U);
+  view_->release(two);
+  EXPECT_TRUE(backings_->live.empty());
+}
+
+TEST_F(BackingTest, OnlyOrdinaryFilesOfTheUpperHaveOne) {
+  top_->add_file("/lower", "from the layer");
+  mount_with_backings();
+  const HandleId lower = open("/lower", O_RDWR);
+  EXPECT_FALSE(backing(lower).has_value());
+  // Copied up while open: it keeps its way.
+  EXPECT_TRUE(write_handle(lower, 0, "FROM").ok());
+  EXPECT_FALSE(backing(open("/lower", O_RDONLY)).has_value());
+  view_->release(lower);
+  create("/program", "text");
+  AttributeChange change;
+  change.permissions = 04755;
+  ASSERT_TRUE(view_->setattr(find("/program").value().id, change).ok());
+  EXPECT_FALSE(backing(open("/program", O_RDONLY)).has_value());
+}
+
+TEST_F(BackingTest, ARefusalIsNoErrorAndHoldsUntilTheLastClose) {
+  mount_with_backings();
+  create("/f", "text");
+  backings_->refuses = true;
+  const HandleId first = open("/f", O_RDONLY);
+  backings_->refuses = false;
+  const HandleId second = open("/f", O_RDONLY);
+  EXPECT_FALSE(backing(first).has_value());
+  EXPECT_FALSE(backing(second).has_value());
+  EXPECT_EQ(read_handle(second), "text");
+  view_->release(first);
+  view_->release(second);
+  const HandleId third = open("/f", O_RDONLY);
+  EXPECT_TRUE(backing(third).has_value());
+  view_->release(third);
+}
+
+TEST_F(BackingTest, PagesFromBeforeAreNotKept) {
+  mount_with_backings();
+  backings_->refuses = true;
+  create("/f", "text");
+  const HandleId asked = open("/f", O_RDONLY);
+  EXPECT_TRUE(view_->open_mode(asked).keeps_cache);
+  view_->release(asked);
+  backings_->refuses = false;
+  view_->release(open("/f", O_RDONLY));
+  backings_->refuses = true;
+  const HandleId again = open("/f", O_RDONLY);
+  EXPECT_FALSE(view_->open_mode(again).keeps_cache);
+  view_->release(again);
+}
+
+TEST_F(BackingTest, AttributesMayNotBeKeptWhileStoresGoUnseen) {
+  mount_with_backings();
+  create("/f", "text");
+  EXPECT_FALSE(find("/f").value().changes_unseen);
+  const HandleId writer = open("/f", O_WRONLY);
+  EXPECT_FALSE(find("/f").value().changes_unseen) << "it cannot be mapped for stores";
+  const HandleId mapper = open("/f", O_RDWR);
+  EXPECT_TRUE(find("/f").value().changes_unseen);
+  view_->release(mapper);
+  EXPECT_FALSE(find("/f").value().changes_unseen);
+  view_->release(writer);
+}
+
+}  // namespace
+}  // namespace varve::view
