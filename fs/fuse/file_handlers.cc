@@ -89,7 +89,8 @@ void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
   answer(request, [&] {
     view::UnionView& view = view_of(request);
     const Result<view::UnionView::Created> made =
-        view.create(NodeId(parent), name, mode, caller_of(request), info->flags);
+        extras().unnamed ? view.create_unnamed(NodeId(parent), mode, caller_of(request), info->flags)
+                         : view.create(NodeId(parent), name, mode, caller_of(request), info->flags);
     if (!made.ok()) {
       fuse_reply_err(request, made.error().value);
       return;

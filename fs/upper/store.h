@@ -1,7 +1,7 @@
 #pragma once
 
 // Store: the UpperStore over two real directories. Its methods lie in one file per concern: store_open,
-// store_look, store_create, store_copy_up, store_move, store_attributes. For the source files of fs/upper
+// store_look, store_create, store_unnamed, store_copy_up, store_move, store_attributes. For the source files of fs/upper
 // only.
 
 #include <memory>
@@ -37,6 +37,8 @@ class Store final : public UpperStore, public CowHost {
   Result<std::optional<UniqueFd>> find_indexed(Origin origin) const override;
   Result<UpperEntry> create(ObjectRef where, const NewObject& object, bool over_whiteout) override;
   Result<UpperEntry> copy_up(ObjectRef where, const CopyUp& source) override;
+  Result<Unnamed> create_unnamed(ObjectRef directory, const NewObject& object) override;
+  Result<Unnamed> copy_up_unnamed(const CopyUp& source) override;
   Status link(ObjectRef existing, ObjectRef where, bool over_whiteout) override;
   Status whiteout(ObjectRef where) override;
   Status remove(ObjectRef file, bool leave_whiteout) override;
@@ -91,6 +93,8 @@ class Store final : public UpperStore, public CowHost {
   bool can_create_in_place(const Birth& birth, const NewObject& object) const;
   Status create_in_place(ObjectRef where, const Birth& birth, const NewObject& object);
   Status create_staged(ObjectRef where, const Birth& birth, const NewObject& object, bool over_whiteout);
+  // Owner and permissions of what was just made with those that a default ACL, if there is one, has left it.
+  Status settle_birth(ObjectRef made, const Birth& birth, const NewObject& object);
   Status publish_new(Draft& draft, ObjectRef where, bool is_directory, bool over_whiteout) const;
   // Returns: EEXIST unless `where` holds a whiteout.
   Status require_whiteout(ObjectRef where) const;
@@ -114,6 +118,14 @@ class Store final : public UpperStore, public CowHost {
   Result<bool> try_owner(ObjectRef object, const struct stat& status, std::uint32_t uid,
                          std::uint32_t gid) const;
   Status create_overridden(ObjectRef where, const Birth& birth, const NewObject& object, bool over_whiteout);
+  // What a new object will be shown as, and the access control list that it inherits.
+  struct ShownBirth {
+    Shown shown;
+    std::optional<std::string> access_acl;
+  };
+  Result<ShownBirth> plan_shown(const Birth& birth, const NewObject& object) const;
+  // The last steps of making it: marks, then owner and permissions.
+  Status settle_shown_birth(ObjectRef made, const ShownBirth& birth);
   // DT_*; 0 when the name is gone.
   Result<std::uint8_t> listed_type(ObjectRef object) const;
   Result<std::string> read_stand_in(ObjectRef link) const;

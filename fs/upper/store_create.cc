@@ -77,22 +77,21 @@ Status Store::create_staged(ObjectRef where, const Birth& birth, const NewObject
   VARVE_RETURN_IF_ERROR(make_node(made, {.mode = (object.mode & S_IFMT) | asked,
                                          .rdev = object.rdev,
                                          .symlink_target = object.symlink_target}));
+  VARVE_RETURN_IF_ERROR(settle_birth(made, birth, object));
+  if (object.opaque) VARVE_RETURN_IF_ERROR(marks().write_opaque(made));
+  if (S_ISCHR(object.mode) && object.rdev == 0) VARVE_RETURN_IF_ERROR(marks().write_users_device(made));
+  return publish_new(draft, where, S_ISDIR(object.mode), over_whiteout);
+}
+
+Status Store::settle_birth(ObjectRef made, const Birth& birth, const NewObject& object) {
   VARVE_ASSIGN(const struct stat status, stat_object(made));
   if (status.st_uid != object.uid || status.st_gid != birth.gid) {
     VARVE_RETURN_IF_ERROR(change_owner(made, object.uid, birth.gid));
   }
-  if (!S_ISLNK(object.mode)) {
-    // With a default ACL the kernel has computed the nine bits; only what the change of owner cleared is
-    // missing.
-    const std::uint32_t bits = birth.default_acl ? status.st_mode & 0777 : birth.permissions & 0777;
-    if (::fchmodat(made.fd, std::string(made.name).c_str(),
-                   static_cast<mode_t>(bits | (birth.permissions & 07000)), 0) != 0) {
-      return Errno::last();
-    }
-  }
-  if (object.opaque) VARVE_RETURN_IF_ERROR(marks().write_opaque(made));
-  if (S_ISCHR(object.mode) && object.rdev == 0) VARVE_RETURN_IF_ERROR(marks().write_users_device(made));
-  return publish_new(draft, where, S_ISDIR(object.mode), over_whiteout);
+  if (S_ISLNK(object.mode)) return {};
+  // With a default ACL the kernel has computed the nine bits; only what the change of owner cleared is missing.
+  const std::uint32_t bits = birth.default_acl ? status.st_mode & 0777 : birth.permissions & 0777;
+  return change_mode(made, bits | (birth.permissions & 07000));
 }
 
 Status Store::publish_new(Draft& draft, ObjectRef where, bool is_directory, bool over_whiteout) const {

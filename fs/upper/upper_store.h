@@ -166,6 +166,16 @@ class UpperStore {
   virtual Result<UpperEntry> create(ObjectRef where, const NewObject& object, bool over_whiteout) = 0;
   // Leaves atime and mtime of the parent as they were.
   virtual Result<UpperEntry> copy_up(ObjectRef where, const CopyUp& source) = 0;
+  // An object without a name, which is gone with the last descriptor of it.
+  struct Unnamed {
+    UniqueFd fd;  // O_PATH
+    UpperEntry entry;
+  };
+  // A regular file as create() makes it in `directory`, for open(2) with O_TMPFILE: link() may name it later.
+  virtual Result<Unnamed> create_unnamed(ObjectRef directory, const NewObject& object) = 0;
+  // Of a lower object that has lost its last name; it never gets one again. The data, if there is any, is copied whole:
+  // `source.content` is required then.
+  virtual Result<Unnamed> copy_up_unnamed(const CopyUp& source) = 0;
   // Gives `existing` (any ObjectRef, also one found by find_indexed) another name.
   virtual Status link(ObjectRef existing, ObjectRef where, bool over_whiteout) = 0;
 

@@ -20,7 +20,11 @@ Status UnionView::copy_up(const NodePtr& node, Content content) {
     {
       const MutexLock lock(chain.back()->mutex);
       if (chain.back()->in_upper) break;
-      if (chain.back()->aliases.empty()) return Errno{ESTALE};
+      if (chain.back()->aliases.empty()) {
+        // A directory is gone; any other object that was asked for by a name may go on without it.
+        if (chain.back() != node || node->is_directory()) return Errno{ESTALE};
+        break;
+      }
       parent = chain.back()->aliases.front().parent;
     }
     if (parent->in_upper) break;
@@ -39,6 +43,7 @@ Status UnionView::copy_up_one(Node& node, Content content) {
 
 Status UnionView::copy_up_one_locked(Node& node, Content content) {
   if (node.in_upper) return {};
+  if (node.aliases.empty() && !node.is_directory()) return copy_up_unnamed_locked(node, content);
   for (Alias& alias : node.aliases) {
     if (!alias.parent->in_upper) continue;
     VARVE_ASSIGN(std::shared_ptr<const UniqueFd> parent, directory_fd(*alias.parent));
@@ -48,6 +53,23 @@ Status UnionView::copy_up_one_locked(Node& node, Content content) {
     return {};
   }
   return Errno{ESTALE};  // its name went away meanwhile
+}
+
+// The kernel had looked the name up before it went, and asks for a change now. On one file system the object is there as long as
+// anybody refers to it. Rare, and the object is nobody's but the caller's: its data may be copied.
+Status UnionView::copy_up_unnamed_locked(Node& node, Content content) {
+  VARVE_ASSIGN(upper::CopyUp source, describe_copy_up_locked(node, content));
+  source.indexed = false;
+  std::unique_ptr<layer::LowerFile> whole;
+  if (source.base) {
+    VARVE_ASSIGN(whole, stack_->layer(node.lower->slot).open_file(node.lower->id));
+    source.content = whole.get();
+  }
+  VARVE_ASSIGN(upper::UpperStore::Unnamed made, store_->copy_up_unnamed(source));
+  node.upper().pinned = std::make_shared<const UniqueFd>(std::move(made.fd));
+  VARVE_RETURN_IF_ERROR(adopt_upper_locked(node, Place{node.upper().pinned, ""}, made.entry));
+  node.in_upper = true;
+  return {};
 }
 
 Status UnionView::publish_copy_up_locked(Node& node, const Place& where, Content content) {
@@ -61,6 +83,10 @@ Status UnionView::publish_copy_up_locked(Node& node, const Place& where, Content
     made = store_->copy_up(where.ref(), source);
   }
   VARVE_ASSIGN(const upper::UpperEntry entry, std::move(made));
+  return adopt_upper_locked(node, where, entry);
+}
+
+Status UnionView::adopt_upper_locked(Node& node, const Place& where, const upper::UpperEntry& entry) {
   node.upper().marks = entry.marks;
   node.upper().inode = entry.inode_number;
   if (node.data == nullptr) return {};

@@ -30,6 +30,25 @@ Result<NodePtr> UnionView::make_object(NodeId parent_id, std::string_view bytes,
   return bind_upper(parent, name, made);
 }
 
+Result<NodePtr> UnionView::make_unnamed(NodeId directory_id, const upper::NewObject& object) {
+  VARVE_ASSIGN(const NodePtr directory, directory_node(directory_id));
+  VARVE_RETURN_IF_ERROR(copy_up(directory));
+  const ReaderLock entries(directory->directory().entries);
+  {
+    const MutexLock lock(directory->mutex);
+    if (directory->removed) return Errno{ENOENT};
+  }
+  VARVE_ASSIGN(const std::shared_ptr<const UniqueFd> fd, directory_fd(*directory));
+  VARVE_ASSIGN(upper::UpperStore::Unnamed made, store_->create_unnamed({fd->get(), {}}, object));
+  const std::uint64_t number = LowerStack::make_inode_number(LayerSlot(0), made.entry.inode_number);
+  return table_.find_or_make(number, S_IFREG, [&](Node& node) NO_THREAD_SAFETY_ANALYSIS {
+    node.upper().marks = made.entry.marks;
+    node.upper().inode = made.entry.inode_number;
+    node.upper().pinned = std::make_shared<const UniqueFd>(std::move(made.fd));
+    node.in_upper = true;
+  });
+}
+
 Result<EntryReply> UnionView::mknod(NodeId parent, std::string_view name, std::uint32_t mode,
                                     std::uint64_t rdev, Caller caller) {
   VARVE_RETURN_IF_ERROR(require_writable());
@@ -84,6 +103,11 @@ Result<EntryReply> UnionView::link(NodeId id, NodeId parent_id, std::string_view
     VARVE_RETURN_IF_ERROR(store_->link(from.ref(), where.ref(), found.over_whiteout()));
   }
   add_alias(*existing, parent, name, true);
+  {
+    // Of a file that O_TMPFILE made, or a name that only a layer showed: it is reached by the new one now.
+    const MutexLock lock(existing->mutex);
+    if (!existing->aliases.empty()) existing->upper().pinned.reset();
+  }
   return referenced_reply(existing);
 }
 
@@ -99,6 +123,16 @@ Status UnionView::pin_locked(Node& node) {
   VARVE_ASSIGN(const Place place, place_locked(node));
   VARVE_ASSIGN(UniqueFd fd, store_->open_path(place.ref()));
   node.upper().pinned = std::make_shared<const UniqueFd>(std::move(fd));
+  return {};
+}
+
+Status UnionView::keep_data_locked(Node& node) {
+  if (!node.is_regular() || !node.in_upper || !node.upper().marks.base || !table_.is_referenced(node.id()))
+    return {};
+  node.upper().last_data = node.data;
+  if (node.data != nullptr) return {};
+  VARVE_ASSIGN(OpenData::View view, open_view_locked(node));
+  node.upper().last_data = std::make_shared<OpenData>(std::move(view), nullptr);
   return {};
 }
 
@@ -127,6 +161,7 @@ Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_white
   if (named_in_upper) {
     // Whoever still has it open reaches it through this descriptor afterwards.
     VARVE_RETURN_IF_ERROR(pin_locked(*child));
+    if (last_name) VARVE_RETURN_IF_ERROR(keep_data_locked(*child));
     VARVE_RETURN_IF_ERROR(child->is_directory() ? store_->remove_directory(place.ref(), leave_whiteout)
                                                 : store_->remove(place.ref(), leave_whiteout));
   } else {

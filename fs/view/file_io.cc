@@ -36,9 +36,15 @@ Result<OpenData::View> UnionView::open_view_locked(Node& node) {
   return view;
 }
 
-Result<std::shared_ptr<OpenData>> UnionView::acquire_data(const NodePtr& node, bool writes) {
+Result<OpenData::View> UnionView::view_locked(Node& node) {
+  if (node.data != nullptr) return node.data->view();
+  if (node.in_upper && node.upper().last_data != nullptr) return node.upper().last_data->view();
+  return open_view_locked(node);
+}
+
+Result<std::shared_ptr<OpenData>> UnionView::acquire_data(const NodePtr& node) {
   const MutexLock lock(node->mutex);
-  if (writes && !node->in_upper && node->aliases.empty()) return Errno{ESTALE};
+  if (node->data == nullptr && node->in_upper) node->data = node->upper().last_data;
   if (node->data == nullptr) {
     VARVE_ASSIGN(OpenData::View view, open_view_locked(*node));
     std::unique_ptr<const Backing> backing = back_locked(*node, view);
@@ -94,7 +100,7 @@ Result<HandleId> UnionView::open(NodeId id, int flags) {
   if (writes) VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
   if ((flags & O_TRUNC) != 0) VARVE_RETURN_IF_ERROR(copy_up(file, Content::kEmpty));
-  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(file, writes));
+  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(file));
   if ((flags & O_TRUNC) != 0) {
     const Status truncated = truncate_open(file, *data, 0);
     if (!truncated.ok()) {
@@ -115,7 +121,23 @@ Result<UnionView::Created> UnionView::create(NodeId parent, std::string_view nam
                                                                 .uid = caller.uid,
                                                                 .gid = caller.gid,
                                                                 .symlink_target = {}}));
-  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(made, true));
+  return open_created(made, flags);
+}
+
+Result<UnionView::Created> UnionView::create_unnamed(NodeId parent, std::uint32_t mode, Caller caller,
+                                                     int flags) {
+  VARVE_RETURN_IF_ERROR(require_writable());
+  const ReaderLock tree(tree_);
+  VARVE_ASSIGN(const NodePtr made, make_unnamed(parent, upper::NewObject{.mode = S_IFREG | (mode & 07777),
+                                                                         .umask = caller.umask,
+                                                                         .uid = caller.uid,
+                                                                         .gid = caller.gid,
+                                                                         .symlink_target = {}}));
+  return open_created(made, flags);
+}
+
+Result<UnionView::Created> UnionView::open_created(const NodePtr& made, int flags) {
+  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(made));
   const HandleId handle = add_handle(made, std::move(data), flags);
   Result<EntryReply> reply = referenced_reply(made);
   if (!reply.ok()) {
@@ -264,7 +286,7 @@ std::optional<int> UnionView::plain_descriptor(HandleId id) {
 Status UnionView::truncate(const NodePtr& node, std::uint64_t size_bytes) {
   if (!node->is_regular()) return Errno{node->is_directory() ? EISDIR : EINVAL};
   VARVE_RETURN_IF_ERROR(copy_up(node, size_bytes == 0 ? Content::kEmpty : Content::kInherit));
-  VARVE_ASSIGN(const std::shared_ptr<OpenData> data, acquire_data(node, true));
+  VARVE_ASSIGN(const std::shared_ptr<OpenData> data, acquire_data(node));
   const Status done = truncate_open(node, *data, size_bytes);
   release_data(*node);
   return done;

@@ -94,6 +94,8 @@ class Node {
     std::uint64_t inode = 0;                     // real st_ino there
     std::shared_ptr<const UniqueFd> pinned;      // O_PATH on the object when no alias leads to it
     std::weak_ptr<const UniqueFd> directory_fd;  // directories, owned by the fd cache
+    // A partly copied file without a name: its block map is nowhere else any more.
+    std::shared_ptr<OpenData> last_data;
   };
 
   Node(NodeId id, std::uint32_t type, std::uint64_t inode_number, NodeTable* table)

@@ -66,8 +66,7 @@ Result<Attributes> UnionView::upper_attributes_locked(Node& node) {
   const std::int64_t nlink = static_cast<std::int64_t>(attributes.nlink) + node.upper().marks.nlink_delta;
   attributes.nlink = nlink < 0 ? 0 : static_cast<std::uint32_t>(nlink);
   if (node.upper().marks.base) {
-    VARVE_ASSIGN(const OpenData::View open,
-                 node.data != nullptr ? Result<OpenData::View>(node.data->view()) : open_view_locked(node));
+    VARVE_ASSIGN(const OpenData::View open, view_locked(node));
     if (open.upper != nullptr) {
       VARVE_ASSIGN(attributes.blocks_512, open.upper->blocks_512());
     }

@@ -141,6 +141,7 @@ Status UnionView::rename_in_tree(RenameSide& from, RenameSide& to, bool exchange
     VARVE_RETURN_IF_ERROR(prepare_unlink_locked(*to.node));
     if (to.node->in_upper) VARVE_RETURN_IF_ERROR(pin_locked(*to.node));
     VARVE_ASSIGN(last_name_of_target, has_one_name_locked(*to.node));
+    if (last_name_of_target) VARVE_RETURN_IF_ERROR(keep_data_locked(*to.node));
   }
   VARVE_ASSIGN(const Place from_place, place_in(*from.parent, from.name));
   VARVE_ASSIGN(const Place to_place, place_in(*to.parent, to.name));

@@ -135,6 +135,8 @@ class UnionView {
     EntryReply entry;
     HandleId handle;
   };
+  // A regular file without a name, as O_TMPFILE makes it; link() may give it one.
+  Result<Created> create_unnamed(NodeId directory, std::uint32_t mode, Caller caller, int flags = O_RDWR);
   // `flags` of open(2).
   Result<Created> create(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
                          int flags = O_RDWR);
@@ -254,6 +256,10 @@ class UnionView {
   Status copy_up_one(Node& node, Content content);
   Status copy_up_one_locked(Node& node, Content content) REQUIRES(node.mutex);
   Status publish_copy_up_locked(Node& node, const Place& where, Content content) REQUIRES(node.mutex);
+  Status copy_up_unnamed_locked(Node& node, Content content) REQUIRES(node.mutex);
+  // The object at `where` is the node's from now on, also for those who have it open.
+  Status adopt_upper_locked(Node& node, const Place& where, const upper::UpperEntry& entry)
+      REQUIRES(node.mutex);
   Result<upper::CopyUp> describe_copy_up_locked(Node& node, Content content) REQUIRES(node.mutex);
   Result<std::unique_ptr<layer::LowerFile>> open_base(const upper::Base& base) const;
   // Gives a copied-up hard link the name in the upper that so far only a layer showed.
@@ -261,11 +267,14 @@ class UnionView {
 
   // dir_ops.cc
   Result<NodePtr> make_object(NodeId parent, std::string_view name, upper::NewObject object);
+  Result<NodePtr> make_unnamed(NodeId directory, const upper::NewObject& object);
   Status remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child);
   // A file that somebody has open, or that has other names, lives on in the upper after one name is gone.
   // Requires: the name goes before `child.mutex` is released, or nobody can open it meanwhile.
   Status prepare_unlink_locked(Node& child) REQUIRES(child.mutex);
   Status pin_locked(Node& node) REQUIRES(node.mutex);
+  // Before the last name goes: a partly copied file loses its block map with it, unless it is open.
+  Status keep_data_locked(Node& node) REQUIRES(node.mutex);
   // A file of the upper with one name left in the union.
   Result<bool> has_one_name_locked(Node& node) REQUIRES(node.mutex);
   Status after_last_name_locked(Node& node) REQUIRES(node.mutex);
@@ -289,12 +298,13 @@ class UnionView {
   Status replace_target(const RenameSide& to, bool last_name);
 
   // file_io.cc
-  // Returns: ESTALE when it is to be written and has neither a name nor a place in the upper any more: the kernel looks its
-  // name up again then.
-  Result<std::shared_ptr<OpenData>> acquire_data(const NodePtr& node, bool writes);
+  Result<std::shared_ptr<OpenData>> acquire_data(const NodePtr& node);
+  // What the file reads from now, opened if it is not.
+  Result<OpenData::View> view_locked(Node& node) REQUIRES(node.mutex);
   Result<OpenData::View> open_view_locked(Node& node) REQUIRES(node.mutex);
   std::unique_ptr<const Backing> back_locked(Node& node, const OpenData::View& view) REQUIRES(node.mutex);
   void release_data(Node& node);
+  Result<Created> open_created(const NodePtr& made, int flags);
   HandleId add_handle(const NodePtr& node, std::shared_ptr<OpenData> data, int flags);
   Result<std::shared_ptr<upper::CowFile>> writable_file(const NodePtr& node, OpenData& data);
   // Requires: `node` is in the upper; `data` is of it.

@@ -104,33 +104,41 @@ Status Store::settle_shown(ObjectRef draft, const Shown& shown) {
                             .rdev = shown.rdev});
 }
 
+Result<Store::ShownBirth> Store::plan_shown(const Birth& birth, const NewObject& object) const {
+  ShownBirth plan;
+  plan.shown = {.mode = (object.mode & S_IFMT) | birth.permissions,
+                .uid = object.uid,
+                .gid = birth.gid,
+                .rdev = object.rdev,
+                .symlink_target = object.symlink_target};
+  if (!birth.default_acl) return plan;
+  const std::optional<Acl> acl = parse_acl(*birth.default_acl);
+  if (!acl) {
+    log_error("the default access control list of a directory cannot be understood");
+    return Errno{EIO};
+  }
+  const InheritedAcl inherited = inherit_acl(*acl, object.mode & 0777);
+  plan.shown.mode = (object.mode & S_IFMT) | (birth.permissions & 07000) | inherited.permissions;
+  if (inherited.access) plan.access_acl = format_acl(*inherited.access);
+  return plan;
+}
+
+Status Store::settle_shown_birth(ObjectRef made, const ShownBirth& birth) {
+  if (birth.access_acl) VARVE_RETURN_IF_ERROR(marks().write_text(made, kAccessMark, *birth.access_acl));
+  return settle_shown(made, birth.shown);
+}
+
 Status Store::create_overridden(ObjectRef where, const Birth& birth, const NewObject& object,
                                 bool over_whiteout) {
-  Shown shown{.mode = (object.mode & S_IFMT) | birth.permissions,
-              .uid = object.uid,
-              .gid = birth.gid,
-              .rdev = object.rdev,
-              .symlink_target = object.symlink_target};
-  std::optional<Acl> access;
-  if (birth.default_acl) {
-    const std::optional<Acl> acl = parse_acl(*birth.default_acl);
-    if (!acl) {
-      log_error("the default access control list of the directory of {} cannot be understood", where.name);
-      return Errno{EIO};
-    }
-    InheritedAcl inherited = inherit_acl(*acl, object.mode & 0777);
-    shown.mode = (object.mode & S_IFMT) | (birth.permissions & 07000) | inherited.permissions;
-    access = std::move(inherited.access);
-  }
+  VARVE_ASSIGN(const ShownBirth plan, plan_shown(birth, object));
   VARVE_ASSIGN(Draft draft, Draft::begin(stage_, -1));
   const ObjectRef made = draft.ref();
-  VARVE_RETURN_IF_ERROR(make_shown(made, shown, access.has_value()));
-  if (access) VARVE_RETURN_IF_ERROR(marks().write_text(made, kAccessMark, format_acl(*access)));
+  VARVE_RETURN_IF_ERROR(make_shown(made, plan.shown, plan.access_acl.has_value()));
   if (birth.default_acl && S_ISDIR(object.mode)) {
     VARVE_RETURN_IF_ERROR(marks().write_text(made, kDefaultMark, *birth.default_acl));
   }
   if (object.opaque) VARVE_RETURN_IF_ERROR(marks().write_opaque(made));
-  VARVE_RETURN_IF_ERROR(settle_shown(made, shown));
+  VARVE_RETURN_IF_ERROR(settle_shown_birth(made, plan));
   return publish_new(draft, where, S_ISDIR(object.mode), over_whiteout);
 }
 
