@@ -39,14 +39,9 @@ void do_init(void* user_data, struct fuse_conn_info* connection) {
   } else {
     want(FUSE_CAP_READDIRPLUS_AUTO);
   }
-  if (state->without_open) {
-    // There is no OPEN that would carry O_TRUNC; with SETATTR in its place the kernel hears that it may not.
-    connection->want &= ~static_cast<unsigned>(FUSE_CAP_ATOMIC_O_TRUNC);
-  } else {
-    want(FUSE_CAP_ATOMIC_O_TRUNC);
-  }
-  // The kernel clears set-id bits itself, by SETATTR: only it knows the writer's capabilities.
-  connection->want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
+  // The kernel clears set-id bits and file capabilities itself, by SETATTR: only it knows the writer's capabilities. It does not
+  // for an O_TRUNC that it leaves to OPEN, which a read-only mount never sees.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ATOMIC_O_TRUNC);
   // Nobody changes files behind the kernel's back: a new mtime is no reason to drop its cache.
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
   connection->max_write = kMaxWriteBytes;

@@ -326,6 +326,16 @@ TEST_P(Metadata, WritesClearFileCapabilities) {
   EXPECT_EQ(get_xattr("f", "security.capability"), "<ENODATA>");
 }
 
+TEST_P(Metadata, OpeningWithTruncationClearsFileCapabilities) {
+  write_file(tree.seed("f"), "program");
+  ASSERT_EQ(run({"setcap", "cap_net_raw=ep", tree.seed("f")}).exit_status, 0);
+  ASSERT_TRUE(tree.begin());
+  EXPECT_TRUE(open_file(tree.at("f"), O_WRONLY | O_TRUNC).valid());
+  EXPECT_EQ(get_xattr("f", "security.capability"), "<ENODATA>");
+  ASSERT_TRUE(tree.again());
+  EXPECT_EQ(get_xattr("f", "security.capability"), "<ENODATA>");
+}
+
 TEST_P(Metadata, InodeNumbersLast) {
   write_file(tree.seed("d/f"), "content");
   ASSERT_TRUE(tree.begin());
