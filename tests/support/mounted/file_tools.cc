@@ -251,7 +251,8 @@ int run_as(uid_t uid, gid_t gid, const std::vector<gid_t>& groups, const std::fu
   pid_t child = ::fork();
   if (child == 0) {
     ::umask(022);
-    if (::setgroups(groups.size(), groups.data()) != 0 || ::setresgid(gid, gid, gid) != 0 || ::setresuid(uid, uid, uid) != 0)
+    if (::setgroups(groups.size(), groups.data()) != 0 || ::setresgid(gid, gid, gid) != 0 ||
+        ::setresuid(uid, uid, uid) != 0)
       _exit(255);
     _exit(body());
   }

@@ -1,0 +1,33 @@
+#pragma once
+
+// SmallDisk: a file system of its own, a tmpfs of few pages, that a test can fill up. Thread rule: one thread. Owned by the test;
+// unmounted at the end, also while in use.
+
+#include <cstdint>
+#include <string>
+
+#include "tests/support/mounted/file_tools.h"
+
+namespace varve::test {
+
+class SmallDisk {
+ public:
+  static constexpr std::int64_t kPageBytes = 4096;
+
+  // `options` are more of mount(8)'s for a tmpfs, after a comma.
+  explicit SmallDisk(std::int64_t size_pages, const std::string& options = {});
+  ~SmallDisk();
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+
+  const std::string& path() const { return scratch_.path(); }
+  // Takes all space but this much, or gives space back for it.
+  void leave(std::int64_t free_pages);
+  // All that leave() took.
+  void give_back();
+
+ private:
+  ScratchDirectory scratch_;
+};
+
+}  // namespace varve::test
