@@ -16,6 +16,7 @@
 #include <functional>
 #include <future>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -55,6 +56,33 @@ TEST_P(Concurrency, FirstWritesOfOneFileAllArrive) {
   EXPECT_TRUE(read_file(tree.at("f")) == content);
   ASSERT_TRUE(tree.again());
   EXPECT_TRUE(read_file(tree.at("f")) == content);
+}
+
+TEST_P(Concurrency, AppendersLoseNothing) {
+  write_file(tree.seed("log"), "begin\n");
+  ASSERT_TRUE(tree.begin());
+  constexpr int kRecords = 200;
+  in_parallel([this](int thread) {
+    const UniqueFd fd = open_file(tree.at("log"), O_WRONLY | O_APPEND);
+    for (int i = 0; i < kRecords; ++i) {
+      const std::string record = fmt::format("{} {:03}\n", thread, i);
+      EXPECT_EQ(::write(fd.get(), record.data(), record.size()), static_cast<ssize_t>(record.size()));
+    }
+  });
+  ASSERT_TRUE(tree.again());
+  std::istringstream log(read_file(tree.at("log")));
+  std::vector<int> next(kThreads, 0);
+  std::string line;
+  ASSERT_TRUE(std::getline(log, line));
+  EXPECT_EQ(line, "begin");
+  while (std::getline(log, line)) {
+    ASSERT_EQ(line.size(), 5U) << line;
+    const auto thread = static_cast<std::size_t>(line[0] - '0');
+    ASSERT_LT(thread, next.size());
+    EXPECT_EQ(line, fmt::format("{} {:03}", thread, next[thread]++))
+        << "each writer's records in their order";
+  }
+  EXPECT_EQ(next, std::vector<int>(kThreads, kRecords));
 }
 
 TEST_P(Concurrency, ReadersNeverSeeAnythingButOldOrNew) {
