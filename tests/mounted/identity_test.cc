@@ -239,5 +239,29 @@ TEST_P(Handles, OfWhatIsGoneAreStale) {
   EXPECT_EQ(read_at(open_handle(of_open, O_RDONLY).get(), 0, 100), "content");
 }
 
+// Once the kernel has forgotten the inode (docs/semantics.md, "Metadata"): the object, or ESTALE, and never another object.
+TEST_P(Handles, OfWhatTheKernelForgotAreRightOrStale) {
+  VARVE_NEEDS(kRootOfHost);
+  for (const char* name : {"a", "b", "d/c"}) write_file(tree.seed(name), name);
+  ASSERT_TRUE(tree.begin());
+  write_at(tree.at("b"), 0, "b");
+  const std::vector<const char*> names = {"a", "b", "d/c"};
+  std::vector<Handle> handles;
+  for (const char* name : names) handles.push_back(handle_of(name));
+  const UniqueFd caches(::open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC));
+  if (!caches.valid() || ::write(caches.get(), "2", 1) != 1)
+    GTEST_SKIP() << "needs /proc/sys/vm/drop_caches\n";
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const UniqueFd opened = open_handle(handles[i], O_RDONLY);
+    if (opened.valid()) {
+      EXPECT_EQ(read_at(opened.get(), 0, 10), names[i]);
+    } else {
+      EXPECT_STREQ(strerrorname_np(errno), "ESTALE");
+      EXPECT_NE(GetParam(), Place::kNative);
+    }
+    EXPECT_EQ(read_file(tree.at(names[i])), names[i]);
+  }
+}
+
 }  // namespace
 }  // namespace varve::test
