@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/limits.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -256,6 +257,25 @@ TEST_F(FileSystems, OfAnyNumberAreOneDeviceWithLastingNumbers) {
   EXPECT_EQ(after.at("/e/sub/four"), before.at("/d/sub/four"));
   EXPECT_EQ(after.at("/e/sub"), before.at("/d/sub"));
   EXPECT_EQ(after.at("/e"), before.at("/d"));
+}
+
+// As large as the kernel lets an xattr be, which a tmpfs can hold and ext4 cannot.
+TEST_F(FileSystems, HoldXattrsOfAnySizeThatTheKernelTakes) {
+  const std::string value = noise(XATTR_SIZE_MAX, 1);
+  const std::string lower = lower_disk.path() + "/lower/one";
+  if (::setxattr(lower.c_str(), "user.largest", value.data(), value.size(), 0) != 0)
+    GTEST_SKIP() << "needs a tmpfs with user xattrs\n";
+  ASSERT_EQ(outcome(::setxattr(stack.at("two").c_str(), "user.largest", value.data(), value.size(), 0)),
+            "ok");
+  write_at(stack.at("one"), 0, "copied up with it");
+  ASSERT_TRUE(stack.remount());
+  for (const char* name : {"one", "two"}) {
+    std::string seen(XATTR_SIZE_MAX, '\0');
+    EXPECT_EQ(::getxattr(stack.at(name).c_str(), "user.largest", seen.data(), seen.size()),
+              ssize_t{XATTR_SIZE_MAX})
+        << name;
+    EXPECT_TRUE(seen == value) << name;
+  }
 }
 
 // A squashfs has no access control lists; the mount says of a file there that it has none, as it says of any other.
