@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -252,6 +255,28 @@ TEST_P(Data, AllocatedWronglyIsRefused) {
   EXPECT_EQ(read_file(tree.at("f")), std::string("da\0\0", 4));
   EXPECT_EQ(outcome(::fallocate(fd.get(), FALLOC_FL_ZERO_RANGE, 4, 6)), "ok");
   EXPECT_EQ(read_file(tree.at("f")), "da" + std::string(8, '\0'));
+}
+
+TEST_P(Data, GrowsNoFurtherThanTheWriterMay) {
+  write_file(tree.seed("f"), std::string(5000, 'a'));
+  ASSERT_TRUE(tree.begin());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const struct rlimit limit { 10'000, 10'000 };
+    ::signal(SIGXFSZ, SIG_IGN);
+    const int fd = ::open(tree.at("f").c_str(), O_RDWR | O_CLOEXEC);
+    const std::string bytes(8000, 'b');
+    const bool good =
+        ::setrlimit(RLIMIT_FSIZE, &limit) == 0 && ::pwrite(fd, bytes.data(), 8000, 6000) == 4000 &&
+        outcome(::pwrite(fd, bytes.data(), 10, 10'000)) == "EFBIG" &&
+        outcome(::ftruncate(fd, 10'001)) == "EFBIG" && outcome(::fallocate(fd, 0, 0, 10'001)) == "EFBIG";
+    ::_exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(read_file(tree.at("f")),
+            std::string(5000, 'a') + std::string(1000, '\0') + std::string(4000, 'b'));
 }
 
 TEST_P(Data, SyncedWithoutError) {

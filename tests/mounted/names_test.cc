@@ -290,5 +290,67 @@ TEST_P(DeepLayer, IsNotMovedFromWhereItsPathFitsNoXattr) {
   EXPECT_EQ(content_of(bottom.get(), "file"), "at the bottom");
 }
 
+class WrongCalls : public EverywhereTest {
+ protected:
+  std::string open_flags(const std::string& name, int flags) {
+    return outcome(close_if_open(::open(tree.at(name).c_str(), flags | O_CLOEXEC, 0644)));
+  }
+  std::string rename(const std::string& from, const std::string& to) {
+    return outcome(::rename(tree.at(from).c_str(), tree.at(to).c_str()));
+  }
+};
+VARVE_EVERYWHERE(WrongCalls);
+
+TEST_P(WrongCalls, AreToldWhatIsWrongWithThem) {
+  write_file(tree.seed("file"), "content");
+  write_file(tree.seed("d/sub/f"), "content");
+  for (const auto& [target, name] :
+       {std::pair{"loop-2", "loop"}, {"loop", "loop-2"}, {"absent", "dangling"}, {"d", "to-d"}})
+    ASSERT_EQ(outcome(::symlink(target, tree.seed(name).c_str())), "ok");
+  ASSERT_EQ(outcome(::mkfifo(tree.seed("fifo").c_str(), 0600)), "ok");
+  ASSERT_TRUE(tree.begin());
+  const Snapshot before = snapshot(tree.root());
+  EXPECT_EQ(open_flags("file/x", O_RDONLY), "ENOTDIR");
+  EXPECT_EQ(open_flags("file/x", O_CREAT | O_RDWR), "ENOTDIR");
+  EXPECT_EQ(open_flags("file", O_RDONLY | O_DIRECTORY), "ENOTDIR");
+  EXPECT_EQ(open_flags("d", O_RDWR), "EISDIR");
+  EXPECT_EQ(open_flags("d", O_CREAT | O_RDONLY), "EISDIR");
+  EXPECT_EQ(open_flags("loop", O_RDONLY), "ELOOP");
+  EXPECT_EQ(open_flags("loop/x", O_RDONLY), "ELOOP");
+  EXPECT_EQ(open_flags("dangling", O_RDONLY), "ENOENT");
+  EXPECT_EQ(open_flags("dangling", O_CREAT | O_EXCL | O_RDWR), "EEXIST");
+  EXPECT_EQ(open_flags("to-d", O_RDONLY | O_NOFOLLOW), "ELOOP");
+  EXPECT_EQ(open_flags("to-d", O_RDONLY | O_NOFOLLOW | O_DIRECTORY), "ENOTDIR");
+  EXPECT_EQ(open_flags("fifo", O_WRONLY | O_NONBLOCK), "ENXIO");
+  EXPECT_EQ(outcome(::mkdir(tree.at("dangling").c_str(), 0755)), "EEXIST");
+  EXPECT_EQ(outcome(::mkdir(tree.at("file/x").c_str(), 0755)), "ENOTDIR");
+  EXPECT_EQ(outcome(::rmdir(tree.at("d/sub/.").c_str())), "EINVAL");
+  EXPECT_EQ(outcome(::rmdir(tree.at("d/sub/..").c_str())), "ENOTEMPTY");
+  EXPECT_EQ(outcome(::rmdir(tree.at("to-d").c_str())), "ENOTDIR");
+  EXPECT_EQ(outcome(::unlink(tree.at("d").c_str())), "EISDIR");
+  EXPECT_EQ(outcome(::unlink(tree.at("file/").c_str())), "ENOTDIR");
+  EXPECT_EQ(outcome(::symlink("", tree.at("new").c_str())), "ENOENT");
+  EXPECT_EQ(outcome(::symlink("x", tree.at("file").c_str())), "EEXIST");
+  EXPECT_EQ(outcome(::link(tree.at("d").c_str(), tree.at("new").c_str())), "EPERM");
+  EXPECT_EQ(outcome(::link(tree.at("file").c_str(), tree.at("d").c_str())), "EEXIST");
+  EXPECT_EQ(outcome(::truncate(tree.at("d").c_str(), 0)), "EISDIR");
+  EXPECT_EQ(outcome(::truncate(tree.at("fifo").c_str(), 0)), "EINVAL");
+  EXPECT_EQ(outcome(::truncate(tree.at("file").c_str(), -1)), "EINVAL");
+  EXPECT_EQ(rename("d", "d/sub/inside"), "EINVAL");
+  EXPECT_EQ(rename("file", "d"), "EISDIR");
+  EXPECT_EQ(rename("d/sub", "file"), "ENOTDIR");
+  EXPECT_EQ(rename("d/sub/f", "d/sub"), "ENOTEMPTY");
+  EXPECT_EQ(rename("d/.", "new"), "EBUSY");
+  EXPECT_EQ(rename("file", "d/.."), "EBUSY");
+  EXPECT_EQ(rename("file", "new/"), "ENOTDIR");
+  EXPECT_EQ(rename("d/sub", "d"), "ENOTEMPTY");
+  char byte = 'x';
+  EXPECT_EQ(outcome(::read(open_directory(tree.at("d")).get(), &byte, 1)), "EISDIR");
+  EXPECT_EQ(outcome(::write(open_file(tree.at("file"), O_RDONLY).get(), &byte, 1)), "EBADF");
+  EXPECT_EQ(outcome(::lseek(open_file(tree.at("file"), O_RDONLY).get(), -1, SEEK_SET)), "EINVAL");
+  EXPECT_EQ(outcome(::lseek(open_file(tree.at("file"), O_RDONLY).get(), 8, SEEK_DATA)), "ENXIO");
+  EXPECT_EQ(differences(before, snapshot(tree.root())), "") << "and change nothing";
+}
+
 }  // namespace
 }  // namespace varve::test

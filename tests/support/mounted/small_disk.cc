@@ -11,7 +11,16 @@
 #include <cstdint>
 #include <cstring>
 
+#include "tests/support/mounted/rights.h"
+
 namespace varve::test {
+
+std::string SmallDisk::lack_of(Kind kind) {
+  if (kind == Kind::kTmpfs) return {};
+  if (std::string lack = test::lack_of(Right::kRootOfHost); !lack.empty()) return lack;
+  if (::access("/dev/loop-control", R_OK | W_OK) != 0) return "needs loop devices\n";
+  return run({"mkfs.ext4", "-V"}).exit_status == 0 ? "" : "needs mkfs.ext4\n";
+}
 
 SmallDisk::SmallDisk(std::int64_t size_pages, const std::string& options, Kind kind) {
   if (kind == Kind::kExt4) {

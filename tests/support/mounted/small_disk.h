@@ -19,6 +19,9 @@ class SmallDisk {
     kExt4,  // on a loop device, without a journal and with no blocks reserved; needs root of the host
   };
 
+  // Empty where there can be one, else a sentence that begins with "needs".
+  static std::string lack_of(Kind kind);
+
   // `options` are more of mount(8)'s, after a comma.
   explicit SmallDisk(std::int64_t size_pages, const std::string& options = {}, Kind kind = Kind::kTmpfs);
   ~SmallDisk();
