@@ -58,6 +58,7 @@ StatusOrFailure run(CommandLine line) {
                                  .kernel_options = line.options.kernel_options,
                                  .ids = line.options.ids,
                                  .read_only = read_only,
+                                 .keep_access_times = line.options.view.keep_access_times,
                                  .passthrough = line.options.passthrough,
                                  .debug = line.debug,
                                  .threads = line.options.threads,

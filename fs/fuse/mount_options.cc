@@ -202,6 +202,10 @@ StatusOrFailure set_option(std::string_view field, MountOptions& options) {
     options.view.volatile_upper = true;
   } else if (is_one_of(field, kKernelFlags) || is_one_of(key, kKernelValues)) {
     options.kernel_options.emplace_back(field);
+    // The kernel leaves times of access to the daemon. The last one holds, as mount(8) has it.
+    if (field == "noatime" || field == "relatime" || field == "strictatime" || field == "atime") {
+      options.view.keep_access_times = field == "noatime";
+    }
   } else if (!is_one_of(key, kAccepted)) {
     options.warnings.push_back(fmt::format("option {} is not known and is ignored", field));
   }

@@ -182,6 +182,13 @@ class LibfuseSession final : public Session {
  private:
   StatusOrFailure choose_passthrough() {
     if (options_.read_only || options_.passthrough == PassthroughUse::kOff) return {};
+    if (options_.keep_access_times) {
+      if (options_.passthrough == PassthroughUse::kAuto) return {};
+      return Failure{EINVAL,
+                     "mounting: passthrough=on with noatime: the kernel would move times of access as the "
+                     "upper's file system is "
+                     "mounted (mount that with noatime instead)"};
+    }
     if (may_register_backings()) {
       backings_ = std::make_shared<KernelBackings>();
       state_.view->use_backings(backings_);

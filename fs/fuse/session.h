@@ -24,6 +24,7 @@ class Session {
     std::vector<std::string> kernel_options;
     IdMaps ids;  // between what the view stores and what the kernel sees
     bool read_only = false;
+    bool keep_access_times = false;  // -o noatime; it excludes passthrough
     PassthroughUse passthrough = PassthroughUse::kAuto;
     bool debug = false;
     unsigned threads = 0;  // that answer requests, at most; 0: as RequestLoop chooses

@@ -259,15 +259,26 @@ Result<DirectoryMark> DirectoryLayer::directory_mark(LowerId directory) const {
   }
   VARVE_ASSIGN(const std::optional<std::string> redirect, first_xattr(fd.get(), kRedirectXattrs));
   if (!redirect) return mark;
-  if (!redirect->starts_with('/')) {
-    // A name within the same parent. Without it the view would show another directory's content, or none.
+  VARVE_ASSIGN(mark.redirect, path_below(directory));
+  return mark;
+}
+
+Result<std::string> DirectoryLayer::path_below(LowerId directory) const {
+  if (directory == root()) return std::string();
+  VARVE_ASSIGN(const UniqueFd fd, open_object(directory, O_PATH | O_DIRECTORY));
+  VARVE_ASSIGN(const std::optional<std::string> redirect, first_xattr(fd.get(), kRedirectXattrs));
+  VARVE_ASSIGN(const Node* self, node(directory));
+  const std::string step = redirect.value_or(self->name);
+  if (step.starts_with('/')) return step;
+  if (step.empty() || step.find('/') != std::string::npos) {
+    // Without it the view would show another directory's content, or none.
     VARVE_ASSIGN(const std::string path, relative_path(directory));
-    log_error("layer {}: directory /{}: a redirect that is not an absolute path ({}) is not supported", name_,
-              path, *redirect);
+    log_error("layer {}: directory /{}: a redirect that is neither an absolute path nor a name ({})", name_,
+              path, step);
     return Errno{EIO};
   }
-  mark.redirect = *redirect;
-  return mark;
+  VARVE_ASSIGN(const std::string parent, path_below(LowerId{self->parent}));
+  return parent + "/" + step;
 }
 
 Status DirectoryLayer::for_each_entry(LowerId directory, const EntryVisitor& visit) const {

@@ -86,6 +86,9 @@ class DirectoryLayer final : public Layer {
   Result<Entry> classify(int directory_fd, LowerId directory, Name name) const;
   Result<std::string> read_stand_in(LowerId id, std::uint64_t size_bytes) const;
   Result<bool> has_sibling_whiteout(LowerId directory) const;
+  // Where in the layers below that lies which merges with `directory`, by its redirects and those above it ("/a/b").
+  // A redirect without a slash names a directory of the same parent, as overlayfs writes it.
+  Result<std::string> path_below(LowerId directory) const;
 
   UniqueFd root_;
   std::string name_;

@@ -44,6 +44,12 @@ Result<UniqueFd> open_object(ObjectRef object, int flags) {
   return UniqueFd(fd);
 }
 
+Result<UniqueFd> open_object_noatime(ObjectRef object, int flags) {
+  Result<UniqueFd> opened = open_object(object, flags | O_NOATIME);
+  if (opened.ok() || opened.error().value != EPERM) return opened;
+  return open_object(object, flags);
+}
+
 Result<struct stat> stat_object(ObjectRef object) {
   struct stat status {};
   if (::fstatat(object.fd, std::string(object.name).c_str(), &status, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) !=
@@ -97,7 +103,8 @@ Status remove_object_xattr(ObjectRef object, const std::string& name) {
 }
 
 Result<std::vector<DirectoryEntry>> read_directory(ObjectRef directory) {
-  VARVE_ASSIGN(UniqueFd fd, open_object(directory, O_RDONLY | O_DIRECTORY));
+  // The daemon lists for its own needs, too, and stat must not move the time of access that it tells of.
+  VARVE_ASSIGN(UniqueFd fd, open_object_noatime(directory, O_RDONLY | O_DIRECTORY));
   struct CloseDirectory {
     void operator()(DIR* stream) const { ::closedir(stream); }
   };

@@ -31,6 +31,8 @@ class ObjectPath {
 
 // Opens with `flags`, O_CLOEXEC and, for a name, O_NOFOLLOW added. Returns: the errno of open(2).
 Result<UniqueFd> open_object(ObjectRef object, int flags);
+// The same without moving the time of access; moves it where only the owner may ask for that (open(2), O_NOATIME).
+Result<UniqueFd> open_object_noatime(ObjectRef object, int flags);
 // lstat(2). Returns: ENOENT as there.
 Result<struct stat> stat_object(ObjectRef object);
 

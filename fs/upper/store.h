@@ -21,7 +21,7 @@ namespace varve::upper {
 
 class Store final : public UpperStore, public CowHost {
  public:
-  explicit Store(WorkDirectory work);
+  Store(WorkDirectory work, bool keep_access_times);
 
   // Clears the stage, loads the index, and takes over the claims that a killed mount of this boot left.
   Status recover();
@@ -64,6 +64,7 @@ class Store final : public UpperStore, public CowHost {
   // --- CowHost ---
   const BootId& boot_id() const override { return work_.boot_id; }
   bool is_volatile() const override { return work_.state.volatile_upper; }
+  bool keeps_access_times() const override { return keep_access_times_; }
   Result<std::unique_ptr<block::BlockFile>> open_map(std::uint64_t map_id, int data_fd) override;
   Result<std::unique_ptr<block::BlockFile>> make_map(std::uint64_t map_id, int data_fd) override;
   Status sync_map_names() override { return maps_.sync_names(); }
@@ -162,6 +163,7 @@ class Store final : public UpperStore, public CowHost {
   Status promote_closed_files() EXCLUDES(open_mutex_);
 
   WorkDirectory work_;
+  const bool keep_access_times_;
   Stage stage_;
   MapDirectory maps_;
   HardlinkIndex index_;

@@ -16,7 +16,7 @@ namespace varve::upper {
 
 ResultOrFailure<std::unique_ptr<UpperStore>> UpperStore::open(const Options& options) {
   VARVE_ASSIGN(WorkDirectory work, WorkDirectory::open(options));
-  auto store = std::make_unique<Store>(std::move(work));
+  auto store = std::make_unique<Store>(std::move(work), options.keep_access_times);
   const Status recovered = store->recover();
   if (!recovered.ok()) {
     return failure_from(recovered.error(), options.work_path + ": taking up what the last mount left");
@@ -24,8 +24,9 @@ ResultOrFailure<std::unique_ptr<UpperStore>> UpperStore::open(const Options& opt
   return std::unique_ptr<UpperStore>(std::move(store));
 }
 
-Store::Store(WorkDirectory work)
+Store::Store(WorkDirectory work, bool keep_access_times)
     : work_(std::move(work)),
+      keep_access_times_(keep_access_times),
       stage_(std::move(work_.stage)),
       maps_(std::move(work_.maps), work_.boot_id),
       index_(std::move(work_.index)) {}

@@ -102,7 +102,8 @@ Result<HandleId> UnionView::open(NodeId id, int flags) {
   if ((flags & O_TRUNC) != 0) VARVE_RETURN_IF_ERROR(copy_up(file, Content::kEmpty));
   VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(file));
   if ((flags & O_TRUNC) != 0) {
-    const Status truncated = truncate_open(file, *data, 0);
+    Status truncated = truncate_open(file, *data, 0);
+    if (truncated.ok()) truncated = drop_capabilities(*file);
     if (!truncated.ok()) {
       release_data(*file);
       return truncated.error();

@@ -9,6 +9,17 @@
 #include "fs/view/union_view.h"
 
 namespace varve::view {
+namespace {
+
+// Deviation: a redirect that is too long for an xattr of the file system below (ext4: about 4 KiB for all of an object) gives EXDEV,
+// upon which mv copies, instead of an ENOSPC that no space would mend. A shorter one is not the xattr's fault.
+bool fits_no_xattr(const std::string& redirect, Errno error) {
+  constexpr std::size_t kAlwaysFitsBytes = 1024;
+  return redirect.size() > kAlwaysFitsBytes &&
+         (error.value == ENOSPC || error.value == E2BIG || error.value == ERANGE);
+}
+
+}  // namespace
 
 Result<UnionView::RenameSide> UnionView::rename_side(NodeId parent_id, std::string_view bytes) {
   VARVE_ASSIGN(const Name name, Name::parse(bytes));
@@ -94,7 +105,9 @@ Status UnionView::mark_moved_directory(const RenameSide& moved, const RenameSide
     const MutexLock lock(moved.node->mutex);
     if (moved.node->upper().marks.redirect) return {};
     VARVE_ASSIGN(const Place place, place_locked(*moved.node));
-    VARVE_RETURN_IF_ERROR(store_->set_redirect(place.ref(), path));
+    if (const Status marked = store_->set_redirect(place.ref(), path); !marked.ok()) {
+      return fits_no_xattr(path, marked.error()) ? Errno{EXDEV} : marked.error();
+    }
     moved.node->upper().marks.redirect = path;
     return {};
   }

@@ -45,6 +45,15 @@ Result<bool> UnionView::drop_set_id_of(const NodePtr& node) {
   return true;
 }
 
+Status UnionView::drop_capabilities(Node& file) {
+  const MutexLock lock(file.mutex);
+  VARVE_ASSIGN(const Place place, place_locked(file));
+  const Status removed = store_->remove_xattr(place.ref(), "security.capability");
+  const int error = error_number(removed);
+  // EPERM: an ordinary user cannot have set any.
+  return error == ENODATA || error == EOPNOTSUPP || error == EPERM ? Status() : removed;
+}
+
 Result<bool> UnionView::drop_set_id(NodeId id) {
   VARVE_ASSIGN(const NodePtr file, node(id));
   return drop_set_id_of(file);

@@ -4,13 +4,19 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <linux/falloc.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <future>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -50,6 +56,33 @@ TEST_P(Concurrency, FirstWritesOfOneFileAllArrive) {
   EXPECT_TRUE(read_file(tree.at("f")) == content);
   ASSERT_TRUE(tree.again());
   EXPECT_TRUE(read_file(tree.at("f")) == content);
+}
+
+TEST_P(Concurrency, AppendersLoseNothing) {
+  write_file(tree.seed("log"), "begin\n");
+  ASSERT_TRUE(tree.begin());
+  constexpr int kRecords = 200;
+  in_parallel([this](int thread) {
+    const UniqueFd fd = open_file(tree.at("log"), O_WRONLY | O_APPEND);
+    for (int i = 0; i < kRecords; ++i) {
+      const std::string record = fmt::format("{} {:03}\n", thread, i);
+      EXPECT_EQ(::write(fd.get(), record.data(), record.size()), static_cast<ssize_t>(record.size()));
+    }
+  });
+  ASSERT_TRUE(tree.again());
+  std::istringstream log(read_file(tree.at("log")));
+  std::vector<int> next(kThreads, 0);
+  std::string line;
+  ASSERT_TRUE(std::getline(log, line));
+  EXPECT_EQ(line, "begin");
+  while (std::getline(log, line)) {
+    ASSERT_EQ(line.size(), 5U) << line;
+    const auto thread = static_cast<std::size_t>(line[0] - '0');
+    ASSERT_LT(thread, next.size());
+    EXPECT_EQ(line, fmt::format("{} {:03}", thread, next[thread]++))
+        << "each writer's records in their order";
+  }
+  EXPECT_EQ(next, std::vector<int>(kThreads, kRecords));
 }
 
 TEST_P(Concurrency, ReadersNeverSeeAnythingButOldOrNew) {
@@ -160,6 +193,125 @@ TEST_P(Concurrency, DirectoriesRenamedUnderWalkersStayWhole) {
   }
   mover.join();
   EXPECT_EQ(names_in(tree.at("d/sub")).size(), 10U);
+}
+
+// One large operation after the other on one file, while small ones on other files are counted. If the small ones waited for the
+// large ones, each would see at least one of them end; how long anything takes does not matter.
+class LargeOperations : public EverywhereTest {
+ protected:
+  static constexpr int kSmall = 60;
+  static constexpr off_t kLargeBytes = off_t{48} << 20;
+
+  void SetUp() override {
+    write_file(tree.seed("large"), "");
+    ASSERT_EQ(outcome(::truncate(tree.seed("large").c_str(), kLargeBytes)), "ok");
+    write_at(tree.seed("large"), kLargeBytes / 2, noise(1 << 20, 1));
+    write_file(tree.seed("d/small"), "small");
+    ASSERT_TRUE(tree.begin());
+  }
+
+  // A look-up, a creation, a write, a read and an unlink.
+  void do_small(int number) {
+    EXPECT_FALSE(exists(tree.at(fmt::format("d/absent-{}", number))));
+    const std::string name = tree.at(fmt::format("d/new-{}", number));
+    write_file(name, "new");
+    EXPECT_EQ(read_file(name) + read_file(tree.at("d/small")), "newsmall");
+    EXPECT_EQ(outcome(::unlink(name.c_str())), "ok");
+  }
+
+  // Returns: how many large operations ended during kSmall small ones, the least of a few trials.
+  int large_ones_during_small_ones(const std::function<bool(int fd)>& do_large) {
+    int least = kSmall;
+    for (int trial = 0; trial < 5 && least >= kSmall / 2; ++trial) {
+      std::atomic<int> ended = 0;
+      std::atomic<bool> under_way = false;
+      std::atomic<bool> done = false;
+      std::thread other([&] {
+        const UniqueFd fd = open_file(tree.at("large"), O_RDWR);
+        while (!done) {
+          under_way = true;
+          EXPECT_TRUE(do_large(fd.get())) << outcome(-1);
+          ++ended;
+        }
+      });
+      while (!under_way) std::this_thread::yield();
+      const int before = ended;
+      for (int i = 0; i < kSmall; ++i) do_small(i);
+      least = std::min(least, ended - before);
+      done = true;
+      other.join();
+    }
+    return least;
+  }
+};
+VARVE_EVERYWHERE(LargeOperations);
+
+TEST_P(LargeOperations, DelayNobodyElse) {
+  const std::string bytes(kLargeBytes, 'w');
+  EXPECT_LT(large_ones_during_small_ones(
+                [&](int fd) { return ::pwrite(fd, bytes.data(), bytes.size(), 0) == kLargeBytes; }),
+            kSmall / 2)
+      << "writing";
+  EXPECT_LT(large_ones_during_small_ones([&](int fd) {
+              return ::pwrite(fd, bytes.data(), 1 << 20, 12345) == 1 << 20 && ::fsync(fd) == 0;
+            }),
+            kSmall / 2)
+      << "writing and syncing";
+  EXPECT_LT(large_ones_during_small_ones([&](int fd) {
+              return ::pwrite(fd, bytes.data(), bytes.size(), 0) == kLargeBytes && ::ftruncate(fd, 1) == 0;
+            }),
+            kSmall / 2)
+      << "writing and truncating";
+  EXPECT_LT(large_ones_during_small_ones([&](int fd) {
+              return ::pwrite(fd, bytes.data(), bytes.size(), 0) == kLargeBytes &&
+                     ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, kLargeBytes) == 0;
+            }),
+            kSmall / 2)
+      << "writing and punching";
+}
+
+// The lower hangs: what waits for its data, waits; nobody else does.
+TEST(PartialWrite, ThatWaitsForItsLowerHoldsUpNobodyElse) {
+  MountedStack slow(StackShape{.lowers = 1, .upper = false});
+  const std::string content = noise(1 << 20, 1);
+  write_file(slow.lower(0, "big"), content);
+  ASSERT_TRUE(slow.mount());
+  MountedStack stack(StackShape{.lowers = 1, .options = "lowerlist=" + slow.scratch() + "/list"});
+  write_file(slow.scratch() + "/list", slow.mount_point() + "\n");
+  write_file(stack.lower(0, "d/f"), "own");
+  ASSERT_TRUE(stack.mount());
+  ASSERT_EQ(outcome(::chmod(stack.at("big").c_str(), 0600)),
+            "ok");  // has its place in the upper, and no data there
+  UniqueFd big = open_file(stack.at("big"), O_RDWR);
+  ASSERT_EQ(names_in(stack.mount_point()), (std::vector<std::string>{"big", "d"}));
+  ASSERT_EQ(::kill(slow.daemon(), SIGSTOP), 0);
+  int status = 0;
+  ASSERT_EQ(::waitpid(slow.daemon(), &status, WUNTRACED), slow.daemon());
+  auto hangs = std::async(std::launch::async, [&] { return ::pwrite(big.get(), "changed", 7, 500'001); });
+  ASSERT_EQ(hangs.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout)
+      << "it needs no lower data";
+  auto others = std::async(std::launch::async, [&] {
+    for (int i = 0; i < 20; ++i) {
+      const std::string name = stack.at(fmt::format("d/{}", i));
+      write_file(name, "new");
+      write_at(stack.at("d/f"), i, "x");
+      EXPECT_EQ(outcome(::fsync(open_file(name, O_RDWR).get())), "ok");
+      EXPECT_EQ(outcome(::rename(name.c_str(), (name + "-moved").c_str())), "ok");
+      EXPECT_EQ(outcome(::mkdir(name.c_str(), 0755)), "ok");
+      EXPECT_EQ(outcome(::rename(name.c_str(), (name + "-dir").c_str())), "ok");
+      EXPECT_EQ(stat_of(big.get()).st_size, 1 << 20) << "even of the file itself";
+    }
+    return names_in(stack.at("d")).size();
+  });
+  EXPECT_EQ(others.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  EXPECT_EQ(hangs.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  ASSERT_EQ(::kill(slow.daemon(), SIGCONT), 0);
+  EXPECT_EQ(others.get(), 41U);
+  EXPECT_EQ(hangs.get(), 7);
+  EXPECT_EQ(read_at(big.get(), 500'000, 9),
+            content.substr(500'000, 1) + "changed" + content.substr(500'008, 1));
+  big.reset();
+  ASSERT_TRUE(stack.unmount());
 }
 
 }  // namespace

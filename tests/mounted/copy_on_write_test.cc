@@ -1,6 +1,7 @@
 // Block-level copy-on-write: what a change of a lower file costs in the upper (docs/semantics.md, "Data").
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
 #include <sys/mman.h>
@@ -148,6 +149,19 @@ TEST_P(CopyOnWrite, StoresThroughAMappingCopyOnlyTheirPages) {
   ASSERT_TRUE(stack.remount());
   EXPECT_LE(growth(before), 48 * kKiB);
   EXPECT_TRUE(read_file(stack.at("f")) == content);
+}
+
+TEST_P(CopyOnWrite, MovingADirectoryCopiesNothingBelowIt) {
+  for (int i = 0; i < 300; ++i) {
+    write_file(stack.lower(0, fmt::format("d/{}/f{}", i % 10, i)), "content");
+  }
+  std::int64_t before = begin();
+  ASSERT_EQ(outcome(::rename(stack.at("d").c_str(), stack.at("moved").c_str())), "ok");
+  EXPECT_EQ(names_in(stack.at("moved/7")).size(), 30U);
+  EXPECT_EQ(names_in(stack.upper("moved")), std::vector<std::string>{});
+  EXPECT_LE(growth(before), 16 * kKiB) << "the directory, and a whiteout";
+  ASSERT_TRUE(stack.remount());
+  EXPECT_EQ(read_file(stack.at("moved/7/f297")), "content");
 }
 
 TEST_P(CopyOnWrite, AFileWrittenWholeNeedsItsLowerNoMore) {

@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -209,6 +212,71 @@ TEST_P(Data, WrittenAtRandomAgreesWithAModel) {
     ASSERT_TRUE(tree.again());
     ASSERT_TRUE(read_file(tree.at("f")) == model) << "after the remount of round " << round;
   }
+}
+
+TEST_P(Data, BlocksTakenAreWhatAPlainFileTakes) {
+  constexpr std::int64_t kBlock = 4096;
+  const auto blocks = [this] { return stat_of(tree.at("f")).st_blocks * 512 / kBlock; };
+  write_file(tree.seed("f"), noise(100 * kBlock, 9));
+  ASSERT_TRUE(tree.begin());
+  EXPECT_NEAR(static_cast<double>(blocks()), 100, 1);
+  {
+    const UniqueFd fd = open_file(tree.at("f"), O_RDWR);
+    ASSERT_EQ(
+        outcome(::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 20 * kBlock, 30 * kBlock)),
+        "ok");
+    EXPECT_NEAR(static_cast<double>(blocks()), 70, 1);
+    ASSERT_EQ(outcome(::ftruncate(fd.get(), 1000 * kBlock)), "ok");
+    EXPECT_NEAR(static_cast<double>(blocks()), 70, 1);
+    ASSERT_EQ(::pwrite(fd.get(), noise(5 * kBlock, 3).data(), 5 * kBlock, 500 * kBlock), 5 * kBlock);
+    ASSERT_EQ(outcome(::fsync(fd.get())), "ok");
+    EXPECT_NEAR(static_cast<double>(blocks()), 75, 1);
+    ASSERT_EQ(outcome(::ftruncate(fd.get(), 60 * kBlock)), "ok");
+  }
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_NEAR(static_cast<double>(blocks()), 30, 1);
+    ASSERT_TRUE(tree.again());
+  }
+}
+
+TEST_P(Data, AllocatedWronglyIsRefused) {
+  write_file(tree.seed("f"), "data");
+  ASSERT_EQ(outcome(::mkfifo(tree.seed("fifo").c_str(), 0600)), "ok");
+  ASSERT_TRUE(tree.begin());
+  const UniqueFd fd = open_file(tree.at("f"), O_RDWR);
+  EXPECT_EQ(outcome(::fallocate(fd.get(), 0, 0, 0)), "EINVAL");
+  EXPECT_EQ(outcome(::fallocate(fd.get(), 0, -1, 10)), "EINVAL");
+  EXPECT_EQ(outcome(::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE, 0, 4096)), "EOPNOTSUPP")
+      << "it must keep the size";
+  EXPECT_EQ(outcome(::fallocate(open_file(tree.at("f"), O_RDONLY).get(), 0, 0, 10)), "EBADF");
+  EXPECT_EQ(outcome(::fallocate(open_file(tree.at("fifo"), O_RDWR).get(), 0, 0, 10)), "ESPIPE");
+  EXPECT_EQ(outcome(::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 100'000, 4096)), "ok");
+  EXPECT_EQ(outcome(::fallocate(fd.get(), FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 2, 100'000)), "ok");
+  EXPECT_EQ(read_file(tree.at("f")), std::string("da\0\0", 4));
+  EXPECT_EQ(outcome(::fallocate(fd.get(), FALLOC_FL_ZERO_RANGE, 4, 6)), "ok");
+  EXPECT_EQ(read_file(tree.at("f")), "da" + std::string(8, '\0'));
+}
+
+TEST_P(Data, GrowsNoFurtherThanTheWriterMay) {
+  write_file(tree.seed("f"), std::string(5000, 'a'));
+  ASSERT_TRUE(tree.begin());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const struct rlimit limit { 10'000, 10'000 };
+    ::signal(SIGXFSZ, SIG_IGN);
+    const int fd = ::open(tree.at("f").c_str(), O_RDWR | O_CLOEXEC);
+    const std::string bytes(8000, 'b');
+    const bool good =
+        ::setrlimit(RLIMIT_FSIZE, &limit) == 0 && ::pwrite(fd, bytes.data(), 8000, 6000) == 4000 &&
+        outcome(::pwrite(fd, bytes.data(), 10, 10'000)) == "EFBIG" &&
+        outcome(::ftruncate(fd, 10'001)) == "EFBIG" && outcome(::fallocate(fd, 0, 0, 10'001)) == "EFBIG";
+    ::_exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(read_file(tree.at("f")),
+            std::string(5000, 'a') + std::string(1000, '\0') + std::string(4000, 'b'));
 }
 
 TEST_P(Data, SyncedWithoutError) {

@@ -178,5 +178,113 @@ TEST(SecondMount, OverOtherLayersIsRefused) {
   EXPECT_FALSE(stack.is_mounted());
 }
 
+// Nothing but the upper or but the work directory in common with a mount: a new one of either is not enough.
+TEST(SecondMount, OfTheSameUpperOrTheSameWorkDirectoryIsRefused) {
+  MountedStack stack(StackShape{.lowers = 1});
+  ASSERT_TRUE(stack.mount());
+  for (const char* name : {"other", "upper-2", "work-2"}) make_directories(stack.scratch() + "/" + name);
+  const auto mount = [&stack](const std::string& upper, const std::string& work) {
+    return run({program("varvefs"), "-o",
+                "lowerdir=" + stack.lower(0) + ",upperdir=" + upper + ",workdir=" + work,
+                stack.scratch() + "/other"});
+  };
+  const std::string holder = std::to_string(stack.daemon());
+  const ProgramResult same_upper = mount(stack.upper(), stack.scratch() + "/work-2");
+  EXPECT_EQ(same_upper.exit_status, 1);
+  EXPECT_THAT(same_upper.err, testing::AllOf(testing::HasSubstr(stack.upper()), testing::HasSubstr(holder)));
+  const ProgramResult same_work = mount(stack.scratch() + "/upper-2", stack.work());
+  EXPECT_EQ(same_work.exit_status, 1);
+  EXPECT_THAT(same_work.err, testing::HasSubstr(stack.work()));
+  EXPECT_EQ(stat_of(stack.scratch() + "/other").st_dev, stat_of(stack.scratch()).st_dev)
+      << "nothing is mounted";
+  write_file(stack.at("f"), "the first goes on");
+  EXPECT_EQ(read_file(stack.at("f")), "the first goes on");
+  ASSERT_TRUE(stack.unmount());
+  EXPECT_EQ(mount(stack.scratch() + "/upper-2", stack.work()).exit_status, 1)
+      << "it belongs to another upper";
+}
+
+// A layer that continues in others, over a layer that is none of them.
+TEST(Layer, OverAnotherBaseThanItsOwnFailsTheMount) {
+  MountedStack stack(StackShape{.lowers = 3, .layer_files = true});
+  const std::string content = noise(2'000'000, 1);
+  write_file(stack.lower(1, "f"), content);
+  write_file(stack.lower(2, "f"), content + "of a stranger");
+  const std::string changed = "changed" + content.substr(7);
+  write_file(stack.lower(0, "f"), changed);
+  for (const int base : {1, 2}) {
+    ASSERT_EQ(
+        run({program("imagetool"), "layer", "build", stack.lower(base), "-o", stack.lower_argument(base)})
+            .err,
+        "");
+  }
+  ASSERT_EQ(run({program("imagetool"), "layer", "build", stack.lower(0), "-o", stack.lower_argument(0),
+                 "--parent", stack.lower_argument(1)})
+                .err,
+            "");
+  const auto mount = [&stack](std::size_t base) {
+    return run({program("varvefs"), "-o",
+                "lowerdir=" + stack.lower_argument(0) + ":" + stack.lower_argument(base),
+                stack.mount_point()});
+  };
+  const ProgramResult wrong = mount(2);
+  EXPECT_EQ(wrong.exit_status, 1);
+  EXPECT_THAT(wrong.err, testing::HasSubstr(stack.lower_argument(0)));
+  EXPECT_FALSE(stack.is_mounted());
+  const ProgramResult right = mount(1);
+  ASSERT_EQ(right.exit_status, 0) << right.err;
+  EXPECT_TRUE(read_file(stack.at("f")) == changed);
+  EXPECT_EQ(run({"umount", stack.mount_point()}).exit_status, 0);
+}
+
+// As -o volatile and -o fsync=volatile, which are the same.
+class Volatile : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { write_file(stack.lower(0, "f"), "content"); }
+  MountedStack stack{StackShape{.lowers = 1, .options = GetParam()}};
+};
+INSTANTIATE_TEST_SUITE_P(By, Volatile, testing::Values("volatile", "fsync=volatile"),
+                         [](const auto& spelling) {
+                           return std::string(spelling.param) == "volatile" ? "Word" : "Fsync";
+                         });
+
+TEST_P(Volatile, UpperIsTakenAgainAfterACleanUnmount) {
+  ASSERT_TRUE(stack.mount());
+  write_at(stack.at("f"), 0, "C");
+  EXPECT_EQ(outcome(::fsync(open_file(stack.at("f"), O_RDWR).get())), "ok");
+  ASSERT_TRUE(stack.remount());
+  EXPECT_EQ(read_file(stack.at("f")), "Content");
+}
+
+TEST_P(Volatile, UpperThatWasNotUnmountedIsRefused) {
+  ASSERT_TRUE(stack.mount());
+  write_at(stack.at("f"), 0, "C");
+  stack.kill();
+  const std::string options =
+      "lowerdir=" + stack.lower(0) + ",upperdir=" + stack.upper() + ",workdir=" + stack.work();
+  for (const std::string how : {"", ",fsync=strict", ",fsync=auto", ",volatile"}) {
+    const ProgramResult refused = run({program("varvefs"), "-o", options + how, stack.mount_point()});
+    EXPECT_EQ(refused.exit_status, 1) << how;
+    EXPECT_THAT(refused.err,
+                testing::AllOf(testing::HasSubstr(stack.upper()), testing::HasSubstr("volatile")))
+        << how;
+    EXPECT_FALSE(stack.is_mounted()) << how;
+  }
+}
+
+class Durable : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(By, Durable, testing::Values("fsync=strict", "fsync=auto"),
+                         [](const auto& spelling) { return std::string(spelling.param).substr(6); });
+
+TEST_P(Durable, UpperIsTakenAgainAfterAKill) {
+  MountedStack stack(StackShape{.lowers = 1, .options = GetParam()});
+  write_file(stack.lower(0, "f"), "content");
+  ASSERT_TRUE(stack.mount());
+  write_at(stack.at("f"), 0, "C");
+  stack.kill();
+  ASSERT_TRUE(stack.mount());
+  EXPECT_EQ(read_file(stack.at("f")), "Content");
+}
+
 }  // namespace
 }  // namespace varve::test

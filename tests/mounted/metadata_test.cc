@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/limits.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -324,6 +325,63 @@ TEST_P(Metadata, WritesClearFileCapabilities) {
   EXPECT_EQ(get_xattr("f", "security.capability"), "<ENODATA>");
   ASSERT_TRUE(tree.again());
   EXPECT_EQ(get_xattr("f", "security.capability"), "<ENODATA>");
+}
+
+TEST_P(Metadata, OpeningWithTruncationClearsFileCapabilities) {
+  write_file(tree.seed("f"), "program");
+  ASSERT_EQ(run({"setcap", "cap_net_raw=ep", tree.seed("f")}).exit_status, 0);
+  ASSERT_TRUE(tree.begin());
+  EXPECT_TRUE(open_file(tree.at("f"), O_WRONLY | O_TRUNC).valid());
+  EXPECT_EQ(get_xattr("f", "security.capability"), "<ENODATA>");
+  ASSERT_TRUE(tree.again());
+  EXPECT_EQ(get_xattr("f", "security.capability"), "<ENODATA>");
+}
+
+TEST_P(Metadata, ExtendedAttributesHaveTheKernelsLimits) {
+  write_file(tree.seed("f"), "x");
+  ASSERT_EQ(outcome(::symlink("f", tree.seed("link").c_str())), "ok");
+  ASSERT_EQ(outcome(::mkfifo(tree.seed("fifo").c_str(), 0600)), "ok");
+  ASSERT_TRUE(tree.begin());
+  const std::string longest = "user." + std::string(XATTR_NAME_MAX - 5, 'n');
+  EXPECT_EQ(set_xattr("f", longest.c_str(), "v"), "ok");
+  EXPECT_EQ(set_xattr("f", (longest + "n").c_str(), "v"), "ERANGE");
+  EXPECT_EQ(set_xattr("f", "user.", "v"), "EINVAL");
+  EXPECT_EQ(set_xattr("f", "", "v"), "ERANGE");
+  EXPECT_EQ(set_xattr("f", "user.big", std::string(XATTR_SIZE_MAX + 1, 'v')), "E2BIG");
+  EXPECT_EQ(set_xattr("f", "user.big", std::string(XATTR_SIZE_MAX, 'v')), "ENOSPC") << "as ext4 has it";
+  EXPECT_EQ(set_xattr("f", "user.large", std::string(3000, 'l')), "ok");
+  for (const char* name : {"link", "fifo"}) {
+    EXPECT_EQ(set_xattr(name, "user.x", "v"), "EPERM") << name;
+    EXPECT_EQ(get_xattr(name, "user.x"), "<ENODATA>") << name;
+  }
+  char tiny[3];
+  EXPECT_EQ(outcome(::listxattr(tree.at("f").c_str(), tiny, sizeof tiny)), "ERANGE");
+  EXPECT_EQ(::listxattr(tree.at("f").c_str(), nullptr, 0),
+            static_cast<ssize_t>(longest.size() + 1 + sizeof "user.large"));
+  ASSERT_TRUE(tree.again());
+  EXPECT_THAT(xattr_names("f"), testing::UnorderedElementsAre(longest, "user.large"));
+  EXPECT_EQ(get_xattr("f", longest.c_str()), "v");
+  EXPECT_EQ(get_xattr("f", "user.large"), std::string(3000, 'l'));
+}
+
+TEST_P(Metadata, TimeOfBirthDoesNotJump) {
+  write_file(tree.seed("d/f"), "content");
+  ASSERT_TRUE(tree.begin());
+  const auto birth = [this](const char* name) {
+    struct statx status {};
+    EXPECT_EQ(outcome(::statx(AT_FDCWD, tree.at(name).c_str(), 0, STATX_BASIC_STATS | STATX_BTIME, &status)),
+              "ok");
+    const bool told = (status.stx_mask & STATX_BTIME) != 0;
+    return told ? status.stx_btime.tv_sec * 1'000'000'000LL + status.stx_btime.tv_nsec : -1;
+  };
+  const auto file = birth("d/f");
+  const auto directory = birth("d");
+  write_at(tree.at("d/f"), 0, "C");
+  EXPECT_EQ(birth("d/f"), file) << "copied up";
+  ASSERT_EQ(outcome(::rename(tree.at("d").c_str(), tree.at("e").c_str())), "ok");
+  ASSERT_TRUE(tree.again());
+  EXPECT_EQ(birth("e/f"), file);
+  EXPECT_EQ(birth("e"), directory);
 }
 
 TEST_P(Metadata, InodeNumbersLast) {

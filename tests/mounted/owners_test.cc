@@ -46,6 +46,21 @@ TEST_P(ShiftedOwners, AreStoredAsTheyAreWithin) {
   EXPECT_EQ(stat_of(stack.upper("f")).st_gid, 10u);
 }
 
+TEST_P(ShiftedOwners, ChangeNoFileByMounting) {
+  for (int i = 0; i < 50; ++i) write_file(stack.at("d/" + std::to_string(i)), "content");
+  ASSERT_TRUE(stack.unmount());
+  const Snapshot lower = snapshot(stack.lower(0));
+  const Snapshot upper = snapshot(stack.upper());
+  const std::int64_t changed = stat_of(stack.upper("d/7")).st_ctim.tv_nsec;
+  ASSERT_TRUE(stack.mount());
+  EXPECT_EQ(names_in(stack.at("d")).size(), 50U);
+  EXPECT_EQ(stat_of(stack.at("d/7")).st_uid, stat_of(stack.at("d/8")).st_uid);
+  ASSERT_TRUE(stack.unmount());
+  EXPECT_EQ(differences(lower, snapshot(stack.lower(0))), "");
+  EXPECT_EQ(differences(upper, snapshot(stack.upper())), "");
+  EXPECT_EQ(stat_of(stack.upper("d/7")).st_ctim.tv_nsec, changed);
+}
+
 TEST_P(ShiftedOwners, AreThoseOfWhoeverMakesAFile) {
   ASSERT_EQ(::chown(stack.at("").c_str(), 100000, 200000), 0);
   const std::string made = stack.at("made");

@@ -15,7 +15,9 @@ namespace varve::upper {
 Result<std::unique_ptr<CowFile>> CowFile::open(UpperStore& store, ObjectRef object, const Marks& marks,
                                                std::unique_ptr<layer::LowerFile> base) {
   VARVE_CHECK((base != nullptr) == marks.base.has_value());
-  VARVE_ASSIGN(UniqueFd fd, open_object(object, O_RDWR));
+  const CowHost& host = store.cow_host();
+  VARVE_ASSIGN(UniqueFd fd,
+               host.keeps_access_times() ? open_object_noatime(object, O_RDWR) : open_object(object, O_RDWR));
   CowParts parts;
   parts.host = &store.cow_host();
   parts.fd = fd.get();

@@ -19,8 +19,9 @@ class CowHost {
  public:
   virtual ~CowHost() = default;
 
-  virtual const BootId& boot_id() const = 0;  // of the running kernel
-  virtual bool is_volatile() const = 0;       // nothing is synced
+  virtual const BootId& boot_id() const = 0;                 // of the running kernel
+  virtual bool is_volatile() const = 0;                      // nothing is synced
+  virtual bool keeps_access_times() const { return false; }  // reading moves none
 
   // The map of the file behind `data_fd`; null when none was made.
   // Returns: ESTALE when that file has no name any more and the map, if it had one, went with the last.

@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -243,13 +244,48 @@ std::string differences(const Snapshot& before, const Snapshot& after) {
 }
 
 int run_as(uid_t uid, gid_t gid, const std::function<int()>& body) {
+  return run_as(uid, gid, {}, body);
+}
+
+int run_as(uid_t uid, gid_t gid, const std::vector<gid_t>& groups, const std::function<int()>& body) {
   pid_t child = ::fork();
   if (child == 0) {
     ::umask(022);
-    if (::setgroups(0, nullptr) != 0 || ::setresgid(gid, gid, gid) != 0 || ::setresuid(uid, uid, uid) != 0)
+    if (::setgroups(groups.size(), groups.data()) != 0 || ::setresgid(gid, gid, gid) != 0 ||
+        ::setresuid(uid, uid, uid) != 0)
       _exit(255);
     _exit(body());
   }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status_of(status);
+}
+
+int run_in_user_namespace(uid_t first, unsigned count, const std::function<int()>& body) {
+  int ready[2];
+  int mapped[2];
+  if (::pipe2(ready, O_CLOEXEC) != 0 || ::pipe2(mapped, O_CLOEXEC) != 0) return 254;
+  const UniqueFd ready_end(ready[0]);
+  UniqueFd is_ready(ready[1]);
+  const UniqueFd mapped_end(mapped[0]);
+  UniqueFd is_mapped(mapped[1]);
+  const pid_t child = ::fork();
+  char byte = 'x';
+  if (child == 0) {
+    ::umask(022);
+    is_mapped.reset();
+    const bool made = ::unshare(CLONE_NEWUSER) == 0 && ::write(is_ready.get(), &byte, 1) == 1;
+    if (!made || ::read(mapped_end.get(), &byte, 1) != 1) _exit(254);
+    if (::setresgid(0, 0, 0) != 0 || ::setgroups(0, nullptr) != 0 || ::setresuid(0, 0, 0) != 0) _exit(255);
+    _exit(body());
+  }
+  is_ready.reset();
+  if (::read(ready_end.get(), &byte, 1) == 1) {
+    const std::string map = fmt::format("0 {} {}\n", first, count);
+    for (const char* name : {"uid_map", "gid_map"}) write_file(fmt::format("/proc/{}/{}", child, name), map);
+    if (::write(is_mapped.get(), &byte, 1) != 1) ADD_FAILURE() << "the child is gone";
+  }
+  is_mapped.reset();
   int status = 0;
   ::waitpid(child, &status, 0);
   return status_of(status);

@@ -70,6 +70,12 @@ std::string differences(const Snapshot& before, const Snapshot& after);
 // Runs `body` in a child process under another user and group, without supplementary groups, umask 022.
 // Returns: what body returned (an errno fits; 0..254), 255 when the identity could not be taken.
 int run_as(uid_t uid, gid_t gid, const std::function<int()>& body);
+// The same with supplementary groups.
+int run_as(uid_t uid, gid_t gid, const std::vector<gid_t>& groups, const std::function<int()>& body);
+// Runs `body` in a child process that is root, with every capability, of a new user namespace with `count` ids: 0 to count - 1
+// inside are `first` to first + count - 1 here, users and groups alike.
+// Returns: what body returned (0..253), 254 or 255 when the namespace or the identity could not be had.
+int run_in_user_namespace(uid_t first, unsigned count, const std::function<int()>& body);
 
 struct ProgramResult {
   int exit_status = -1;  // 128 + n when killed by signal n

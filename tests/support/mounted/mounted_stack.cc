@@ -66,12 +66,12 @@ std::string MountedStack::lower_argument(std::size_t index) const {
 }
 
 std::string MountedStack::upper(std::string_view path) const {
-  std::string directory = scratch_.path() + "/upper";
+  std::string directory = (shape_.writable.empty() ? scratch_.path() : shape_.writable) + "/upper";
   return path.empty() ? directory : directory + "/" + std::string(path);
 }
 
 std::string MountedStack::work() const {
-  return scratch_.path() + "/work";
+  return (shape_.writable.empty() ? scratch_.path() : shape_.writable) + "/work";
 }
 std::string MountedStack::mount_point() const {
   return scratch_.path() + "/mnt";

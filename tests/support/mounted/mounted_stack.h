@@ -21,8 +21,9 @@ struct StackShape {
   std::size_t lowers = 2;
   bool layer_files = false;  // lowers are built into layer files by imagetool before the first mount
   bool upper = true;
-  std::string options = {};  // more of -o, comma separated
-  bool debug = false;        // -d: every request stands in log()
+  std::string options = {};   // more of -o, comma separated
+  bool debug = false;         // -d: every request stands in log()
+  std::string writable = {};  // the directory that upper and work lie in; empty: the scratch directory
 };
 
 // Why mounted tests cannot run here; null when they can.

@@ -87,6 +87,13 @@ TEST(MountOptions, KernelOptionsAreHandedOn) {
               ElementsAre("nodev", "noatime", "context=x"));
 }
 
+TEST(MountOptions, TheLastWordOnTimesOfAccessHolds) {
+  EXPECT_FALSE(parse("lowerdir=/a").view.keep_access_times);
+  EXPECT_TRUE(parse("lowerdir=/a,noatime").view.keep_access_times);
+  EXPECT_FALSE(parse("lowerdir=/a,noatime,relatime").view.keep_access_times);
+  EXPECT_TRUE(parse("lowerdir=/a,strictatime,noatime,nodiratime").view.keep_access_times);
+}
+
 TEST(MountOptions, NumbersAreChecked) {
   EXPECT_EQ(parse("cache_mb=16").view.cache_bytes, std::uint64_t{16} << 20);
   for (const char* bad : {"cache_mb=", "cache_mb=0", "cache_mb=-1", "cache_mb=1x", "threads=100000"}) {

@@ -216,9 +216,24 @@ TEST_F(DirectoryLayerTest, TellsUsersDevicesFromWhiteouts) {
   EXPECT_EQ(must(layer->look_up(layer->root(), must(Name::parse("device")))).kind, Entry::Kind::kObject);
 }
 
-TEST_F(DirectoryLayerTest, RefusesRelativeRedirects) {
-  make_directory("moved");
+TEST_F(DirectoryLayerTest, RedirectsWithoutASlashNameSiblings) {
+  for (const char* name : {"moved", "parent", "parent/inner", "parent/inner/innermost"}) make_directory(name);
   if (!set_xattr("moved", "user.overlay.redirect", "sibling")) GTEST_SKIP() << "no user xattrs under /tmp";
+  ASSERT_TRUE(set_xattr("parent", "user.overlay.redirect", "/was/there"));
+  ASSERT_TRUE(set_xattr("parent/inner/innermost", "user.overlay.redirect", "old"));
+  const auto layer = open();
+  const auto redirect = [&layer](const char* path) {
+    return must(layer->directory_mark(test::find(*layer, path).id)).redirect;
+  };
+  EXPECT_EQ(redirect("moved"), "/sibling");
+  EXPECT_EQ(redirect("parent"), "/was/there");
+  EXPECT_EQ(redirect("parent/inner"), std::nullopt);
+  EXPECT_EQ(redirect("parent/inner/innermost"), "/was/there/inner/old");
+}
+
+TEST_F(DirectoryLayerTest, RefusesRedirectsThatAreNoPathAndNoName) {
+  make_directory("moved");
+  if (!set_xattr("moved", "user.overlay.redirect", "a/b")) GTEST_SKIP() << "no user xattrs under /tmp";
   const auto layer = open();
   testing::internal::CaptureStderr();
   EXPECT_EQ(layer->directory_mark(test::find(*layer, "moved").id).error(), Errno{EIO});

@@ -156,6 +156,33 @@ TEST_F(LowerStackTest, ADirectoryOfManyNamesIsFoundWholly) {
   }
 }
 
+TEST_F(LowerStackTest, LookUpsAskNoLayerMoreHoweverManyThereAre) {
+  constexpr std::size_t kLayers = 1000;
+  std::vector<std::shared_ptr<MemoryLayer>> layers;
+  for (std::size_t i = 0; i < kLayers; ++i) {
+    layers.push_back(std::make_shared<MemoryLayer>(std::to_string(i)));
+    layers.back()->add_file("/d/f" + std::to_string(i), "");
+    layers.back()->add_file("/d/same", "");
+  }
+  const LowerStack stack({layers.begin(), layers.end()});
+  const auto questions = [&layers] {
+    std::size_t all = 0;
+    for (const auto& layer : layers) all += layer->questions();
+    return all;
+  };
+  ASSERT_TRUE(find(stack, "/d/same").has_value());
+  const MergedDirectoryPtr directory = stack.directory_at("/d").value();
+  ASSERT_TRUE(stack.look_up(directory, *Name::parse("same")).value().has_value());
+  const std::size_t before = questions();
+  for (std::size_t i = 0; i < kLayers; ++i) {
+    const std::string name = "f" + std::to_string(i);
+    EXPECT_EQ(stack.look_up(directory, *Name::parse(name)).value()->top.slot,
+              LayerSlot(static_cast<std::uint16_t>(kLayers - i)));
+    EXPECT_FALSE(stack.look_up(directory, *Name::parse("no-" + name)).value().has_value());
+  }
+  EXPECT_LE(questions() - before, kLayers) << "at most the one that has the name";
+}
+
 TEST_F(LowerStackTest, EmptyStackHasNoRoot) {
   const LowerStack stack({});
   EXPECT_EQ(stack.root(), nullptr);

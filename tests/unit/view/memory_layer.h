@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -58,7 +59,10 @@ class MemoryLayer final : public layer::Layer {
   const layer::Identity& identity() const override { return identity_; }
   const std::string& name() const override { return name_; }
   LowerId root() const override { return LowerId(1); }
+  // How often this layer was asked for a name or a listing.
+  std::size_t questions() const { return questions_; }
   Result<layer::Entry> look_up(LowerId directory, Name name) const override {
+    ++questions_;
     const auto& entries = objects_[directory.value()].entries;
     const auto found = entries.find(name.str());
     return found == entries.end() ? layer::Entry{} : found->second;
@@ -67,6 +71,7 @@ class MemoryLayer final : public layer::Layer {
     return objects_[directory.value()].mark;
   }
   Status for_each_entry(LowerId directory, const layer::EntryVisitor& visit) const override {
+    ++questions_;
     for (const auto& [name, entry] : objects_[directory.value()].entries) {
       if (!visit(name, entry)) break;
     }
@@ -158,6 +163,7 @@ class MemoryLayer final : public layer::Layer {
   std::string name_;
   layer::Identity identity_;
   std::vector<Object> objects_;
+  mutable std::atomic<std::size_t> questions_ = 0;
   std::set<std::uint64_t> damaged_;
 };
 
