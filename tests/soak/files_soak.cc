@@ -39,7 +39,7 @@ std::string mixed_bytes(Random& random, std::size_t size) {
 FilesSoak::FilesSoak(const RoundPlan& plan)
     : plan_(plan),
       random_(plan.seed),
-      tree_({.native = plan.native, .layer_files = !random_.one_in(4)}),
+      tree_({.native = plan.native, .layer_files = !random_.one_in(4), .passthrough = random_.one_in(2)}),
       operations_({
           {"read", 120, &FilesSoak::read_some},        {"write", 120, &FilesSoak::write_some},
           {"append", 40, &FilesSoak::append_some},     {"ftruncate", 40, &FilesSoak::truncate_open},

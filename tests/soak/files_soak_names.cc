@@ -90,9 +90,18 @@ void FilesSoak::create_one() {
   const std::string name = free_name();
   if (name.empty()) return unlink_one();
   OpenFile open{.fd = UniqueFd(), .file = std::make_shared<ModelFile>(), .name = name, .flags = O_RDWR};
-  open.fd.reset(::open(tree_.at(name).c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-  did("create " + open.text());
-  expect_ok(open.fd.get(), "open with O_CREAT|O_EXCL");
+  if (random_.one_in(4)) {
+    open.fd.reset(::open(tree_.root().c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0644));
+    did("create without a name, then link " + open.text());
+    expect_ok(open.fd.get(), "open with O_TMPFILE");
+    expect_ok(::linkat(AT_FDCWD, fmt::format("/proc/self/fd/{}", open.fd.get()).c_str(), AT_FDCWD,
+                       tree_.at(name).c_str(), AT_SYMLINK_FOLLOW),
+              "linkat");
+  } else {
+    open.fd.reset(::open(tree_.at(name).c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+    did("create " + open.text());
+    expect_ok(open.fd.get(), "open with O_CREAT|O_EXCL");
+  }
   open.file->names = 1;
   names_[name] = open.file;
   keep_open(std::move(open));

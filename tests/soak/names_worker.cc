@@ -25,6 +25,7 @@ constexpr std::size_t kPageBytes = 4096;
 const NamesWorker::Operation NamesWorker::kOperations[] = {
     {10, &NamesWorker::create},
     {5, &NamesWorker::create_exclusively},
+    {4, &NamesWorker::create_unnamed},
     {10, &NamesWorker::write},
     {8, &NamesWorker::read},
     {6, &NamesWorker::map_and_store},
@@ -111,6 +112,19 @@ void NamesWorker::create_exclusively() {
   UniqueFd fd = open(path, O_RDWR | O_CREAT | O_EXCL, {EEXIST});
   if (!fd.valid()) return;
   fill(fd.get());
+  close(std::move(fd));
+}
+
+void NamesWorker::create_unnamed() {
+  const Path path = any_path();
+  did("create without a name, then link " + path.text);
+  const std::string directory = path.text.substr(0, path.text.rfind('/'));
+  UniqueFd fd = open({directory, path.deep}, O_RDWR | O_TMPFILE, {ENOTDIR});
+  if (!fd.valid()) return;
+  fill(fd.get());
+  const std::string self = fmt::format("/proc/self/fd/{}", fd.get());
+  accept(::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, full(path).c_str(), AT_SYMLINK_FOLLOW), {EEXIST},
+         path.deep);
   close(std::move(fd));
 }
 

@@ -40,6 +40,7 @@ class NamesWorker {
 
   void create();
   void create_exclusively();
+  void create_unnamed();
   void write();
   void read();
   void map_and_store();

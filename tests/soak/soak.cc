@@ -102,7 +102,10 @@ SoakTree::SoakTree(Shape shape) {
   if (shape.native) {
     native_ = std::make_unique<ScratchDirectory>();
   } else {
-    stack_ = std::make_unique<MountedStack>(StackShape{.lowers = 2, .layer_files = shape.layer_files});
+    stack_ =
+        std::make_unique<MountedStack>(StackShape{.lowers = 2,
+                                                  .layer_files = shape.layer_files,
+                                                  .options = shape.passthrough ? "" : "passthrough=off"});
   }
 }
 

@@ -69,6 +69,7 @@ class SoakTree {
   struct Shape {
     bool native = false;
     bool layer_files = true;  // else plain directories as lowers
+    bool passthrough = true;  // where the kernel allows it; else every read and write comes to the daemon
   };
   explicit SoakTree(Shape shape);
   // Where lower `index` is filled before begin(); 0 is the top. Natively the tree itself: fill 1 first.

@@ -70,7 +70,9 @@ class SharedBoard {
 class NamesSoak {
  public:
   explicit NamesSoak(const RoundPlan& plan)
-      : plan_(plan), random_(plan.seed), tree_({.native = plan.native, .layer_files = !random_.one_in(4)}) {}
+      : plan_(plan),
+        random_(plan.seed),
+        tree_({.native = plan.native, .layer_files = !random_.one_in(4), .passthrough = random_.one_in(2)}) {}
 
   // Throws Fault at the first broken promise.
   void run() {
