@@ -129,10 +129,10 @@ Status UnionView::pin_locked(Node& node) {
 Status UnionView::keep_data_locked(Node& node) {
   if (!node.is_regular() || !node.in_upper || !node.upper().marks.base || !table_.is_referenced(node.id()))
     return {};
-  node.upper().last_data = node.data;
-  if (node.data != nullptr) return {};
+  if (node.upper().kept_data == nullptr) node.upper().kept_data = node.data;
+  if (node.upper().kept_data != nullptr) return {};
   VARVE_ASSIGN(OpenData::View view, open_view_locked(node));
-  node.upper().last_data = std::make_shared<OpenData>(std::move(view), nullptr);
+  node.upper().kept_data = std::make_shared<OpenData>(std::move(view), nullptr);
   return {};
 }
 

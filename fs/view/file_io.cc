@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
+#include "fs/base/log.h"
 #include "fs/view/union_view.h"
 
 namespace varve::view {
@@ -38,13 +40,13 @@ Result<OpenData::View> UnionView::open_view_locked(Node& node) {
 
 Result<OpenData::View> UnionView::view_locked(Node& node) {
   if (node.data != nullptr) return node.data->view();
-  if (node.in_upper && node.upper().last_data != nullptr) return node.upper().last_data->view();
+  if (node.in_upper && node.upper().kept_data != nullptr) return node.upper().kept_data->view();
   return open_view_locked(node);
 }
 
 Result<std::shared_ptr<OpenData>> UnionView::acquire_data(const NodePtr& node) {
   const MutexLock lock(node->mutex);
-  if (node->data == nullptr && node->in_upper) node->data = node->upper().last_data;
+  if (node->data == nullptr && node->in_upper) node->data = node->upper().kept_data;
   if (node->data == nullptr) {
     VARVE_ASSIGN(OpenData::View view, open_view_locked(*node));
     std::unique_ptr<const Backing> backing = back_locked(*node, view);
@@ -65,13 +67,35 @@ std::unique_ptr<const Backing> UnionView::back_locked(Node& node, const OpenData
   return std::make_unique<const Backing>(backings_, *id);
 }
 
-void UnionView::release_data(Node& node) {
+void UnionView::release_data(const NodePtr& node) {
   std::shared_ptr<OpenData> last;  // closed after the lock is released
+  const MutexLock lock(node->mutex);
+  VARVE_CHECK(node->opens > 0);
+  if (--node->opens > 0) return;
+  settle_set_id_locked(*node);
+  last = std::move(node->data);
+  const std::shared_ptr<upper::CowFile> file = last->view().upper;
+  if (file == nullptr || !file->is_complete() || file->is_ordinary()) return;
+  // Kept, so that who opens it meanwhile finds the same CowFile.
+  if (settler_.add(node)) node->upper().kept_data = last;
+}
+
+void UnionView::settle_file(Node& node) {
+  std::shared_ptr<OpenData> data;
+  {
+    const MutexLock lock(node.mutex);
+    data = node.upper().kept_data;
+  }
+  if (data == nullptr) return;
+  const std::shared_ptr<upper::CowFile> file = data->view().upper;
+  const Status synced = file->sync(false);
+  if (!synced.ok())
+    log_error("syncing a file that was written whole: {}", std::strerror(synced.error().value));
   const MutexLock lock(node.mutex);
-  VARVE_CHECK(node.opens > 0);
-  if (--node.opens > 0) return;
-  settle_set_id_locked(node);
-  last = std::move(node.data);
+  // Without a name and not ordinary it cannot be opened anew.
+  if (node.upper().kept_data == data && (file->is_ordinary() || !node.aliases.empty())) {
+    node.upper().kept_data.reset();
+  }
 }
 
 HandleId UnionView::add_handle(const NodePtr& node, std::shared_ptr<OpenData> data, int flags) {
@@ -105,7 +129,7 @@ Result<HandleId> UnionView::open(NodeId id, int flags) {
     Status truncated = truncate_open(file, *data, 0);
     if (truncated.ok()) truncated = drop_capabilities(*file);
     if (!truncated.ok()) {
-      release_data(*file);
+      release_data(file);
       return truncated.error();
     }
   }
@@ -156,7 +180,7 @@ void UnionView::release(HandleId id) {
     --handle->data->mappers;
   }
   handle->data.reset();
-  release_data(*handle->node);
+  release_data(handle->node);
 }
 
 Result<std::size_t> UnionView::read(HandleId id, std::uint64_t offset_bytes, std::span<std::byte> out) {
@@ -289,7 +313,7 @@ Status UnionView::truncate(const NodePtr& node, std::uint64_t size_bytes) {
   VARVE_RETURN_IF_ERROR(copy_up(node, size_bytes == 0 ? Content::kEmpty : Content::kInherit));
   VARVE_ASSIGN(const std::shared_ptr<OpenData> data, acquire_data(node));
   const Status done = truncate_open(node, *data, size_bytes);
-  release_data(*node);
+  release_data(node);
   return done;
 }
 

@@ -94,8 +94,9 @@ class Node {
     std::uint64_t inode = 0;                     // real st_ino there
     std::shared_ptr<const UniqueFd> pinned;      // O_PATH on the object when no alias leads to it
     std::weak_ptr<const UniqueFd> directory_fd;  // directories, owned by the fd cache
-    // A partly copied file without a name: its block map is nowhere else any more.
-    std::shared_ptr<OpenData> last_data;
+    // Kept though nobody has it open: of a partly copied file without a name, whose block map is nowhere else any more; of a
+    // file that is being settled.
+    std::shared_ptr<OpenData> kept_data;
   };
 
   Node(NodeId id, std::uint32_t type, std::uint64_t inode_number, NodeTable* table)

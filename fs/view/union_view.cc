@@ -73,6 +73,7 @@ Status UnionView::sync() {
 }
 
 Status UnionView::close() {
+  settler_.stop();
   // Open files first: their maps must be complete before the store says so.
   handles_.files.clear();
   handles_.directories.clear();

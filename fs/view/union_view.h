@@ -15,7 +15,7 @@
 //         Node::mutex           child before its parent and further up
 //           OpenData              swap of what an open file reads from
 //           CowFile, UpperStore   their own, see there
-//           NodeTable, DirectoryFds, HandleTable, RecentlyUsed     leaves
+//           NodeTable, DirectoryFds, HandleTable, RecentlyUsed, Settler     leaves
 //
 // No lock but OpenData's snapshot is taken on the way of a read or a write to an open file that is in the
 // upper.
@@ -44,6 +44,7 @@
 #include "fs/view/node.h"
 #include "fs/view/node_table.h"
 #include "fs/view/recently_used.h"
+#include "fs/view/settler.h"
 
 namespace varve::view {
 
@@ -303,7 +304,9 @@ class UnionView {
   Result<OpenData::View> view_locked(Node& node) REQUIRES(node.mutex);
   Result<OpenData::View> open_view_locked(Node& node) REQUIRES(node.mutex);
   std::unique_ptr<const Backing> back_locked(Node& node, const OpenData::View& view) REQUIRES(node.mutex);
-  void release_data(Node& node);
+  void release_data(const NodePtr& node);
+  // In the settler's thread.
+  void settle_file(Node& node);
   Result<Created> open_created(const NodePtr& made, int flags);
   HandleId add_handle(const NodePtr& node, std::shared_ptr<OpenData> data, int flags);
   Result<std::shared_ptr<upper::CowFile>> writable_file(const NodePtr& node, OpenData& data);
@@ -343,8 +346,10 @@ class UnionView {
   RecentlyUsed<layer::LowerFile> opened_{256, 1};
   RecentlyUsed<Listing> listings_{16'384, 4};
   NodePtr root_;
-  // Last, so that nodes die while everything they refer to is alive.
+  // So late, that nodes die while everything they refer to is alive.
   NodeTable table_;
+  // Last: its thread uses all of the above.
+  Settler settler_{[this](Node& node) { settle_file(node); }};
 };
 
 }  // namespace varve::view

@@ -71,6 +71,45 @@ TEST_F(BackingTest, OnlyOrdinaryFilesOfTheUpperHaveOne) {
   EXPECT_FALSE(backing(open("/program", O_RDONLY)).has_value());
 }
 
+TEST_F(BackingTest, AFileThatWasWrittenWholeHasOneSoonAfterItsLastClose) {
+  top_->add_file("/lower", "from the layer");
+  mount_with_backings();
+  const HandleId old = open("/lower", O_RDONLY);
+  write("/lower", 0, "FROM THE LAYER");
+  EXPECT_FALSE(backing(old).has_value());
+  view_->release(old);
+  // Nobody has called fsync.
+  bool served = false;
+  for (int i = 0; i < 1000 && !served; ++i) {
+    const HandleId next = open("/lower", O_RDONLY);
+    EXPECT_EQ(read_handle(next), "FROM THE LAYER");
+    served = backing(next).has_value();
+    view_->release(next);
+    ::usleep(10'000);
+  }
+  EXPECT_TRUE(served);
+  remount();
+  EXPECT_EQ(read("/lower"), "FROM THE LAYER");
+}
+
+TEST_F(BackingTest, AFileIsRemovedWhileItIsMadeOrdinary) {
+  for (int i = 0; i < 50; ++i) top_->add_file("/" + std::to_string(i), "from the layer");
+  mount_with_backings();
+  for (int i = 0; i < 50; ++i) {
+    const std::string path = "/" + std::to_string(i);
+    const NodeId id = find(path).value().id;
+    write(path, 0, "FROM THE LAYER");
+    ASSERT_EQ(unlink(path), 0);
+    const HandleId handle = view_->open(id, O_RDWR).value();
+    EXPECT_EQ(read_handle(handle), "FROM THE LAYER");
+    EXPECT_TRUE(write_handle(handle, 0, "f").ok());
+    EXPECT_EQ(read_handle(handle), "fROM THE LAYER");
+    view_->release(handle);
+  }
+  remount();
+  EXPECT_EQ(list("/"), std::set<std::string>());
+}
+
 TEST_F(BackingTest, ARefusalIsNoErrorAndHoldsUntilTheLastClose) {
   mount_with_backings();
   create("/f", "text");
