@@ -216,7 +216,7 @@ TEST_P(Watches, ByFanotifyFireAcrossCopyUp) {
   std::uint64_t seen = 0;
   alignas(struct fanotify_event_metadata) char buffer[4096];
   for (ssize_t size; (size = ::read(watcher.get(), buffer, sizeof buffer)) > 0;) {
-    const auto* event = reinterpret_cast<const struct fanotify_event_metadata*>(buffer);
+    auto* event = reinterpret_cast<struct fanotify_event_metadata*>(buffer);
     for (; FAN_EVENT_OK(event, size); event = FAN_EVENT_NEXT(event, size)) {
       seen |= event->mask;
       const UniqueFd file(event->fd);

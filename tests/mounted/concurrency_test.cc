@@ -195,11 +195,11 @@ TEST_P(Concurrency, DirectoriesRenamedUnderWalkersStayWhole) {
   EXPECT_EQ(names_in(tree.at("d/sub")).size(), 10U);
 }
 
-// One large operation after the other on one file, while small ones on other files are counted. If the small ones waited for the
-// large ones, each would see at least one of them end; how long anything takes does not matter.
+// One large operation after the other on one file, and small ones on other files. Were the small ones to wait for the large ones, none
+// would begin and end within a large one; how long anything takes does not matter.
 class LargeOperations : public EverywhereTest {
  protected:
-  static constexpr int kSmall = 60;
+  static constexpr int kEnough = 5;
   static constexpr off_t kLargeBytes = off_t{48} << 20;
 
   void SetUp() override {
@@ -219,54 +219,51 @@ class LargeOperations : public EverywhereTest {
     EXPECT_EQ(outcome(::unlink(name.c_str())), "ok");
   }
 
-  // Returns: how many large operations ended during kSmall small ones, the least of a few trials.
-  int large_ones_during_small_ones(const std::function<bool(int fd)>& do_large) {
-    int least = kSmall;
-    for (int trial = 0; trial < 5 && least >= kSmall / 2; ++trial) {
-      std::atomic<int> ended = 0;
-      std::atomic<bool> under_way = false;
-      std::atomic<bool> done = false;
-      std::thread other([&] {
-        const UniqueFd fd = open_file(tree.at("large"), O_RDWR);
-        while (!done) {
-          under_way = true;
-          EXPECT_TRUE(do_large(fd.get())) << outcome(-1);
-          ++ended;
-        }
-      });
-      while (!under_way) std::this_thread::yield();
-      const int before = ended;
-      for (int i = 0; i < kSmall; ++i) do_small(i);
-      least = std::min(least, ended - before);
-      done = true;
-      other.join();
+  // Returns: how many small operations began and ended within a large one, kEnough at the most. 300 are tried.
+  int small_ones_within_large_ones(const std::function<bool(int fd)>& do_large) {
+    std::atomic<unsigned> moment = 0;  // odd while a large operation is under way
+    std::atomic<bool> done = false;
+    std::thread other([&] {
+      const UniqueFd fd = open_file(tree.at("large"), O_RDWR);
+      while (!done) {
+        ++moment;
+        EXPECT_TRUE(do_large(fd.get())) << outcome(-1);
+        ++moment;
+      }
+    });
+    int within = 0;
+    for (int i = 0; i < 300 && within < kEnough; ++i) {
+      const unsigned begin = moment;
+      do_small(i);
+      if (begin % 2 == 1 && moment == begin) ++within;
     }
-    return least;
+    done = true;
+    other.join();
+    return within;
   }
 };
 VARVE_EVERYWHERE(LargeOperations);
 
 TEST_P(LargeOperations, DelayNobodyElse) {
   const std::string bytes(kLargeBytes, 'w');
-  EXPECT_LT(large_ones_during_small_ones(
-                [&](int fd) { return ::pwrite(fd, bytes.data(), bytes.size(), 0) == kLargeBytes; }),
-            kSmall / 2)
-      << "writing";
-  EXPECT_LT(large_ones_during_small_ones([&](int fd) {
-              return ::pwrite(fd, bytes.data(), 1 << 20, 12345) == 1 << 20 && ::fsync(fd) == 0;
+  const auto write_all = [&bytes](int fd) {
+    return ::pwrite(fd, bytes.data(), bytes.size(), 0) == kLargeBytes;
+  };
+  EXPECT_EQ(small_ones_within_large_ones(write_all), kEnough) << "writing";
+  EXPECT_EQ(small_ones_within_large_ones([&](int fd) {
+              constexpr ssize_t kPart = kLargeBytes / 3;
+              return ::pwrite(fd, bytes.data(), kPart, 12345) == kPart && ::fsync(fd) == 0;
             }),
-            kSmall / 2)
+            kEnough)
       << "writing and syncing";
-  EXPECT_LT(large_ones_during_small_ones([&](int fd) {
-              return ::pwrite(fd, bytes.data(), bytes.size(), 0) == kLargeBytes && ::ftruncate(fd, 1) == 0;
-            }),
-            kSmall / 2)
+  EXPECT_EQ(small_ones_within_large_ones([&](int fd) { return write_all(fd) && ::ftruncate(fd, 1) == 0; }),
+            kEnough)
       << "writing and truncating";
-  EXPECT_LT(large_ones_during_small_ones([&](int fd) {
-              return ::pwrite(fd, bytes.data(), bytes.size(), 0) == kLargeBytes &&
+  EXPECT_EQ(small_ones_within_large_ones([&](int fd) {
+              return write_all(fd) &&
                      ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, kLargeBytes) == 0;
             }),
-            kSmall / 2)
+            kEnough)
       << "writing and punching";
 }
 
