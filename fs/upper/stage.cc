@@ -89,6 +89,13 @@ Status Draft::publish(ObjectRef where) {
   return {};
 }
 
+Status Draft::withdraw(ObjectRef where) {
+  std::string name = stage_->new_name();
+  VARVE_RETURN_IF_ERROR(rename_object(where, {stage_->fd(), name}, ReplaceMode::kNoReplace));
+  name_ = std::move(name);
+  return {};
+}
+
 Status Draft::publish_over(ObjectRef where, bool is_directory) {
   // After an exchange the draft is what was there, and is discarded as such.
   if (is_directory) return rename_object(ref(), where, ReplaceMode::kExchange);

@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
+
+#include "fs/base/log.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
 #include "fs/upper/xattr_escape.h"
@@ -20,18 +23,18 @@ Status Store::set_redirect(ObjectRef directory, std::string_view lower_path) {
   return marks().write_redirect(directory, lower_path);
 }
 
-Status Store::add_nlink_delta(ObjectRef object, std::int64_t change) {
-  VARVE_ASSIGN(const Marks now, marks().read(object));
-  return marks().write_nlink_delta(object, now.nlink_delta + change);
-}
-
-Status Store::drop_index(Origin origin) {
+void Store::drop_index(Origin origin) {
   const std::string name = HardlinkIndex::name_of(origin);
   const Result<std::uint64_t> map_id = map_of_last_name({index_.fd(), name});
+  drop_entry(origin);
+  if (map_id.ok() && *map_id != 0) remove_map(*map_id);
+}
+
+void Store::drop_entry(const Origin& origin) {
   const Status dropped = index_.drop(origin);
-  if (!dropped.ok()) return dropped.error().value == ENOENT ? Status() : dropped;
-  if (map_id.ok() && *map_id != 0) return maps_.remove(*map_id);
-  return {};
+  if (dropped.ok() || dropped.error().value == ENOENT) return;
+  log_warning("work directory: index/{} stays until the next mount: {}", HardlinkIndex::name_of(origin),
+              std::strerror(dropped.error().value));
 }
 
 Status Store::set_origin(ObjectRef object, Origin origin) {

@@ -229,7 +229,13 @@ Status UnionView::truncate(const NodePtr& node, std::uint64_t size_bytes) {
         done = opened.error();
       }
     }
-    if (done.ok()) done = view.upper->truncate(size_bytes);
+    if (done.ok()) {
+      done = view.upper->truncate(size_bytes);
+      // The copy-up made it empty; this was only to set its time of modification.
+      struct stat status {};
+      if (!done.ok() && size_bytes == 0 && ::fstat(view.upper->fd(), &status) == 0 && status.st_size == 0)
+        done = {};
+    }
   }
   release_data(*node);
   return done;

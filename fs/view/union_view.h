@@ -108,7 +108,7 @@ class UnionView {
   Status unlink(NodeId parent, std::string_view name);
   Status rmdir(NodeId parent, std::string_view name);
   // `flags` of renameat2(2). A whiteout (a character device 0:0) that RENAME_WHITEOUT leaves belongs to `caller`; after a kill
-  // in between it may be missing. Returns: EINVAL for flags that are unknown or do not go together.
+  // or an error in between it may be missing. Returns: EINVAL for flags that are unknown or do not go together.
   Status rename(const RenameNames& names, unsigned flags, Caller caller = {});
 
   // --- attributes ---
@@ -234,11 +234,14 @@ class UnionView {
   // Requires: a directory above it is in the upper.
   Status copy_up_one(Node& node, Content content);
   Status copy_up_one_locked(Node& node, Content content) REQUIRES(node.mutex);
-  Status publish_copy_up_locked(Node& node, const Place& where, Content content) REQUIRES(node.mutex);
+  // The node is in the upper when its object is, also if its data could not be opened.
+  Status publish_copy_up_locked(Node& node, Alias& alias, const Place& where, Content content)
+      REQUIRES(node.mutex);
   Result<upper::CopyUp> describe_copy_up_locked(Node& node, Content content) REQUIRES(node.mutex);
   Result<std::unique_ptr<layer::LowerFile>> open_base(const upper::Base& base) const;
   // Gives a copied-up hard link the name in the upper that so far only a layer showed.
   Status name_in_upper(Node& node, const NodePtr& parent, Name name);
+  Status name_in_upper_locked(Node& node, const NodePtr& parent, Name name) REQUIRES(node.mutex);
 
   // dir_ops.cc
   Result<NodePtr> make_object(NodeId parent, std::string_view name, upper::NewObject object);
@@ -249,7 +252,7 @@ class UnionView {
   Status pin_locked(Node& node) REQUIRES(node.mutex);
   // A file of the upper with one name left in the union.
   Result<bool> has_one_name_locked(Node& node) REQUIRES(node.mutex);
-  Status after_last_name_locked(Node& node) REQUIRES(node.mutex);
+  void after_last_name_locked(Node& node) REQUIRES(node.mutex);
   Status check_empty(const NodePtr& directory);
 
   // rename.cc
@@ -267,7 +270,7 @@ class UnionView {
   Status mark_moved_directory(const RenameSide& moved, const RenameSide& destination);
   Result<std::string> lower_path(const NodePtr& directory);
   // The object that a rename wrote over: what unlink and rmdir do, but for the removal itself.
-  Status replace_target(const RenameSide& to, bool last_name);
+  void replace_target(const RenameSide& to, bool last_name);
 
   // file_io.cc
   // Returns: ESTALE when it is to be written and has neither a name nor a place in the upper any more: the kernel looks its

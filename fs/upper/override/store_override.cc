@@ -104,8 +104,8 @@ Status Store::settle_shown(ObjectRef draft, const Shown& shown) {
                             .rdev = shown.rdev});
 }
 
-Status Store::create_overridden(ObjectRef where, const Birth& birth, const NewObject& object,
-                                bool over_whiteout) {
+Result<UpperEntry> Store::create_overridden(ObjectRef where, const Birth& birth, const NewObject& object,
+                                            bool over_whiteout) {
   Shown shown{.mode = (object.mode & S_IFMT) | birth.permissions,
               .uid = object.uid,
               .gid = birth.gid,
