@@ -127,7 +127,7 @@ class UpperStore {
     std::string work_path;
     // What the upper is based on, bottom first; recorded at first mount, compared later.
     std::vector<std::string> base_stack;
-    bool volatile_upper = false;  // -o volatile: nothing is ever synced
+    bool volatile_upper = false;  // -o volatile: nothing of what is written is synced before close()
     // More than what was recorded or, at the first mount, probed; empty: just that.
     std::optional<OverrideUse> overrides;
     // Of the running kernel (32 hexadecimal digits, dashes allowed); tests set it, empty: asks the kernel.

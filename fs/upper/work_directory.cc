@@ -377,8 +377,9 @@ ResultOrFailure<WorkDirectory> WorkDirectory::open(const UpperStore::Options& op
 
 Status WorkDirectory::write(bool clean) {
   state.clean = clean;
-  // A clean state is synced for a volatile upper, too: its data was, just before.
-  VARVE_RETURN_IF_ERROR(write_state(own.get(), state, clean || !state.volatile_upper));
+  // Synced for a volatile upper, too: its data was, just before it is called clean; and what is written to it after it was called
+  // dirty may reach the disk before, and instead of, that word.
+  VARVE_RETURN_IF_ERROR(write_state(own.get(), state));
   if (!clean) return {};
   VARVE_RETURN_IF_ERROR(marks.remove_text({upper.get(), {}}, kHolderMark));
   return marks.remove_text({work.get(), {}}, kHolderMark);

@@ -41,7 +41,8 @@ constexpr bool changes(Call call) {
   return call < Call::kOpen;
 }
 
-enum class FaultKind : std::uint32_t { kNone, kFail, kKillBefore, kKillAfter };
+// kPause: before each call that counts, until the test lets it go on.
+enum class FaultKind : std::uint32_t { kNone, kFail, kKillBefore, kKillAfter, kPause };
 
 struct FaultControl {
   FaultKind kind = FaultKind::kNone;
@@ -51,6 +52,8 @@ struct FaultControl {
 
   std::atomic<std::uint32_t> armed{0};
   std::atomic<std::uint32_t> calls{0};        // since it was armed
+  std::atomic<std::uint32_t> paused_at{0};    // kPause: the call, counted from 1, that waits
+  std::atomic<std::uint32_t> may_go{0};       // kPause: up to which call
   std::atomic<std::uint32_t> hit{0};          // 1 + the Call that was hit; 0: none yet
   std::atomic<std::uint32_t> seen[kCalls]{};  // calls of each kind, of all arming times
 };

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/mounted/faults/fault_control.h"
@@ -39,12 +40,20 @@ __attribute__((constructor)) void find_control() {
   }
 }
 
+void pause_at(std::uint32_t number) {
+  const struct timespec step = {.tv_sec = 0, .tv_nsec = 100'000};
+  control->paused_at = number;
+  while (control->may_go < number && control->armed != 0) ::syscall(SYS_nanosleep, &step, nullptr);
+}
+
 // Whether this very call is the one that is to be hit.
 bool is_hit(Call call) {
   if (control == nullptr || control->armed.load() == 0) return false;
   if (!varve::test::changes(call) && !control->looks_count) return false;
   ++control->seen[static_cast<std::uint32_t>(call)];
-  if (++control->calls != control->at) return false;
+  const std::uint32_t number = ++control->calls;
+  if (control->kind == FaultKind::kPause) pause_at(number);
+  if (number != control->at) return false;
   control->hit = 1 + static_cast<std::uint32_t>(call);
   return true;
 }
