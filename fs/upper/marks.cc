@@ -99,6 +99,8 @@ Result<MarkStore::Namespace> MarkStore::probe(ObjectRef directory) {
   for (const Namespace space : {Namespace::kTrusted, Namespace::kUser}) {
     const MarkStore store(space);
     last = store.write_text(directory, "probe", "1");
+    // The choice is for ever: a disk that fails now must not make it.
+    if (!last.ok() && is_disk_fault(last.error())) return last.error();
     if (!last.ok()) continue;
     VARVE_RETURN_IF_ERROR(store.remove_text(directory, "probe"));
     return space;
