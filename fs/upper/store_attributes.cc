@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "fs/base/log.h"
+#include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
 #include "fs/upper/xattr_escape.h"
@@ -86,7 +87,7 @@ Result<std::vector<std::string>> Store::xattr_names(ObjectRef object) const {
     if (std::optional<std::string> shown = shown_xattr_name(name)) names.push_back(std::move(*shown));
   }
   if (!overrides().enabled()) return names;
-  for (const char* name : {"system.posix_acl_access", "system.posix_acl_default"}) {
+  for (const char* name : {format::kAccessAclXattr, format::kDefaultAclXattr}) {
     const Result<std::string> value = acl_of(object, name);
     if (value.ok()) names.emplace_back(name);
   }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "fs/base/log.h"
+#include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
 #include "fs/upper/whiteout.h"
@@ -46,7 +47,7 @@ Result<Store::Birth> Store::plan_birth(ObjectRef where, const NewObject& object)
   birth.permissions = object.mode & 07777 & ~(object.umask & 0777);
   if (inherits_group && S_ISDIR(object.mode)) birth.permissions |= S_ISGID;
   if (S_ISLNK(object.mode)) return birth;  // has no permissions
-  Result<std::string> acl = xattr(parent_ref, "system.posix_acl_default");
+  Result<std::string> acl = xattr(parent_ref, format::kDefaultAclXattr);
   if (acl.ok()) {
     birth.default_acl = std::move(*acl);
   } else if (acl.error().value != ENODATA && acl.error().value != EOPNOTSUPP) {
