@@ -33,8 +33,8 @@ class SmallDisk {
   testing::AssertionResult copy_as_after_power_cut(const SmallDisk& other) const;
 
  private:
-  // Of the loop device, as the kernel counts them.
-  std::string write_statistics() const;
+  // Of the loop device, as the kernel counts them. Empty while one is under way.
+  std::string writes_so_far() const;
 
   std::string image_;
   std::string root_;
