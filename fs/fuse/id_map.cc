@@ -6,7 +6,7 @@
 #include <charconv>
 #include <optional>
 
-#include "fs/upper/override/posix_acl.h"
+#include "fs/format/posix_acl.h"
 
 namespace varve::fuse {
 namespace {
@@ -31,15 +31,15 @@ bool overlap(std::uint64_t a, std::uint64_t a_length, std::uint64_t b, std::uint
 
 // `to_shown` tells the direction; `map` is the one of the entries with this tag.
 std::string mapped_acl(const IdMaps& maps, std::string_view bytes, bool to_shown) {
-  std::optional<upper::Acl> acl = upper::parse_acl(bytes);
+  std::optional<format::Acl> acl = format::parse_acl(bytes);
   if (!acl) return std::string(bytes);
-  for (upper::AclEntry& entry : *acl) {
-    const bool is_user = entry.tag == upper::AclEntry::Tag::kUser;
-    if (!is_user && entry.tag != upper::AclEntry::Tag::kGroup) continue;
+  for (format::AclEntry& entry : *acl) {
+    const bool is_user = entry.tag == format::AclEntry::Tag::kUser;
+    if (!is_user && entry.tag != format::AclEntry::Tag::kGroup) continue;
     const IdMap& map = is_user ? maps.users : maps.groups;
     entry.id = to_shown ? map.shown(entry.id) : map.stored(entry.id);
   }
-  return upper::format_acl(*acl);
+  return format::format_acl(*acl);
 }
 
 }  // namespace
@@ -101,7 +101,7 @@ std::string IdMaps::stored_acl(std::string_view shown) const {
 }
 
 bool is_acl(std::string_view xattr_name) {
-  return xattr_name == "system.posix_acl_access" || xattr_name == "system.posix_acl_default";
+  return xattr_name == format::kAccessAclXattr || xattr_name == format::kDefaultAclXattr;
 }
 
 }  // namespace varve::fuse

@@ -54,6 +54,12 @@ Result<std::vector<HardlinkIndex::Found>> HardlinkIndex::scan() const {
   return found;
 }
 
+Status HardlinkIndex::settle_link_counts(const MarkStore& marks) const {
+  VARVE_ASSIGN(const auto entries, read_directory({fd(), {}}));
+  for (const DirectoryEntry& entry : entries) VARVE_RETURN_IF_ERROR(marks.settle_nlink({fd(), entry.name}));
+  return {};
+}
+
 void HardlinkIndex::remember(const Origin& origin, std::uint64_t inode_number) {
   const MutexLock lock(mutex_);
   inode_numbers_.insert_or_assign(origin, inode_number);

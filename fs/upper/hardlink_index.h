@@ -15,6 +15,7 @@
 #include "fs/base/mutex.h"
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
+#include "fs/upper/marks.h"
 #include "fs/upper/upper_store.h"
 
 namespace varve::upper {
@@ -29,6 +30,9 @@ class HardlinkIndex {
   // is confirmed. other_names(ObjectRef) tells how many names of an object only layers show (Marks::nlink_delta).
   template <class OtherNames, class Forget>
   Status load(const OtherNames& other_names, const Forget& forget);
+
+  // After a kill: what it left of changes of link counts (MarkStore::settle_nlink). Requires: the stage is clear.
+  Status settle_link_counts(const MarkStore& marks) const;
 
   static std::string name_of(const Origin& origin);
   // Whether one link of the upper inode `inode_number` is an entry here.

@@ -1,5 +1,7 @@
 #include "fs/upper/marks.h"
 
+#include <sys/stat.h>
+
 #include <cstring>
 #include <optional>
 
@@ -64,17 +66,30 @@ bool decode_base(std::string_view bytes, Marks& marks) {
   return true;
 }
 
-bool decode_nlink_delta(std::string_view bytes, Marks& marks) {
+struct NlinkChangeMark {
   LeS64 delta;
-  if (bytes.size() != sizeof delta) return false;
-  std::memcpy(&delta, bytes.data(), sizeof delta);
-  marks.nlink_delta = delta;
-  return true;
+  Le64 links_after;
+  LeS64 delta_after;
+};
+static_assert(sizeof(NlinkChangeMark) == 24);
+
+// A plain number is a change that never comes: no object has 0 links and a name.
+std::optional<NlinkChange> decode_nlink(std::string_view bytes) {
+  NlinkChangeMark mark{};
+  if (bytes.size() != sizeof mark && bytes.size() != sizeof mark.delta) return std::nullopt;
+  std::memcpy(&mark, bytes.data(), bytes.size());
+  return NlinkChange{.delta = mark.delta, .links_after = mark.links_after, .delta_after = mark.delta_after};
 }
 
 Errno damaged(ObjectRef object, std::string_view mark) {
   log_error("{}: the mark {} cannot be decoded", object.name.empty() ? "(open object)" : object.name, mark);
   return Errno{EIO};
+}
+
+Result<std::int64_t> delta_now(ObjectRef object, const NlinkChange& change) {
+  if (change.links_after == 0) return change.delta;
+  VARVE_ASSIGN(const struct stat status, stat_object(object));
+  return status.st_nlink == change.links_after ? change.delta_after : change.delta;
 }
 
 }  // namespace
@@ -84,6 +99,8 @@ Result<MarkStore::Namespace> MarkStore::probe(ObjectRef directory) {
   for (const Namespace space : {Namespace::kTrusted, Namespace::kUser}) {
     const MarkStore store(space);
     last = store.write_text(directory, "probe", "1");
+    // The choice is for ever: a disk that fails now must not make it.
+    if (!last.ok() && is_disk_fault(last.error())) return last.error();
     if (!last.ok()) continue;
     VARVE_RETURN_IF_ERROR(store.remove_text(directory, "probe"));
     return space;
@@ -127,7 +144,11 @@ Status MarkStore::read_one(ObjectRef object, const std::string& stored_name, Mar
   } else if (mark == "base") {
     good = decode_base(value, marks);
   } else if (mark == "nlink") {
-    good = decode_nlink_delta(value, marks);
+    const std::optional<NlinkChange> change = decode_nlink(value);
+    good = change.has_value();
+    if (good) {
+      VARVE_ASSIGN(marks.nlink_delta, delta_now(object, *change));
+    }
   } else {
     marks.redirect = value;
   }
@@ -183,6 +204,19 @@ Status MarkStore::write_redirect(ObjectRef object, std::string_view lower_path) 
 Status MarkStore::write_nlink_delta(ObjectRef object, std::int64_t delta) const {
   if (delta == 0) return remove_text(object, "nlink");
   return set_object_xattr(object, name_of("nlink"), bytes_of(LeS64(delta)));
+}
+
+Status MarkStore::write_nlink_change(ObjectRef object, const NlinkChange& change) const {
+  const NlinkChangeMark mark{LeS64(change.delta), Le64(change.links_after), LeS64(change.delta_after)};
+  return set_object_xattr(object, name_of("nlink"), bytes_of(mark));
+}
+
+Status MarkStore::settle_nlink(ObjectRef object) const {
+  const Result<std::string> value = get_object_xattr(object, name_of("nlink"));
+  if (!value.ok()) return value.error().value == ENODATA ? Status() : Status(value.error());
+  if (value->size() != sizeof(NlinkChangeMark)) return {};
+  VARVE_ASSIGN(const std::int64_t delta, delta_now(object, *decode_nlink(*value)));
+  return write_nlink_delta(object, delta);
 }
 
 Status MarkStore::write_users_device(ObjectRef object) const {

@@ -12,6 +12,13 @@
 
 namespace varve::upper {
 
+// A number of links that changes with the link count of the object itself, in the same instant.
+struct NlinkChange {
+  std::int64_t delta = 0;         // Marks::nlink_delta until then
+  std::uint64_t links_after = 0;  // st_nlink that says that it happened
+  std::int64_t delta_after = 0;
+};
+
 class MarkStore {
  public:
   enum class Namespace : std::uint8_t { kTrusted, kUser };
@@ -37,6 +44,10 @@ class MarkStore {
   Status write_redirect(ObjectRef object, std::string_view lower_path) const;
   // 0 removes the mark.
   Status write_nlink_delta(ObjectRef object, std::int64_t delta) const;
+  // Marks::nlink_delta depends on the link count until write_nlink_delta: the caller keeps others from changing that count.
+  Status write_nlink_change(ObjectRef object, const NlinkChange& change) const;
+  // Writes down as a plain number what a kill left as a change.
+  Status settle_nlink(ObjectRef object) const;
   Status write_users_device(ObjectRef object) const;
 
   // Marks of the whole store, on the upper's and the work directory's root: plain text under `name`.

@@ -102,6 +102,11 @@ Status remove_object_xattr(ObjectRef object, const std::string& name) {
   return {};
 }
 
+bool is_disk_fault(Errno error) {
+  return error.value == EIO || error.value == ENOSPC || error.value == EDQUOT || error.value == ENOMEM ||
+         error.value == EROFS;
+}
+
 Result<std::vector<DirectoryEntry>> read_directory(ObjectRef directory) {
   // The daemon lists for its own needs, too, and stat must not move the time of access that it tells of.
   VARVE_ASSIGN(UniqueFd fd, open_object_noatime(directory, O_RDONLY | O_DIRECTORY));

@@ -42,6 +42,9 @@ Result<std::vector<std::string>> list_object_xattrs(ObjectRef object);
 Status set_object_xattr(ObjectRef object, const std::string& name, std::string_view value, int flags = 0);
 Status remove_object_xattr(ObjectRef object, const std::string& name);
 
+// A fault of the disk, or no room on it: it says nothing of what the file system can do.
+bool is_disk_fault(Errno error);
+
 // --- directories ---
 struct DirectoryEntry {
   std::string name;

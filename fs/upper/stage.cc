@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "fs/base/log.h"
+#include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
 
 namespace varve::upper {
@@ -59,11 +60,10 @@ Result<Draft> Draft::begin(Stage& stage, int acl_parent) {
   Draft draft(stage);
   draft.name_ = stage.new_name();
   if (acl_parent < 0) return draft;
-  constexpr const char* kDefaultAcl = "system.posix_acl_default";
-  VARVE_ASSIGN(const std::string acl, get_object_xattr({acl_parent, {}}, kDefaultAcl));
+  VARVE_ASSIGN(const std::string acl, get_object_xattr({acl_parent, {}}, format::kDefaultAclXattr));
   if (::mkdirat(stage.fd(), draft.name_.c_str(), 0700) != 0) return Errno::last();
   draft.folder_name_ = std::exchange(draft.name_, "object");
-  VARVE_RETURN_IF_ERROR(set_object_xattr({stage.fd(), draft.folder_name_}, kDefaultAcl, acl));
+  VARVE_RETURN_IF_ERROR(set_object_xattr({stage.fd(), draft.folder_name_}, format::kDefaultAclXattr, acl));
   VARVE_ASSIGN(draft.folder_fd_, open_object({stage.fd(), draft.folder_name_}, O_PATH | O_DIRECTORY));
   return draft;
 }
@@ -86,6 +86,13 @@ Draft::~Draft() {
 Status Draft::publish(ObjectRef where) {
   VARVE_RETURN_IF_ERROR(rename_object(ref(), where, ReplaceMode::kNoReplace));
   if (folder_name_.empty()) name_.clear();
+  return {};
+}
+
+Status Draft::withdraw(ObjectRef where) {
+  std::string name = stage_->new_name();
+  VARVE_RETURN_IF_ERROR(rename_object(where, {stage_->fd(), name}, ReplaceMode::kNoReplace));
+  name_ = std::move(name);
   return {};
 }
 

@@ -49,6 +49,8 @@ class Draft {
   Status publish(ObjectRef where);
   // Moves the object to `where` in place of the non-directory there; a directory changes places with it.
   Status publish_over(ObjectRef where, bool is_directory);
+  // Takes back what publish() moved to `where`: it is discarded with the draft then. Requires: no acl_parent.
+  Status withdraw(ObjectRef where);
 
  private:
   explicit Draft(Stage& stage) : stage_(&stage) {}

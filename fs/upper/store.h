@@ -40,14 +40,14 @@ class Store final : public UpperStore, public CowHost {
   Result<Unnamed> create_unnamed(ObjectRef directory, const NewObject& object) override;
   Result<Unnamed> copy_up_unnamed(const CopyUp& source) override;
   Status link(ObjectRef existing, ObjectRef where, bool over_whiteout) override;
+  Status link_lower_name(ObjectRef existing, ObjectRef where) override;
   Status whiteout(ObjectRef where) override;
   Status remove(ObjectRef file, bool leave_whiteout) override;
   Status remove_directory(ObjectRef directory, bool leave_whiteout) override;
   Status rename(const Rename& request) override;
   Status set_opaque(ObjectRef directory) override;
   Status set_redirect(ObjectRef directory, std::string_view lower_path) override;
-  Status add_nlink_delta(ObjectRef object, std::int64_t change) override;
-  Status drop_index(Origin origin) override;
+  void drop_index(Origin origin) override;
   Status set_origin(ObjectRef object, Origin origin) override;
   Status change_mode(ObjectRef object, std::uint32_t permissions) override;
   Status change_owner(ObjectRef object, std::int64_t uid, std::int64_t gid) override;
@@ -68,7 +68,7 @@ class Store final : public UpperStore, public CowHost {
   Result<std::unique_ptr<block::BlockFile>> open_map(std::uint64_t map_id, int data_fd) override;
   Result<std::unique_ptr<block::BlockFile>> make_map(std::uint64_t map_id, int data_fd) override;
   Status sync_map_names() override { return maps_.sync_names(); }
-  Status delete_map(std::uint64_t map_id) override { return maps_.remove(map_id); }
+  Status delete_map(std::uint64_t map_id) override;
   Status drop_base_mark(int data_fd) override { return marks().remove_base({data_fd, {}}); }
   void cow_file_opened(CowFile& file, std::uint64_t map_id) override EXCLUDES(open_mutex_);
   void cow_file_closed(CowFile& file, std::uint64_t map_id, bool live_claims) override EXCLUDES(open_mutex_);
@@ -92,11 +92,12 @@ class Store final : public UpperStore, public CowHost {
   };
   Result<Birth> plan_birth(ObjectRef where, const NewObject& object) const;
   bool can_create_in_place(const Birth& birth, const NewObject& object) const;
-  Status create_in_place(ObjectRef where, const Birth& birth, const NewObject& object);
-  Status create_staged(ObjectRef where, const Birth& birth, const NewObject& object, bool over_whiteout);
+  Result<UpperEntry> create_in_place(ObjectRef where, const Birth& birth, const NewObject& object);
+  Result<UpperEntry> create_staged(ObjectRef where, const Birth& birth, const NewObject& object,
+                                   bool over_whiteout);
   // Owner and permissions of what was just made with those that a default ACL, if there is one, has left it.
   Status settle_birth(ObjectRef made, const Birth& birth, const NewObject& object);
-  Status publish_new(Draft& draft, ObjectRef where, bool is_directory, bool over_whiteout) const;
+  Result<UpperEntry> publish_new(Draft& draft, ObjectRef where, bool is_directory, bool over_whiteout) const;
   // Returns: EEXIST unless `where` holds a whiteout.
   Status require_whiteout(ObjectRef where) const;
 
@@ -118,7 +119,8 @@ class Store final : public UpperStore, public CowHost {
   // Gives the object itself this owner. Returns: false where that is not allowed.
   Result<bool> try_owner(ObjectRef object, const struct stat& status, std::uint32_t uid,
                          std::uint32_t gid) const;
-  Status create_overridden(ObjectRef where, const Birth& birth, const NewObject& object, bool over_whiteout);
+  Result<UpperEntry> create_overridden(ObjectRef where, const Birth& birth, const NewObject& object,
+                                       bool over_whiteout);
   // What a new object will be shown as, and the access control list that it inherits.
   struct ShownBirth {
     Shown shown;
@@ -140,17 +142,20 @@ class Store final : public UpperStore, public CowHost {
 
   // --- store_copy_up.cc ---
   enum class DataMode : std::uint8_t { kShare, kCopy };
-  Status copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode);
+  Result<UpperEntry> copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode);
   Status build_copy(ObjectRef draft, const CopyUp& source, DataMode mode);
   Status copy_xattrs(ObjectRef draft, const CopyUp& source) const;
   Status mark_copy(ObjectRef draft, const CopyUp& source, DataMode mode);
-  Status publish_copy(Draft& draft, ObjectRef where, const CopyUp& source);
+  Result<UpperEntry> publish_copy(Draft& draft, ObjectRef where, const CopyUp& source);
   // Names in the work directory count from now on: the upper cannot do without it.
   Status note_needs_work() EXCLUDES(needs_mutex_);
 
   // --- store_move.cc ---
   // The map that goes with the object once this name of it is gone; 0: none.
   Result<std::uint64_t> map_of_last_name(ObjectRef name) const;
+  // What has lost its last name already: that stays so, and what cannot be removed is left with one log line.
+  void remove_map(std::uint64_t map_id);
+  void drop_entry(const Origin& origin);
   Status replace_by_whiteout(ObjectRef where, bool is_directory);
   Status move_away(ObjectRef directory);
   Status require_only_whiteouts(ObjectRef directory) const;

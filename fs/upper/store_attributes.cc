@@ -4,6 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
+
+#include "fs/base/log.h"
+#include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
 #include "fs/upper/xattr_escape.h"
@@ -20,18 +24,18 @@ Status Store::set_redirect(ObjectRef directory, std::string_view lower_path) {
   return marks().write_redirect(directory, lower_path);
 }
 
-Status Store::add_nlink_delta(ObjectRef object, std::int64_t change) {
-  VARVE_ASSIGN(const Marks now, marks().read(object));
-  return marks().write_nlink_delta(object, now.nlink_delta + change);
-}
-
-Status Store::drop_index(Origin origin) {
+void Store::drop_index(Origin origin) {
   const std::string name = HardlinkIndex::name_of(origin);
   const Result<std::uint64_t> map_id = map_of_last_name({index_.fd(), name});
+  drop_entry(origin);
+  if (map_id.ok() && *map_id != 0) remove_map(*map_id);
+}
+
+void Store::drop_entry(const Origin& origin) {
   const Status dropped = index_.drop(origin);
-  if (!dropped.ok()) return dropped.error().value == ENOENT ? Status() : dropped;
-  if (map_id.ok() && *map_id != 0) return maps_.remove(*map_id);
-  return {};
+  if (dropped.ok() || dropped.error().value == ENOENT) return;
+  log_warning("work directory: index/{} stays until the next mount: {}", HardlinkIndex::name_of(origin),
+              std::strerror(dropped.error().value));
 }
 
 Status Store::set_origin(ObjectRef object, Origin origin) {
@@ -83,7 +87,7 @@ Result<std::vector<std::string>> Store::xattr_names(ObjectRef object) const {
     if (std::optional<std::string> shown = shown_xattr_name(name)) names.push_back(std::move(*shown));
   }
   if (!overrides().enabled()) return names;
-  for (const char* name : {"system.posix_acl_access", "system.posix_acl_default"}) {
+  for (const char* name : {format::kAccessAclXattr, format::kDefaultAclXattr}) {
     const Result<std::string> value = acl_of(object, name);
     if (value.ok()) names.emplace_back(name);
   }

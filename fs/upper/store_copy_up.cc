@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -61,17 +62,15 @@ struct timespec timespec_of(const Timestamp& time) {
 }  // namespace
 
 Result<UpperEntry> Store::copy_up(ObjectRef where, const CopyUp& source) {
-  const Status shared = copy_up_as(where, source, DataMode::kShare);
-  if (!shared.ok()) {
-    // Perhaps only the base mark did not fit beside the object's own xattrs.
-    const bool can_copy = source.base.has_value() && source.content != nullptr && is_no_room(shared.error());
-    if (!can_copy) return is_no_room(shared.error()) ? Errno{ENOSPC} : shared.error();
-    VARVE_RETURN_IF_ERROR(copy_up_as(where, source, DataMode::kCopy));
-  }
-  return look_up(where);
+  Result<UpperEntry> shared = copy_up_as(where, source, DataMode::kShare);
+  if (shared.ok()) return shared;
+  // Perhaps only the base mark did not fit beside the object's own xattrs.
+  const bool can_copy = source.base.has_value() && source.content != nullptr && is_no_room(shared.error());
+  if (!can_copy) return is_no_room(shared.error()) ? Errno{ENOSPC} : shared.error();
+  return copy_up_as(where, source, DataMode::kCopy);
 }
 
-Status Store::copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode) {
+Result<UpperEntry> Store::copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode) {
   VARVE_ASSIGN(Draft draft, Draft::begin(stage_, -1));
   VARVE_RETURN_IF_ERROR(build_copy(draft.ref(), source, mode));
   return publish_copy(draft, where, source);
@@ -157,7 +156,7 @@ Status Store::mark_copy(ObjectRef draft, const CopyUp& source, DataMode mode) {
   return marks().write_nlink_delta(draft, other_names);
 }
 
-Status Store::publish_copy(Draft& draft, ObjectRef where, const CopyUp& source) {
+Result<UpperEntry> Store::publish_copy(Draft& draft, ObjectRef where, const CopyUp& source) {
   VARVE_ASSIGN(const struct stat parent, stat_object({where.fd, {}}));
   if (source.indexed) {
     // Before the name: an entry without a name is swept at the next mount, a name without an entry would be a
@@ -166,18 +165,26 @@ Status Store::publish_copy(Draft& draft, ObjectRef where, const CopyUp& source) 
     VARVE_ASSIGN(const struct stat status, stat_object(draft.ref()));
     VARVE_RETURN_IF_ERROR(index_.enter(source.origin, draft.ref(), status.st_ino));
   }
-  const Status published = draft.publish(where);
-  if (!published.ok()) {
-    if (source.indexed && !index_.drop(source.origin).ok()) {
-      log_warning("work directory: index/{} stays until the next mount",
-                  HardlinkIndex::name_of(source.origin));
-    }
-    return published;
+  // Looked at before it has its name: nothing may fail afterwards, or the caller would copy up once more.
+  const Result<UpperEntry> made = look_up(draft.ref());
+  Status published = made.ok() ? draft.publish(where) : Status(made.error());
+  if (published.ok() && source.indexed) {
+    published = index_.confirm(source.origin);
+    // An entry that is not confirmed may be swept while layers still show names of the object.
+    if (!published.ok()) VARVE_RETURN_IF_ERROR(draft.withdraw(where));
   }
-  if (source.indexed) VARVE_RETURN_IF_ERROR(index_.confirm(source.origin));
+  if (!published.ok()) {
+    if (source.indexed) drop_entry(source.origin);
+    return published.error();
+  }
   // A copy-up is no change that anybody made to the parent.
   const struct timespec times[2] = {parent.st_atim, parent.st_mtim};
-  return change_times({where.fd, {}}, times);
+  const Status kept = change_times({where.fd, {}}, times);
+  if (!kept.ok()) {
+    log_warning("the directory of {}, which was copied up, has a new time of modification: {}", where.name,
+                std::strerror(kept.error().value));
+  }
+  return made;
 }
 
 }  // namespace varve::upper

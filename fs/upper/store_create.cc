@@ -5,8 +5,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <utility>
 
+#include "fs/base/log.h"
+#include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
 #include "fs/upper/whiteout.h"
@@ -44,7 +47,7 @@ Result<Store::Birth> Store::plan_birth(ObjectRef where, const NewObject& object)
   birth.permissions = object.mode & 07777 & ~(object.umask & 0777);
   if (inherits_group && S_ISDIR(object.mode)) birth.permissions |= S_ISGID;
   if (S_ISLNK(object.mode)) return birth;  // has no permissions
-  Result<std::string> acl = xattr(parent_ref, "system.posix_acl_default");
+  Result<std::string> acl = xattr(parent_ref, format::kDefaultAclXattr);
   if (acl.ok()) {
     birth.default_acl = std::move(*acl);
   } else if (acl.error().value != ENODATA && acl.error().value != EOPNOTSUPP) {
@@ -63,14 +66,25 @@ bool Store::can_create_in_place(const Birth& birth, const NewObject& object) con
   return permissions_stand(type, birth.permissions) && !stands_in({.mode = object.mode}, false);
 }
 
-Status Store::create_in_place(ObjectRef where, const Birth& birth, const NewObject& object) {
-  return make_node(where, {.mode = (object.mode & S_IFMT) | birth.permissions,
-                           .rdev = object.rdev,
-                           .symlink_target = object.symlink_target});
+Result<UpperEntry> Store::create_in_place(ObjectRef where, const Birth& birth, const NewObject& object) {
+  VARVE_RETURN_IF_ERROR(make_node(where, {.mode = (object.mode & S_IFMT) | birth.permissions,
+                                          .rdev = object.rdev,
+                                          .symlink_target = object.symlink_target}));
+  Result<UpperEntry> made = look_up(where);
+  if (made.ok() && !S_ISLNK(object.mode) && (made->attributes.mode & 07777) != birth.permissions) {
+    // Somebody changed the umask of the process since the store was opened.
+    const Status changed = change_mode(where, birth.permissions);
+    made = changed.ok() ? look_up(where) : Result<UpperEntry>(changed.error());
+  }
+  if (!made.ok() &&
+      ::unlinkat(where.fd, std::string(where.name).c_str(), S_ISDIR(object.mode) ? AT_REMOVEDIR : 0) != 0) {
+    log_warning("{}, whose creation failed, could not be removed: {}", where.name, std::strerror(errno));
+  }
+  return made;
 }
 
-Status Store::create_staged(ObjectRef where, const Birth& birth, const NewObject& object,
-                            bool over_whiteout) {
+Result<UpperEntry> Store::create_staged(ObjectRef where, const Birth& birth, const NewObject& object,
+                                        bool over_whiteout) {
   VARVE_ASSIGN(Draft draft, Draft::begin(stage_, birth.default_acl ? where.fd : -1));
   const ObjectRef made = draft.ref();
   const std::uint32_t asked = birth.default_acl ? object.mode & 07777 : birth.permissions;
@@ -94,10 +108,13 @@ Status Store::settle_birth(ObjectRef made, const Birth& birth, const NewObject& 
   return change_mode(made, bits | (birth.permissions & 07000));
 }
 
-Status Store::publish_new(Draft& draft, ObjectRef where, bool is_directory, bool over_whiteout) const {
-  if (!over_whiteout) return draft.publish(where);
-  VARVE_RETURN_IF_ERROR(require_whiteout(where));
-  return draft.publish_over(where, is_directory);
+Result<UpperEntry> Store::publish_new(Draft& draft, ObjectRef where, bool is_directory,
+                                      bool over_whiteout) const {
+  // Looked at before it has its name: nothing fails afterwards.
+  VARVE_ASSIGN(UpperEntry made, look_up(draft.ref()));
+  if (over_whiteout) VARVE_RETURN_IF_ERROR(require_whiteout(where));
+  VARVE_RETURN_IF_ERROR(over_whiteout ? draft.publish_over(where, is_directory) : draft.publish(where));
+  return made;
 }
 
 Status Store::require_whiteout(ObjectRef where) const {
@@ -109,32 +126,51 @@ Status Store::require_whiteout(ObjectRef where) const {
 
 Result<UpperEntry> Store::create(ObjectRef where, const NewObject& object, bool over_whiteout) {
   VARVE_ASSIGN(const Birth birth, plan_birth(where, object));
-  if (!over_whiteout && can_create_in_place(birth, object)) {
-    VARVE_RETURN_IF_ERROR(create_in_place(where, birth, object));
-    VARVE_ASSIGN(UpperEntry made, look_up(where));
-    if (S_ISLNK(object.mode) || (made.attributes.mode & 07777) == birth.permissions) return made;
-    // Somebody changed the umask of the process since the store was opened.
-    VARVE_RETURN_IF_ERROR(change_mode(where, birth.permissions));
-    return look_up(where);
+  if (!over_whiteout && can_create_in_place(birth, object)) return create_in_place(where, birth, object);
+  return overrides().enabled() ? create_overridden(where, birth, object, over_whiteout)
+                               : create_staged(where, birth, object, over_whiteout);
+}
+
+namespace {
+
+Status link_object(ObjectRef existing, ObjectRef target) {
+  const ObjectPath path(existing);
+  if (::linkat(AT_FDCWD, path.c_str(), target.fd, std::string(target.name).c_str(),
+               path.must_follow() ? AT_SYMLINK_FOLLOW : 0) != 0) {
+    return Errno::last();
   }
-  VARVE_RETURN_IF_ERROR(overrides().enabled() ? create_overridden(where, birth, object, over_whiteout)
-                                              : create_staged(where, birth, object, over_whiteout));
-  return look_up(where);
+  return {};
+}
+
+}  // namespace
+
+Status Store::link_lower_name(ObjectRef existing, ObjectRef where) {
+  VARVE_ASSIGN(const struct stat status, stat_object(existing));
+  VARVE_ASSIGN(const Marks now, marks().read(existing));
+  // Both numbers are written down before the link decides which of them holds.
+  const NlinkChange change{.delta = now.nlink_delta,
+                           .links_after = std::uint64_t{status.st_nlink} + 1,
+                           .delta_after = now.nlink_delta - 1};
+  VARVE_RETURN_IF_ERROR(marks().write_nlink_change(existing, change));
+  Status done = link_object(existing, where);
+  if (done.ok()) {
+    done = marks().write_nlink_delta(existing, change.delta_after);
+    if (done.ok()) return {};
+    if (::unlinkat(where.fd, std::string(where.name).c_str(), 0) != 0) return Errno::last();
+  }
+  const Status restored = marks().write_nlink_delta(existing, change.delta);
+  if (!restored.ok()) {
+    log_warning("the number of links of {} may be wrong until the next mount: {}", where.name,
+                std::strerror(restored.error().value));
+  }
+  return done;
 }
 
 Status Store::link(ObjectRef existing, ObjectRef where, bool over_whiteout) {
-  const auto link_to = [&](ObjectRef target) -> Status {
-    const ObjectPath path(existing);
-    if (::linkat(AT_FDCWD, path.c_str(), target.fd, std::string(target.name).c_str(),
-                 path.must_follow() ? AT_SYMLINK_FOLLOW : 0) != 0) {
-      return Errno::last();
-    }
-    return {};
-  };
-  if (!over_whiteout) return link_to(where);
+  if (!over_whiteout) return link_object(existing, where);
   VARVE_RETURN_IF_ERROR(require_whiteout(where));
   VARVE_ASSIGN(Draft draft, Draft::begin(stage_, -1));
-  VARVE_RETURN_IF_ERROR(link_to(draft.ref()));
+  VARVE_RETURN_IF_ERROR(link_object(existing, draft.ref()));
   return draft.publish_over(where, false);
 }
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <utility>
 
 #include "fs/base/log.h"
@@ -44,7 +45,15 @@ Status Store::remove(ObjectRef file, bool leave_whiteout) {
     return Errno::last();
   }
   // The map after the file: the other way round a kill would leave a file that has lost its claims.
-  return map_id == 0 ? Status() : maps_.remove(map_id);
+  if (map_id != 0) remove_map(map_id);
+  return {};
+}
+
+void Store::remove_map(std::uint64_t map_id) {
+  const Status removed = maps_.remove(map_id);
+  if (removed.ok()) return;
+  log_warning("work directory: a map without a file stays: {:016x}: {}", map_id,
+              std::strerror(removed.error().value));
 }
 
 Status Store::require_only_whiteouts(ObjectRef directory) const {
@@ -101,7 +110,8 @@ Status Store::rename(const Rename& request) {
     VARVE_ASSIGN(map_id, map_of_last_name(request.to));
   }
   VARVE_RETURN_IF_ERROR(rename_over(request));
-  return map_id == 0 ? Status() : maps_.remove(map_id);
+  if (map_id != 0) remove_map(map_id);
+  return {};
 }
 
 Status Store::rename_over(const Rename& request) {
@@ -114,7 +124,10 @@ Status Store::rename_over(const Rename& request) {
     VARVE_RETURN_IF_ERROR(require_whiteout(request.to));
     VARVE_RETURN_IF_ERROR(rename_object(request.from, request.to, ReplaceMode::kExchange));
     if (request.whiteout_source) return {};
-    if (::unlinkat(request.from.fd, std::string(request.from.name).c_str(), 0) != 0) return Errno::last();
+    // One that stays hides nothing.
+    if (::unlinkat(request.from.fd, std::string(request.from.name).c_str(), 0) != 0) {
+      log_warning("a whiteout that hides nothing stays as {}: {}", request.from.name, std::strerror(errno));
+    }
     return {};
   }
   if (!request.whiteout_source) return rename_object(request.from, request.to, ReplaceMode::kReplace);

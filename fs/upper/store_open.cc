@@ -39,15 +39,14 @@ Status Store::recover() {
     if (::syncfs(work_.upper.get()) != 0) return Errno::last();
     VARVE_RETURN_IF_ERROR(maps_.promote_all());
   }
+  if (!work_.was_clean) VARVE_RETURN_IF_ERROR(index_.settle_link_counts(marks()));
   const auto other_names = [this](ObjectRef entry) -> Result<std::int64_t> {
     VARVE_ASSIGN(const Marks found, marks().read(entry));
     return found.nlink_delta;
   };
   return index_.load(other_names, [this](ObjectRef entry) {
     const Result<std::uint64_t> map_id = marks().map_id_of(entry);
-    if (map_id.ok() && *map_id != 0 && !maps_.remove(*map_id).ok()) {
-      log_warning("work directory: a map without a file stays: {:016x}", *map_id);
-    }
+    if (map_id.ok() && *map_id != 0) remove_map(*map_id);
   });
 }
 
@@ -132,6 +131,12 @@ Result<std::unique_ptr<block::BlockFile>> Store::open_map(std::uint64_t map_id, 
 Result<std::unique_ptr<block::BlockFile>> Store::make_map(std::uint64_t map_id, int data_fd) {
   VARVE_RETURN_IF_ERROR(note_needs_work());
   return maps_.make(map_id, data_fd);
+}
+
+// The file is its own by now, whether its map can be removed or not.
+Status Store::delete_map(std::uint64_t map_id) {
+  remove_map(map_id);
+  return {};
 }
 
 void Store::cow_file_opened(CowFile& file, std::uint64_t map_id) {

@@ -127,7 +127,7 @@ class UpperStore {
     std::string work_path;
     // What the upper is based on, bottom first; recorded at first mount, compared later.
     std::vector<std::string> base_stack;
-    bool volatile_upper = false;  // -o volatile: nothing is ever synced
+    bool volatile_upper = false;  // -o volatile: nothing of what is written is synced before close()
     bool keep_access_times =
         false;  // -o noatime: reading a file moves no time of access, whatever the upper's mount says
     // More than what was recorded or, at the first mount, probed; empty: just that.
@@ -180,6 +180,9 @@ class UpperStore {
   virtual Result<Unnamed> copy_up_unnamed(const CopyUp& source) = 0;
   // Gives `existing` (any ObjectRef, also one found by find_indexed) another name.
   virtual Status link(ObjectRef existing, ObjectRef where, bool over_whiteout) = 0;
+  // Gives `existing`, which is indexed, a name that so far only a layer showed. The number of its names in the union stays what it
+  // is at every moment: Marks::nlink_delta becomes one less with the link.
+  virtual Status link_lower_name(ObjectRef existing, ObjectRef where) = 0;
 
   // --- removing and moving ---
   virtual Status whiteout(ObjectRef where) = 0;  // the name is absent in the upper
@@ -191,9 +194,8 @@ class UpperStore {
   // --- marks ---
   virtual Status set_opaque(ObjectRef directory) = 0;
   virtual Status set_redirect(ObjectRef directory, std::string_view lower_path) = 0;
-  virtual Status add_nlink_delta(ObjectRef object, std::int64_t change) = 0;
   // The last name of an indexed object is gone: forget it in the index. Nothing happens when it is not there.
-  virtual Status drop_index(Origin origin) = 0;
+  virtual void drop_index(Origin origin) = 0;
   virtual Status set_origin(ObjectRef object, Origin origin) = 0;
 
   // --- attributes ---

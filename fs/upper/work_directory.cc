@@ -17,6 +17,7 @@
 
 #include "fs/upper/object_path.h"
 #include "fs/upper/stage.h"
+#include "fs/upper/whiteout.h"
 
 namespace varve::upper {
 namespace {
@@ -24,6 +25,8 @@ namespace {
 constexpr const char* kOwnName = "varve";
 constexpr const char* kIdMark = "id";
 constexpr const char* kHolderMark = "holder";
+constexpr const char* kProbe = "probe";
+constexpr const char* kProbeInUpper = ".varve-probe-of-renames";
 
 Failure refuse(int error_number, const std::string& path, std::string_view why, std::string_view what_to_do) {
   return Failure{error_number, fmt::format("{}: {} ({})", path, why, what_to_do)};
@@ -45,6 +48,7 @@ class Opening {
   StatusOrFailure check_belongs(const std::optional<UpperState>& before);
   StatusOrFailure make_parts();
   StatusOrFailure check_renames();
+  Status try_renames();
   StatusOrFailure choose_overrides();
   StatusOrFailure claim();
 
@@ -232,11 +236,27 @@ StatusOrFailure Opening::make_parts() {
   return {};
 }
 
+// With whiteouts, which hide nothing and which nobody sees if a kill leaves them in the upper.
+Status Opening::try_renames() {
+  const ObjectRef staged{made_.stage.get(), kProbe};
+  const ObjectRef published{made_.upper.get(), kProbeInUpper};
+  const Result<struct stat> left = stat_object(published);
+  if (left.ok()) {
+    VARVE_ASSIGN(const bool whiteout, is_whiteout(made_.marks, published, *left));
+    if (!whiteout) return Errno{EEXIST};
+    if (::unlinkat(published.fd, kProbeInUpper, 0) != 0) return Errno::last();
+  }
+  VARVE_RETURN_IF_ERROR(make_whiteout(staged));
+  VARVE_RETURN_IF_ERROR(rename_object(staged, published, ReplaceMode::kNoReplace));
+  Status moved = make_whiteout(staged);
+  if (moved.ok()) moved = rename_object(staged, published, ReplaceMode::kExchange);
+  if (::unlinkat(published.fd, kProbeInUpper, 0) != 0 && moved.ok()) moved = Errno::last();
+  return moved;
+}
+
 // Every change is a rename between stage and upper: two mounts of one file system refuse that with EXDEV, and
 // some file systems know neither of the flags.
 StatusOrFailure Opening::check_renames() {
-  constexpr const char* kProbe = "probe";
-  const std::string in_upper = fmt::format(".varve-probe-{}", ::getpid());
   struct stat before {};
   if (::fstat(made_.upper.get(), &before) != 0) return failure_from(Errno::last(), options_.upper_path);
   static_cast<void>(remove_tree(made_.stage.get(), kProbe).ok());  // what a kill left
@@ -247,14 +267,8 @@ StatusOrFailure Opening::check_renames() {
                   "change its permissions, or choose another place");
   }
   made_.umask_is_zero = (status.st_mode & 0777) == 0777;
-  const ObjectRef staged{made_.stage.get(), kProbe};
-  const ObjectRef published{made_.upper.get(), in_upper};
-  Status moved = rename_object(staged, published, ReplaceMode::kNoReplace);
-  if (moved.ok()) {
-    const UniqueFd second(::openat(made_.stage.get(), kProbe, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
-    moved = second.valid() ? rename_object(staged, published, ReplaceMode::kExchange) : Status(Errno::last());
-    ::unlinkat(made_.upper.get(), in_upper.c_str(), 0);
-  }
+  static_cast<void>(remove_tree(made_.stage.get(), kProbe).ok());
+  const Status moved = try_renames();
   static_cast<void>(remove_tree(made_.stage.get(), kProbe).ok());
   const struct timespec times[2] = {before.st_atim, before.st_mtim};
   ::futimens(made_.upper.get(), times);
@@ -285,6 +299,8 @@ Result<std::string> random_id() {
 StatusOrFailure Opening::choose_overrides() {
   if (!made_.state.overrides) {
     const Result<OverrideUse> probed = Overrides::probe(made_.stage.get());
+    if (!probed.ok() && is_disk_fault(probed.error()))
+      return failure_from(probed.error(), options_.work_path);
     if (!probed.ok()) {
       return refuse(probed.error().value, options_.upper_path,
                     "its file system takes no xattr that could hold owners which this user may not give",
@@ -334,6 +350,7 @@ ResultOrFailure<WorkDirectory> Opening::run() {
   VARVE_RETURN_IF_ERROR(check_writable(made_.upper.get(), options_.upper_path));
   VARVE_RETURN_IF_ERROR(check_writable(made_.work.get(), options_.work_path));
   const Result<MarkStore::Namespace> space = MarkStore::probe({made_.work.get(), {}});
+  if (!space.ok() && is_disk_fault(space.error())) return failure_from(space.error(), options_.work_path);
   if (!space.ok()) {
     return refuse(space.error().value, options_.work_path, "its file system takes no extended attributes",
                   "use ext4, xfs, btrfs, or tmpfs of Linux 6.6 or later");
@@ -377,8 +394,9 @@ ResultOrFailure<WorkDirectory> WorkDirectory::open(const UpperStore::Options& op
 
 Status WorkDirectory::write(bool clean) {
   state.clean = clean;
-  // A clean state is synced for a volatile upper, too: its data was, just before.
-  VARVE_RETURN_IF_ERROR(write_state(own.get(), state, clean || !state.volatile_upper));
+  // Synced for a volatile upper, too: its data was, just before it is called clean; and what is written to it after it was called
+  // dirty may reach the disk before, and instead of, that word.
+  VARVE_RETURN_IF_ERROR(write_state(own.get(), state));
   if (!clean) return {};
   VARVE_RETURN_IF_ERROR(marks.remove_text({upper.get(), {}}, kHolderMark));
   return marks.remove_text({work.get(), {}}, kHolderMark);

@@ -29,7 +29,13 @@ Result<EntryReply> UnionView::setattr(NodeId id, const AttributeChange& change) 
       VARVE_RETURN_IF_ERROR(store_->change_owner(place.ref(), change.uid ? std::int64_t{*change.uid} : -1,
                                                  change.gid ? std::int64_t{*change.gid} : -1));
     }
-    if (change.permissions) VARVE_RETURN_IF_ERROR(store_->change_mode(place.ref(), *change.permissions));
+    bool changes_mode = change.permissions.has_value();
+    if (changes_mode && (change.uid || change.gid)) {
+      // The kernel asks for what a change of owner does of itself: that must not fail after it.
+      const Result<Attributes> now = store_->attributes(place.ref());
+      changes_mode = !now.ok() || (now->mode & 07777) != *change.permissions;
+    }
+    if (changes_mode) VARVE_RETURN_IF_ERROR(store_->change_mode(place.ref(), *change.permissions));
     if (change.atime || change.mtime) {
       const struct timespec omit = {.tv_sec = 0, .tv_nsec = UTIME_OMIT};
       const struct timespec times[2] = {change.atime.value_or(omit), change.mtime.value_or(omit)};

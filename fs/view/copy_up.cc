@@ -47,10 +47,7 @@ Status UnionView::copy_up_one_locked(Node& node, Content content) {
   for (Alias& alias : node.aliases) {
     if (!alias.parent->in_upper) continue;
     VARVE_ASSIGN(std::shared_ptr<const UniqueFd> parent, directory_fd(*alias.parent));
-    VARVE_RETURN_IF_ERROR(publish_copy_up_locked(node, Place{std::move(parent), alias.name}, content));
-    alias.in_upper = true;
-    node.in_upper = true;
-    return {};
+    return publish_copy_up_locked(node, alias, Place{std::move(parent), alias.name}, content);
   }
   return Errno{ESTALE};  // its name went away meanwhile
 }
@@ -67,12 +64,10 @@ Status UnionView::copy_up_unnamed_locked(Node& node, Content content) {
   }
   VARVE_ASSIGN(upper::UpperStore::Unnamed made, store_->copy_up_unnamed(source));
   node.upper().pinned = std::make_shared<const UniqueFd>(std::move(made.fd));
-  VARVE_RETURN_IF_ERROR(adopt_upper_locked(node, Place{node.upper().pinned, ""}, made.entry));
-  node.in_upper = true;
-  return {};
+  return adopt_upper_locked(node, Place{node.upper().pinned, ""}, made.entry);
 }
 
-Status UnionView::publish_copy_up_locked(Node& node, const Place& where, Content content) {
+Status UnionView::publish_copy_up_locked(Node& node, Alias& alias, const Place& where, Content content) {
   VARVE_ASSIGN(upper::CopyUp source, describe_copy_up_locked(node, content));
   Result<upper::UpperEntry> made = store_->copy_up(where.ref(), source);
   std::unique_ptr<layer::LowerFile> whole;
@@ -83,12 +78,14 @@ Status UnionView::publish_copy_up_locked(Node& node, const Place& where, Content
     made = store_->copy_up(where.ref(), source);
   }
   VARVE_ASSIGN(const upper::UpperEntry entry, std::move(made));
+  alias.in_upper = true;
   return adopt_upper_locked(node, where, entry);
 }
 
 Status UnionView::adopt_upper_locked(Node& node, const Place& where, const upper::UpperEntry& entry) {
   node.upper().marks = entry.marks;
   node.upper().inode = entry.inode_number;
+  node.in_upper = true;
   if (node.data == nullptr) return {};
   std::unique_ptr<layer::LowerFile> base;
   if (entry.marks.base) {
@@ -141,14 +138,17 @@ Result<std::unique_ptr<layer::LowerFile>> UnionView::open_base(const upper::Base
 
 Status UnionView::name_in_upper(Node& node, const NodePtr& parent, Name name) {
   const MutexLock lock(node.mutex);
+  return name_in_upper_locked(node, parent, name);
+}
+
+Status UnionView::name_in_upper_locked(Node& node, const NodePtr& parent, Name name) {
   for (Alias& alias : node.aliases) {
     if (alias.parent != parent || alias.name != name.view()) continue;
     if (alias.in_upper) return {};
     VARVE_ASSIGN(const Place existing, place_locked(node));
     VARVE_ASSIGN(const Place where, place_in(*parent, name));
-    VARVE_RETURN_IF_ERROR(store_->link(existing.ref(), where.ref(), false));
     // The name is counted by the upper's own link count from now on.
-    VARVE_RETURN_IF_ERROR(store_->add_nlink_delta(existing.ref(), -1));
+    VARVE_RETURN_IF_ERROR(store_->link_lower_name(existing.ref(), where.ref()));
     --node.upper().marks.nlink_delta;
     alias.in_upper = true;
     return {};

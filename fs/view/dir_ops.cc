@@ -142,23 +142,20 @@ Result<bool> UnionView::has_one_name_locked(Node& node) {
   return attributes.nlink <= 1;
 }
 
-Status UnionView::after_last_name_locked(Node& node) {
+void UnionView::after_last_name_locked(Node& node) {
   table_.detach(node);
   // An indexed object keeps one real link, its index entry, which is no name.
-  if (node.upper().marks.origin) return store_->drop_index(*node.upper().marks.origin);
-  return {};
+  if (node.upper().marks.origin) store_->drop_index(*node.upper().marks.origin);
 }
 
 Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child) {
   const MutexLock lock(child->mutex);
   VARVE_RETURN_IF_ERROR(prepare_unlink_locked(*child));
-  bool named_in_upper = false;
-  for (const Alias& alias : child->aliases) {
-    if (alias.parent == parent && alias.name == name.view()) named_in_upper = alias.in_upper;
-  }
+  // Also a name that only a layer shows: the whiteout takes its place, and the link count goes down, in one step.
+  if (child->in_upper) VARVE_RETURN_IF_ERROR(name_in_upper_locked(*child, parent, name));
   VARVE_ASSIGN(const Place place, place_in(*parent, name));
   VARVE_ASSIGN(const bool last_name, has_one_name_locked(*child));
-  if (named_in_upper) {
+  if (child->in_upper) {
     // Whoever still has it open reaches it through this descriptor afterwards.
     VARVE_RETURN_IF_ERROR(pin_locked(*child));
     if (last_name) VARVE_RETURN_IF_ERROR(keep_data_locked(*child));
@@ -166,11 +163,6 @@ Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_white
                                                 : store_->remove(place.ref(), leave_whiteout));
   } else {
     VARVE_RETURN_IF_ERROR(store_->whiteout(place.ref()));
-    if (child->in_upper) {
-      VARVE_ASSIGN(const Place object, place_locked(*child));
-      VARVE_RETURN_IF_ERROR(store_->add_nlink_delta(object.ref(), -1));
-      --child->upper().marks.nlink_delta;
-    }
   }
   drop_alias_locked(*child, *parent, name.view());
   if (child->is_directory()) {
@@ -179,7 +171,8 @@ Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_white
     subdirectories_changed(*parent);
     return {};
   }
-  return last_name ? after_last_name_locked(*child) : Status();
+  if (last_name) after_last_name_locked(*child);
+  return {};
 }
 
 Status UnionView::unlink(NodeId parent_id, std::string_view bytes) {

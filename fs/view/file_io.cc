@@ -319,7 +319,11 @@ Status UnionView::truncate(const NodePtr& node, std::uint64_t size_bytes) {
 
 Status UnionView::truncate_open(const NodePtr& node, OpenData& data, std::uint64_t size_bytes) {
   VARVE_ASSIGN(const std::shared_ptr<upper::CowFile> file, upper_file(node, data));
-  return file->truncate(size_bytes);
+  const Status truncated = file->truncate(size_bytes);
+  if (truncated.ok() || size_bytes > 0) return truncated;
+  // A copy-up that made it empty has done it; only its time of modification is not set.
+  struct stat status {};
+  return ::fstat(file->fd(), &status) == 0 && status.st_size == 0 ? Status() : truncated;
 }
 
 }  // namespace varve::view

@@ -3,7 +3,6 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "fs/view/union_view.h"
@@ -120,24 +119,15 @@ Status UnionView::mark_moved_directory(const RenameSide& moved, const RenameSide
   return {};
 }
 
-Status UnionView::replace_target(const RenameSide& to, bool last_name) {
+void UnionView::replace_target(const RenameSide& to, bool last_name) {
   const MutexLock lock(to.node->mutex);
-  const auto at = std::find_if(to.node->aliases.begin(), to.node->aliases.end(), [&](const Alias& alias) {
-    return alias.parent == to.parent && alias.name == to.name.view();
-  });
-  const bool named_in_upper = at != to.node->aliases.end() && at->in_upper;
-  if (!named_in_upper && to.node->in_upper) {
-    VARVE_ASSIGN(const Place object, place_locked(*to.node));
-    VARVE_RETURN_IF_ERROR(store_->add_nlink_delta(object.ref(), -1));
-    --to.node->upper().marks.nlink_delta;
-  }
   drop_alias_locked(*to.node, *to.parent, to.name.view());
   if (to.node->is_directory()) {
     to.node->removed = true;
     table_.detach(*to.node);
-    return {};
+    return;
   }
-  return last_name ? after_last_name_locked(*to.node) : Status();
+  if (last_name) after_last_name_locked(*to.node);
 }
 
 Status UnionView::rename_in_tree(RenameSide& from, RenameSide& to, bool exchange) {
@@ -152,7 +142,11 @@ Status UnionView::rename_in_tree(RenameSide& from, RenameSide& to, bool exchange
   } else if (to.node != nullptr) {
     const MutexLock lock(to.node->mutex);
     VARVE_RETURN_IF_ERROR(prepare_unlink_locked(*to.node));
-    if (to.node->in_upper) VARVE_RETURN_IF_ERROR(pin_locked(*to.node));
+    if (to.node->in_upper) {
+      // A name that only a layer shows, too: it goes, and the link count with it, in the step of the rename.
+      VARVE_RETURN_IF_ERROR(name_in_upper_locked(*to.node, to.parent, to.name));
+      VARVE_RETURN_IF_ERROR(pin_locked(*to.node));
+    }
     VARVE_ASSIGN(last_name_of_target, has_one_name_locked(*to.node));
     if (last_name_of_target) VARVE_RETURN_IF_ERROR(keep_data_locked(*to.node));
   }
@@ -170,7 +164,7 @@ Status UnionView::rename_in_tree(RenameSide& from, RenameSide& to, bool exchange
     subdirectories_changed(*from.parent);
     subdirectories_changed(*to.parent);
   }
-  if (!exchange && to.node != nullptr) VARVE_RETURN_IF_ERROR(replace_target(to, last_name_of_target));
+  if (!exchange && to.node != nullptr) replace_target(to, last_name_of_target);
   {
     const MutexLock lock(from.node->mutex);
     drop_alias_locked(*from.node, *from.parent, from.name.view());

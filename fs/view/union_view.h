@@ -115,7 +115,7 @@ class UnionView {
   Status unlink(NodeId parent, std::string_view name);
   Status rmdir(NodeId parent, std::string_view name);
   // `flags` of renameat2(2). A whiteout (a character device 0:0) that RENAME_WHITEOUT leaves belongs to `caller`; after a kill
-  // in between it may be missing. Returns: EINVAL for flags that are unknown or do not go together.
+  // or an error in between it may be missing. Returns: EINVAL for flags that are unknown or do not go together.
   Status rename(const RenameNames& names, unsigned flags, Caller caller = {});
 
   // --- attributes ---
@@ -256,7 +256,9 @@ class UnionView {
   // Requires: a directory above it is in the upper.
   Status copy_up_one(Node& node, Content content);
   Status copy_up_one_locked(Node& node, Content content) REQUIRES(node.mutex);
-  Status publish_copy_up_locked(Node& node, const Place& where, Content content) REQUIRES(node.mutex);
+  // The node is in the upper when its object is, also if its data could not be opened.
+  Status publish_copy_up_locked(Node& node, Alias& alias, const Place& where, Content content)
+      REQUIRES(node.mutex);
   Status copy_up_unnamed_locked(Node& node, Content content) REQUIRES(node.mutex);
   // The object at `where` is the node's from now on, also for those who have it open.
   Status adopt_upper_locked(Node& node, const Place& where, const upper::UpperEntry& entry)
@@ -265,6 +267,7 @@ class UnionView {
   Result<std::unique_ptr<layer::LowerFile>> open_base(const upper::Base& base) const;
   // Gives a copied-up hard link the name in the upper that so far only a layer showed.
   Status name_in_upper(Node& node, const NodePtr& parent, Name name);
+  Status name_in_upper_locked(Node& node, const NodePtr& parent, Name name) REQUIRES(node.mutex);
 
   // dir_ops.cc
   Result<NodePtr> make_object(NodeId parent, std::string_view name, upper::NewObject object);
@@ -278,7 +281,7 @@ class UnionView {
   Status keep_data_locked(Node& node) REQUIRES(node.mutex);
   // A file of the upper with one name left in the union.
   Result<bool> has_one_name_locked(Node& node) REQUIRES(node.mutex);
-  Status after_last_name_locked(Node& node) REQUIRES(node.mutex);
+  void after_last_name_locked(Node& node) REQUIRES(node.mutex);
   Status check_empty(const NodePtr& directory);
 
   // rename.cc
@@ -296,7 +299,7 @@ class UnionView {
   Status mark_moved_directory(const RenameSide& moved, const RenameSide& destination);
   Result<std::string> lower_path(const NodePtr& directory);
   // The object that a rename wrote over: what unlink and rmdir do, but for the removal itself.
-  Status replace_target(const RenameSide& to, bool last_name);
+  void replace_target(const RenameSide& to, bool last_name);
 
   // file_io.cc
   Result<std::shared_ptr<OpenData>> acquire_data(const NodePtr& node);

@@ -27,7 +27,7 @@ MAY_INCLUDE = {
     "layer": LOW | {"format", "block"},
     "upper": LOW | {"format", "block"},
     "view": LOW | {"layer", "upper"},
-    "fuse": LOW | {"view", "layer", "upper"},
+    "fuse": LOW | {"view", "layer", "upper", "format"},
     "daemon": LOW | {"fuse", "view", "layer", "upper", "store"},
     "store": LOW,
     "writer": LOW | {"layer", "format"},

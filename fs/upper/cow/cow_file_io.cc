@@ -197,17 +197,19 @@ Status CowFileImpl::truncate(std::uint64_t size_bytes) {
   }
   VARVE_RETURN_IF_ERROR(data_->truncate(size_bytes));
   inherit_end_bytes_ = std::min(inherit_end_bytes_, size_bytes);
+  Status ahead;
   if (size_bytes == 0) {
     // Nothing is left to inherit. The truncation must be on disk before the mark goes: without the mark the
     // old size would show zeros.
-    VARVE_RETURN_IF_ERROR(sync_data_locked());
-    return settle_locked();
+    ahead = sync_data_locked();
+    if (ahead.ok()) ahead = settle_locked();
+  } else if (is_complete()) {
+    // Writers of a complete file need not come here before they grow it, so what was cut off is made safe now.
+    ahead = prepare_growth_locked(size_bytes);
   }
-  if (!is_complete()) return {};
-  // Writers of a complete file need not come here before they grow it, so what was cut off is made safe now.
-  const Status safe = prepare_growth_locked(size_bytes);
-  if (!safe.ok()) complete_ = false;
-  return safe;
+  // The size is changed, whatever failed since: the next growth or sync tries again, and a failed sync is kept in mind.
+  if (!ahead.ok() && !settled_) complete_ = false;
+  return {};
 }
 
 // --- fallocate ---

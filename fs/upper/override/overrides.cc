@@ -23,14 +23,21 @@ Errno damaged(ObjectRef object, std::string_view value) {
   return Errno{EIO};
 }
 
-bool may_chown(int directory, const char* name) {
-  return ::fchownat(directory, name, kUnlikelyId, kUnlikelyId, AT_SYMLINK_NOFOLLOW) == 0;
+// The result of a system call as an answer. What it answers is written down for ever, so a disk that fails is none.
+Result<bool> succeeded(int result) {
+  if (result == 0) return true;
+  if (is_disk_fault(Errno::last())) return Errno::last();
+  return false;
 }
 
-bool may_make_devices(int directory) {
-  if (::mknodat(directory, kProbeDevice, S_IFCHR | 0600, makedev(1, 3)) != 0) return false;
-  ::unlinkat(directory, kProbeDevice, 0);
-  return true;
+Result<bool> may_chown(int directory, const char* name) {
+  return succeeded(::fchownat(directory, name, kUnlikelyId, kUnlikelyId, AT_SYMLINK_NOFOLLOW));
+}
+
+Result<bool> may_make_devices(int directory) {
+  VARVE_ASSIGN(const bool made, succeeded(::mknodat(directory, kProbeDevice, S_IFCHR | 0600, makedev(1, 3))));
+  if (made) ::unlinkat(directory, kProbeDevice, 0);
+  return made;
 }
 
 }  // namespace
@@ -57,7 +64,9 @@ Result<OverrideUse> Overrides::probe(int scratch) {
   }
   const UniqueFd file(::openat(scratch, kProbeName, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
   if (!file.valid()) return Errno::last();
-  const bool needs_none = may_chown(scratch, kProbeName) && may_make_devices(scratch);
+  VARVE_ASSIGN(const bool chowns, may_chown(scratch, kProbeName));
+  VARVE_ASSIGN(const bool makes_devices, may_make_devices(scratch));
+  const bool needs_none = chowns && makes_devices;
   const Status written =
       needs_none ? Status() : set_object_xattr({file.get(), {}}, format::kOverrideXattr, "0:0:0600");
   if (::unlinkat(scratch, kProbeName, 0) != 0) return Errno::last();

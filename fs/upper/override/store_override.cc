@@ -11,15 +11,18 @@
 
 #include "fs/base/log.h"
 #include "fs/block/fd_block_file.h"
+#include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
-#include "fs/upper/override/posix_acl.h"
 #include "fs/upper/store.h"
 
 namespace varve::upper {
+
+using format::Acl;
+using format::kAccessAclXattr;
+using format::kDefaultAclXattr;
+
 namespace {
 
-constexpr const char* kAccessAcl = "system.posix_acl_access";
-constexpr const char* kDefaultAcl = "system.posix_acl_default";
 constexpr const char* kAccessMark = "acl_access";
 constexpr const char* kDefaultMark = "acl_default";
 
@@ -112,14 +115,14 @@ Result<Store::ShownBirth> Store::plan_shown(const Birth& birth, const NewObject&
                 .rdev = object.rdev,
                 .symlink_target = object.symlink_target};
   if (!birth.default_acl) return plan;
-  const std::optional<Acl> acl = parse_acl(*birth.default_acl);
+  const std::optional<Acl> acl = format::parse_acl(*birth.default_acl);
   if (!acl) {
     log_error("the default access control list of a directory cannot be understood");
     return Errno{EIO};
   }
-  const InheritedAcl inherited = inherit_acl(*acl, object.mode & 0777);
+  const format::InheritedAcl inherited = format::inherit_acl(*acl, object.mode & 0777);
   plan.shown.mode = (object.mode & S_IFMT) | (birth.permissions & 07000) | inherited.permissions;
-  if (inherited.access) plan.access_acl = format_acl(*inherited.access);
+  if (inherited.access) plan.access_acl = format::format_acl(*inherited.access);
   return plan;
 }
 
@@ -128,8 +131,8 @@ Status Store::settle_shown_birth(ObjectRef made, const ShownBirth& birth) {
   return settle_shown(made, birth.shown);
 }
 
-Status Store::create_overridden(ObjectRef where, const Birth& birth, const NewObject& object,
-                                bool over_whiteout) {
+Result<UpperEntry> Store::create_overridden(ObjectRef where, const Birth& birth, const NewObject& object,
+                                            bool over_whiteout) {
   VARVE_ASSIGN(const ShownBirth plan, plan_shown(birth, object));
   VARVE_ASSIGN(Draft draft, Draft::begin(stage_, -1));
   const ObjectRef made = draft.ref();
@@ -173,12 +176,12 @@ Status Store::change_shown_mode(ObjectRef object, std::uint32_t permissions) {
   if (!carries_marks(status)) return change_own_mode(object, permissions);
   VARVE_ASSIGN(std::optional<format::OverrideStat> now, overrides().read(object, status));
   if (now && now->type == S_IFLNK) return Errno{EOPNOTSUPP};
-  const Result<std::string> stored = acl_of(object, kAccessAcl);
+  const Result<std::string> stored = acl_of(object, kAccessAclXattr);
   if (stored.ok()) {
-    std::optional<Acl> acl = parse_acl(*stored);
+    std::optional<Acl> acl = format::parse_acl(*stored);
     if (!acl) return Errno{EIO};
-    change_permissions(*acl, permissions);
-    VARVE_RETURN_IF_ERROR(marks().write_text(object, kAccessMark, format_acl(*acl)));
+    format::change_permissions(*acl, permissions);
+    VARVE_RETURN_IF_ERROR(marks().write_text(object, kAccessMark, format::format_acl(*acl)));
   } else if (stored.error().value != ENODATA) {
     return stored.error();
   }
@@ -214,8 +217,8 @@ Status Store::change_shown_owner(ObjectRef object, std::int64_t uid, std::int64_
 
 const char* Store::acl_mark(std::string_view xattr_name) const {
   if (!overrides().enabled()) return nullptr;
-  if (xattr_name == kAccessAcl) return kAccessMark;
-  return xattr_name == kDefaultAcl ? kDefaultMark : nullptr;
+  if (xattr_name == kAccessAclXattr) return kAccessMark;
+  return xattr_name == kDefaultAclXattr ? kDefaultMark : nullptr;
 }
 
 Result<std::string> Store::acl_of(ObjectRef object, std::string_view xattr_name) const {
@@ -229,18 +232,18 @@ Result<std::string> Store::acl_of(ObjectRef object, std::string_view xattr_name)
 
 Status Store::set_acl(ObjectRef object, std::string_view xattr_name, std::string_view value) {
   VARVE_ASSIGN(const struct stat status, stat_object(object));
-  const std::optional<Acl> acl = parse_acl(value);
+  const std::optional<Acl> acl = format::parse_acl(value);
   if (!acl) return Errno{EINVAL};
   // FIFOs and sockets that are stored as themselves: the file system below keeps the list.
   if (!carries_marks(status)) return set_object_xattr(object, std::string(xattr_name), value);
-  if (xattr_name == kDefaultAcl) {
+  if (xattr_name == kDefaultAclXattr) {
     if (!S_ISDIR(status.st_mode)) return Errno{EACCES};
     return marks().write_text(object, kDefaultMark, value);
   }
   VARVE_ASSIGN(const Attributes shown, overrides().attributes(object, status));
-  VARVE_RETURN_IF_ERROR(is_minimal(*acl) ? remove_acl(object, xattr_name)
-                                         : marks().write_text(object, kAccessMark, value));
-  return change_shown_mode(object, (shown.mode & 07000) | permissions_of(*acl));
+  VARVE_RETURN_IF_ERROR(format::is_minimal(*acl) ? remove_acl(object, xattr_name)
+                                                 : marks().write_text(object, kAccessMark, value));
+  return change_shown_mode(object, (shown.mode & 07000) | format::permissions_of(*acl));
 }
 
 Status Store::remove_acl(ObjectRef object, std::string_view xattr_name) {

@@ -9,28 +9,30 @@
 #include <array>
 #include <limits>
 
-#include "imagetool/image/extract/posix_acl.h"
+#include "fs/format/posix_acl.h"
 
 namespace varve::image {
 namespace {
 
+using Tag = format::AclEntry::Tag;
+
 struct AclTag {
   int libarchive;
-  std::uint16_t ours;
+  Tag ours;
 };
-constexpr std::array<AclTag, 6> kAclTags = {{{ARCHIVE_ENTRY_ACL_USER_OBJ, AclEntry::kUserObject},
-                                             {ARCHIVE_ENTRY_ACL_USER, AclEntry::kUser},
-                                             {ARCHIVE_ENTRY_ACL_GROUP_OBJ, AclEntry::kGroupObject},
-                                             {ARCHIVE_ENTRY_ACL_GROUP, AclEntry::kGroup},
-                                             {ARCHIVE_ENTRY_ACL_MASK, AclEntry::kMask},
-                                             {ARCHIVE_ENTRY_ACL_OTHER, AclEntry::kOther}}};
+constexpr std::array<AclTag, 6> kAclTags = {{{ARCHIVE_ENTRY_ACL_USER_OBJ, Tag::kOwner},
+                                             {ARCHIVE_ENTRY_ACL_USER, Tag::kUser},
+                                             {ARCHIVE_ENTRY_ACL_GROUP_OBJ, Tag::kOwningGroup},
+                                             {ARCHIVE_ENTRY_ACL_GROUP, Tag::kGroup},
+                                             {ARCHIVE_ENTRY_ACL_MASK, Tag::kMask},
+                                             {ARCHIVE_ENTRY_ACL_OTHER, Tag::kOther}}};
 
 struct AclKind {
   int libarchive;
   std::string_view xattr;
 };
-constexpr std::array<AclKind, 2> kAclKinds = {
-    {{ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAccessAclXattr}, {ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, kDefaultAclXattr}}};
+constexpr std::array<AclKind, 2> kAclKinds = {{{ARCHIVE_ENTRY_ACL_TYPE_ACCESS, format::kAccessAclXattr},
+                                               {ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, format::kDefaultAclXattr}}};
 
 constexpr long kNanosecondsPerSecond = 1000000000;
 
@@ -42,7 +44,7 @@ bool has_xattr(const InodeSpec& spec, std::string_view name) {
 void read_acl(archive_entry* entry, const AclKind& kind, InodeSpec& spec, std::vector<std::string>& losses) {
   if (has_xattr(spec, kind.xattr)) return;  // the same in the kernel's own form
   if (archive_entry_acl_reset(entry, kind.libarchive) <= 0) return;
-  std::vector<AclEntry> entries;
+  format::Acl entries;
   int type = 0;
   int permissions = 0;
   int tag = 0;
@@ -53,7 +55,7 @@ void read_acl(archive_entry* entry, const AclKind& kind, InodeSpec& spec, std::v
     const auto known =
         std::find_if(kAclTags.begin(), kAclTags.end(), [&](const AclTag& t) { return t.libarchive == tag; });
     if (known == kAclTags.end()) continue;
-    const bool needs_id = known->ours == AclEntry::kUser || known->ours == AclEntry::kGroup;
+    const bool needs_id = format::has_id(known->ours);
     // libarchive makes INT_MAX of what is larger.
     if (needs_id && (id < 0 || id == std::numeric_limits<int>::max())) {
       losses.push_back(std::string("the access right of \"") + (name ? name : "") +
@@ -62,9 +64,11 @@ void read_acl(archive_entry* entry, const AclKind& kind, InodeSpec& spec, std::v
       continue;
     }
     entries.push_back({known->ours, static_cast<std::uint16_t>(permissions & 7),
-                       needs_id ? static_cast<std::uint32_t>(id) : AclEntry::kNoId});
+                       needs_id ? static_cast<std::uint32_t>(id) : 0});
   }
-  if (!entries.empty()) spec.xattrs.emplace_back(kind.xattr, encode_acl(std::move(entries)));
+  if (entries.empty()) return;
+  format::order_acl(entries);
+  spec.xattrs.emplace_back(kind.xattr, format::format_acl(entries));
 }
 
 void read_xattrs_of(archive_entry* entry, InodeSpec& spec) {
@@ -83,11 +87,11 @@ void read_xattrs_of(archive_entry* entry, InodeSpec& spec) {
 // posix_acl_equiv_mode). libarchive puts those of the owning group there.
 void apply_mask_to_mode(InodeSpec& spec) {
   for (const auto& [name, value] : spec.xattrs) {
-    if (name != kAccessAclXattr) continue;
-    const auto acl = decode_acl(value);
+    if (name != format::kAccessAclXattr) continue;
+    const auto acl = format::parse_acl(value);
     if (!acl) return;
-    for (const AclEntry& one : *acl) {
-      if (one.tag == AclEntry::kMask) {
+    for (const format::AclEntry& one : *acl) {
+      if (one.tag == Tag::kMask) {
         spec.attributes.mode =
             (spec.attributes.mode & ~070U) | static_cast<std::uint32_t>(one.permissions & 7) << 3;
       }

@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "fs/base/check.h"
-#include "imagetool/image/extract/posix_acl.h"
+#include "fs/format/posix_acl.h"
 
 namespace varve::image {
 namespace {
@@ -139,29 +139,28 @@ std::string time_text(const Timestamp& time) {
 }
 
 // As acl_to_text(3) with commas. Empty for a list that readers would not take as it is: libarchive counts ids in int.
-std::string acl_text(const std::vector<AclEntry>& acl) {
+std::string acl_text(const format::Acl& acl) {
+  using Tag = format::AclEntry::Tag;
   std::string text;
-  for (const AclEntry& entry : acl) {
-    const bool has_id = entry.tag == AclEntry::kUser || entry.tag == AclEntry::kGroup;
+  for (const format::AclEntry& entry : acl) {
+    const bool has_id = format::has_id(entry.tag);
     if (has_id && entry.id >= static_cast<std::uint32_t>(std::numeric_limits<int>::max())) return "";
     std::string_view tag;
     switch (entry.tag) {
-      case AclEntry::kUserObject:
-      case AclEntry::kUser:
+      case Tag::kOwner:
+      case Tag::kUser:
         tag = "user";
         break;
-      case AclEntry::kGroupObject:
-      case AclEntry::kGroup:
+      case Tag::kOwningGroup:
+      case Tag::kGroup:
         tag = "group";
         break;
-      case AclEntry::kMask:
+      case Tag::kMask:
         tag = "mask";
         break;
-      case AclEntry::kOther:
+      case Tag::kOther:
         tag = "other";
         break;
-      default:
-        return "";
     }
     const auto permission = [&](unsigned bit, char letter) {
       return (entry.permissions & bit) != 0 ? letter : '-';
@@ -187,9 +186,9 @@ std::string base64(std::string_view bytes) {
 }
 
 void add_xattr(Records& records, const std::string& name, std::string_view value) {
-  const bool is_access = name == kAccessAclXattr;
-  if (is_access || name == kDefaultAclXattr) {
-    const auto acl = decode_acl(value);
+  const bool is_access = name == format::kAccessAclXattr;
+  if (is_access || name == format::kDefaultAclXattr) {
+    const auto acl = format::parse_acl(value);
     const std::string text = acl ? acl_text(*acl) : "";
     if (!text.empty()) return records.add(is_access ? "SCHILY.acl.access" : "SCHILY.acl.default", text);
   }

@@ -87,7 +87,8 @@ int status_of(int wait_status) {
 }  // namespace
 
 ScratchDirectory::ScratchDirectory() {
-  std::string name = "/tmp/varve-test.XXXXXX";
+  const char* above = ::getenv("TMPDIR");
+  std::string name = fmt::format("{}/varve-test.XXXXXX", above != nullptr ? above : "/tmp");
   if (::mkdtemp(name.data()) == nullptr || ::chmod(name.c_str(), 0755) != 0) {
     ADD_FAILURE() << "making a directory " << name << ": " << std::strerror(errno);
     std::abort();
@@ -128,7 +129,7 @@ std::string read_file(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return error_name();
   std::string content;
-  std::vector<char> part(1 << 20);
+  std::vector<char> part(1 << 16);
   for (;;) {
     ssize_t size = ::read(fd.get(), part.data(), part.size());
     if (size < 0) return error_name();

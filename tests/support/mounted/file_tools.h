@@ -18,7 +18,7 @@
 
 namespace varve::test {
 
-// A directory under /tmp that others may enter; removed with all in it at the end. Owned by the test.
+// A directory under $TMPDIR, or /tmp, that others may enter; removed with all in it at the end. Owned by the test.
 class ScratchDirectory {
  public:
   ScratchDirectory();

@@ -17,8 +17,8 @@
 namespace varve::test {
 namespace {
 
-constexpr int kWaitStepMicroseconds = 5'000;
-constexpr int kWaitSteps = 6'000;  // 30 s: a sanitized daemon on a busy machine starts slowly
+constexpr int kWaitStepMicroseconds = 1'000;
+constexpr int kWaitSteps = 30'000;  // 30 s: a sanitized daemon on a busy machine starts slowly
 
 bool answers_as_fuse(const std::string& path) {
   struct statfs status {};

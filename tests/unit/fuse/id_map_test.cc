@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "fs/upper/override/posix_acl.h"
+#include "fs/format/posix_acl.h"
 
 namespace varve::fuse {
 namespace {
@@ -51,15 +51,15 @@ TEST(IdMap, RefusesWhatMakesNoSense) {
 }
 
 TEST(IdMaps, MapTheEntriesOfAccessLists) {
-  using Tag = upper::AclEntry::Tag;
+  using Tag = format::AclEntry::Tag;
   const IdMaps maps{map_of("0:100000:1000"), map_of("0:200000:1000")};
-  upper::Acl acl = {{Tag::kOwner, 7, 0}, {Tag::kUser, 6, 5}, {Tag::kOwningGroup, 5, 0},
-                    {Tag::kGroup, 4, 5}, {Tag::kMask, 7, 0}, {Tag::kOther, 0, 0}};
-  const std::string stored = upper::format_acl(acl);
+  format::Acl acl = {{Tag::kOwner, 7, 0}, {Tag::kUser, 6, 5}, {Tag::kOwningGroup, 5, 0},
+                     {Tag::kGroup, 4, 5}, {Tag::kMask, 7, 0}, {Tag::kOther, 0, 0}};
+  const std::string stored = format::format_acl(acl);
   acl[1].id = 100005;
   acl[3].id = 200005;
-  EXPECT_EQ(maps.shown_acl(stored), upper::format_acl(acl));
-  EXPECT_EQ(maps.stored_acl(upper::format_acl(acl)), stored);
+  EXPECT_EQ(maps.shown_acl(stored), format::format_acl(acl));
+  EXPECT_EQ(maps.stored_acl(format::format_acl(acl)), stored);
   EXPECT_EQ(maps.shown_acl("no list"), "no list");
 }
 

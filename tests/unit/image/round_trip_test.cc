@@ -10,9 +10,9 @@
 #include <filesystem>
 #include <random>
 
+#include "fs/format/posix_acl.h"
 #include "fs/layer/open_layer.h"
 #include "imagetool/image/extract/layer_extract.h"
-#include "imagetool/image/extract/posix_acl.h"
 #include "imagetool/image/layer_builder.h"
 #include "imagetool/image/layer_verify.h"
 #include "imagetool/image/source/directory_source.h"
@@ -82,13 +82,13 @@ class RoundTripTest : public ::testing::Test {
     ASSERT_EQ(::ftruncate(file.get(), size), 0);
   }
   void fill_attributes() {
-    using A = AclEntry;
-    const std::string acl = encode_acl({{A::kUserObject, 7, A::kNoId},
-                                        {A::kUser, 5, 1234},
-                                        {A::kGroupObject, 5, A::kNoId},
-                                        {A::kGroup, 4, 4294967293},
-                                        {A::kMask, 5, A::kNoId},
-                                        {A::kOther, 0, A::kNoId}});
+    using Tag = format::AclEntry::Tag;
+    const std::string acl = format::format_acl({{Tag::kOwner, 7},
+                                                {Tag::kUser, 5, 1234},
+                                                {Tag::kOwningGroup, 5},
+                                                {Tag::kGroup, 4, 4294967293},
+                                                {Tag::kMask, 5},
+                                                {Tag::kOther, 0}});
     set_xattr_in("text.txt", "system.posix_acl_access", acl);
     set_xattr_in("dir/with default acl", "system.posix_acl_default", acl);
     set_xattr_in("text.txt", "user.binary", std::string("\0\xff=\n", 4));
@@ -324,15 +324,6 @@ TEST_F(RoundTripTest, VerifyTellsDamagedMetadataAndForeignFiles) {
   write_file(scratch_ / "text", "hello");
   EXPECT_FALSE(verify_layer(scratch_ / "text", {}, monitor_).ok());
   EXPECT_FALSE(verify_layer(scratch_ / "missing", {}, monitor_).ok());
-}
-
-TEST(PosixAcl, KernelFormComesBack) {
-  const std::vector<AclEntry> entries = {{AclEntry::kUserObject, 6, AclEntry::kNoId},
-                                         {AclEntry::kUser, 7, 0}};
-  EXPECT_EQ(decode_acl(encode_acl(entries)), entries);
-  EXPECT_FALSE(decode_acl("").has_value());
-  EXPECT_FALSE(decode_acl(std::string("\3\0\0\0", 4)).has_value());
-  EXPECT_FALSE(decode_acl(std::string("\2\0\0\0x", 5)).has_value());
 }
 
 }  // namespace

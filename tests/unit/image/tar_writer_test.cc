@@ -1,4 +1,5 @@
 #include "imagetool/image/extract/tar_writer.h"
+#include "fs/format/posix_acl.h"
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
@@ -9,7 +10,6 @@
 
 #include "fs/layer/open_layer.h"
 #include "imagetool/image/extract/layer_extract.h"
-#include "imagetool/image/extract/posix_acl.h"
 #include "imagetool/image/source/tar_source.h"
 #include "imagetool/image/writer/layer_output_file.h"
 #include "tests/unit/image/scratch_directory.h"
@@ -106,15 +106,17 @@ TEST(TarWriter, DataAroundHolesComesBackWhereItWas) {
                                  std::pair(1ULL << 40, std::string(100, 'b'))));
 }
 
+using Tag = format::AclEntry::Tag;
+
 // As the kernel gives it to stat(2), and GNU tar to archives: the group's bits are those of the mask.
 TEST(TarWriter, TheHeadersModeHasTheMaskOfAnAcl) {
   InodeSpec spec = regular(0);
   spec.attributes.mode = S_IFREG | 0670;
-  spec.xattrs = {{std::string(kAccessAclXattr), encode_acl({{AclEntry::kUserObject, 6},
-                                                            {AclEntry::kUser, 6, 1234},
-                                                            {AclEntry::kGroupObject, 4},
-                                                            {AclEntry::kMask, 7},
-                                                            {AclEntry::kOther, 0}})}};
+  spec.xattrs = {{std::string(format::kAccessAclXattr), format::format_acl({{Tag::kOwner, 6},
+                                                                            {Tag::kUser, 6, 1234},
+                                                                            {Tag::kOwningGroup, 4},
+                                                                            {Tag::kMask, 7},
+                                                                            {Tag::kOther, 0}})}};
   const std::string archive = archive_of(spec);
   EXPECT_THAT(archive,
               HasSubstr("SCHILY.acl.access=user::rw-,user:1234:rw-,group::r--,mask::rwx,other::---\n"));
@@ -126,11 +128,11 @@ TEST(TarWriter, TheHeadersModeHasTheMaskOfAnAcl) {
 TEST(TarWriter, AnAclWithNumbersThatReadersCutGoesOutInTheKernelsForm) {
   InodeSpec spec = regular(0);
   spec.attributes.mode = S_IFREG | 0660;
-  spec.xattrs = {{std::string(kAccessAclXattr), encode_acl({{AclEntry::kUserObject, 6},
-                                                            {AclEntry::kUser, 6, 4000000000},
-                                                            {AclEntry::kGroupObject, 4},
-                                                            {AclEntry::kMask, 6},
-                                                            {AclEntry::kOther, 0}})}};
+  spec.xattrs = {{std::string(format::kAccessAclXattr), format::format_acl({{Tag::kOwner, 6},
+                                                                            {Tag::kUser, 6, 4000000000},
+                                                                            {Tag::kOwningGroup, 4},
+                                                                            {Tag::kMask, 6},
+                                                                            {Tag::kOther, 0}})}};
   const std::string archive = archive_of(spec);
   EXPECT_THAT(archive, Not(HasSubstr("SCHILY.acl")));
   EXPECT_EQ(read_back(archive).xattrs, spec.xattrs);

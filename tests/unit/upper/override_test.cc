@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "fs/upper/override/posix_acl.h"
+#include "fs/format/posix_acl.h"
 #include "tests/unit/upper/upper_fixture.h"
 
 namespace varve::upper {
@@ -209,18 +209,19 @@ TEST_F(AlwaysOverride, ASetgidDirectoryHandsDownItsGroup) {
 }
 
 TEST_F(AlwaysOverride, AccessListsAndModesGoTogether) {
-  using Tag = AclEntry::Tag;
+  using Tag = format::AclEntry::Tag;
   create("d", {.mode = S_IFDIR | 0755, .uid = 8, .gid = 9, .symlink_target = {}});
-  const Acl acl = {{Tag::kOwner, 7, 0},
-                   {Tag::kUser, 6, 1000},
-                   {Tag::kOwningGroup, 5, 0},
-                   {Tag::kMask, 7, 0},
-                   {Tag::kOther, 0, 0}};
-  ASSERT_TRUE(store_->set_xattr(root("d"), "system.posix_acl_access", format_acl(acl), 0).ok());
+  const format::Acl acl = {{Tag::kOwner, 7, 0},
+                           {Tag::kUser, 6, 1000},
+                           {Tag::kOwningGroup, 5, 0},
+                           {Tag::kMask, 7, 0},
+                           {Tag::kOther, 0, 0}};
+  ASSERT_TRUE(store_->set_xattr(root("d"), "system.posix_acl_access", format::format_acl(acl), 0).ok());
   EXPECT_EQ(look("d").attributes.mode, S_IFDIR | 0770u);
   ASSERT_TRUE(store_->change_mode(root("d"), 0701).ok());
-  EXPECT_EQ(permissions_of(*parse_acl(*store_->xattr(root("d"), "system.posix_acl_access"))), 0701u);
-  ASSERT_TRUE(store_->set_xattr(root("d"), "system.posix_acl_default", format_acl(acl), 0).ok());
+  EXPECT_EQ(format::permissions_of(*format::parse_acl(*store_->xattr(root("d"), "system.posix_acl_access"))),
+            0701u);
+  ASSERT_TRUE(store_->set_xattr(root("d"), "system.posix_acl_default", format::format_acl(acl), 0).ok());
   EXPECT_THAT(*store_->xattr_names(root("d")),
               UnorderedElementsAre("system.posix_acl_access", "system.posix_acl_default"));
   const auto directory = store_->open_path(root("d"));
@@ -228,7 +229,7 @@ TEST_F(AlwaysOverride, AccessListsAndModesGoTogether) {
   const auto made =
       store_->create(below, {.mode = S_IFDIR | 0777, .umask = 077, .symlink_target = {}}, false);
   EXPECT_EQ(made->attributes.mode, S_IFDIR | 0770u);
-  EXPECT_EQ(*store_->xattr(below, "system.posix_acl_default"), format_acl(acl));
+  EXPECT_EQ(*store_->xattr(below, "system.posix_acl_default"), format::format_acl(acl));
   ASSERT_TRUE(store_->remove_xattr(root("d"), "system.posix_acl_access").ok());
   EXPECT_EQ(store_->xattr(root("d"), "system.posix_acl_access").error().value, ENODATA);
 }

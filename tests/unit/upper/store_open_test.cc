@@ -177,7 +177,8 @@ TEST_F(StoreIndex, KeepsAnObjectThatOnlyLowerNamesLeadTo) {
 TEST_F(StoreIndex, SweepsAnObjectThatNoNameLeadsTo) {
   open_store();
   copy_link_up();
-  ASSERT_TRUE(store_->add_nlink_delta(root("f"), -1).ok());
+  ASSERT_TRUE(store_->link_lower_name(root("f"), root("g")).ok());
+  ASSERT_TRUE(store_->remove(root("g"), true).ok());
   ASSERT_TRUE(store_->remove(root("f"), true).ok());  // and a kill before drop_index
   open_store();
   EXPECT_EQ(entries(), 0u);

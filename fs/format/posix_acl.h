@@ -1,8 +1,8 @@
 #pragma once
 
-// POSIX access control lists in the form of the xattrs system.posix_acl_* (Linux include/uapi/linux/posix_acl_xattr.h),
-// and what the kernel does with them where it keeps them itself (fs/posix_acl.c; acl(5)): for uppers whose lists are kept
-// in marks. Pure functions.
+// POSIX access control lists in the form of the xattrs system.posix_acl_* (Linux include/uapi/linux/posix_acl_xattr.h,
+// version 2), and what the kernel does with them where it keeps them itself (fs/posix_acl.c; acl(5)): for uppers whose
+// lists are kept in marks, and for archives. Pure functions over bytes that nobody vouches for.
 
 #include <cstdint>
 #include <optional>
@@ -10,7 +10,10 @@
 #include <string_view>
 #include <vector>
 
-namespace varve::upper {
+namespace varve::format {
+
+inline constexpr const char* kAccessAclXattr = "system.posix_acl_access";
+inline constexpr const char* kDefaultAclXattr = "system.posix_acl_default";
 
 struct AclEntry {
   enum class Tag : std::uint16_t {
@@ -31,6 +34,10 @@ using Acl = std::vector<AclEntry>;
 // Returns: empty unless the entries are in order, owner, group and others stand in it once, and a mask where it needs one.
 std::optional<Acl> parse_acl(std::string_view bytes);
 std::string format_acl(const Acl& acl);
+// Whether an entry of this kind names a user or a group by its id.
+bool has_id(AclEntry::Tag tag);
+// Puts the entries into the order that parse_acl asks for; named users and groups by id.
+void order_acl(Acl& acl);
 
 // The nine permission bits that go with an access list.
 std::uint32_t permissions_of(const Acl& acl);
@@ -46,4 +53,4 @@ struct InheritedAcl {
 };
 InheritedAcl inherit_acl(const Acl& default_acl, std::uint32_t permissions);
 
-}  // namespace varve::upper
+}  // namespace varve::format

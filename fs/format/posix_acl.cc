@@ -1,10 +1,12 @@
-#include "fs/upper/override/posix_acl.h"
+#include "fs/format/posix_acl.h"
 
+#include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "fs/base/endian.h"
 
-namespace varve::upper {
+namespace varve::format {
 namespace {
 
 constexpr std::uint32_t kAclVersion = 2;
@@ -21,10 +23,6 @@ static_assert(sizeof(StoredEntry) == 8);
 
 bool is_known(std::uint16_t tag) {
   return tag != 0 && tag <= 0x20 && (tag & (tag - 1)) == 0;
-}
-
-bool has_id(Tag tag) {
-  return tag == Tag::kUser || tag == Tag::kGroup;
 }
 
 // Tags ascend in the order of the kernel's check (posix_acl_valid); within named users and groups any order of ids.
@@ -59,6 +57,16 @@ int shift_of(Tag tag, bool masked) {
 }
 
 }  // namespace
+
+bool has_id(AclEntry::Tag tag) {
+  return tag == Tag::kUser || tag == Tag::kGroup;
+}
+
+void order_acl(Acl& acl) {
+  std::sort(acl.begin(), acl.end(), [](const AclEntry& a, const AclEntry& b) {
+    return std::tie(a.tag, a.id) < std::tie(b.tag, b.id);
+  });
+}
 
 std::optional<Acl> parse_acl(std::string_view bytes) {
   Le32 version;
@@ -122,4 +130,4 @@ InheritedAcl inherit_acl(const Acl& default_acl, std::uint32_t permissions) {
   return inherited;
 }
 
-}  // namespace varve::upper
+}  // namespace varve::format

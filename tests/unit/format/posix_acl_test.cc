@@ -1,8 +1,8 @@
-#include "fs/upper/override/posix_acl.h"
+#include "fs/format/posix_acl.h"
 
 #include <gtest/gtest.h>
 
-namespace varve::upper {
+namespace varve::format {
 namespace {
 
 using Tag = AclEntry::Tag;
@@ -66,5 +66,14 @@ TEST(PosixAcl, ADefaultListLimitsTheMode) {
   EXPECT_FALSE(plain.access);
 }
 
+TEST(PosixAcl, OrderedIsWhatTheKernelTakes) {
+  Acl acl(kExtended.rbegin(), kExtended.rend());
+  acl.insert(acl.begin(), {Tag::kUser, 7, 5});
+  EXPECT_FALSE(parse_acl(format_acl(acl)));
+  order_acl(acl);
+  EXPECT_EQ(acl[1], (AclEntry{Tag::kUser, 7, 5}));
+  EXPECT_EQ(parse_acl(format_acl(acl)), acl);
+}
+
 }  // namespace
-}  // namespace varve::upper
+}  // namespace varve::format

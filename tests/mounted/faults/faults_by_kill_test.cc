@@ -1,0 +1,71 @@
+// An operation on names or attributes under which the daemon is killed, before each of its system calls and after the last: the
+// next mount needs no repair, shows the tree as it was or as the operation makes it, and has cleaned up.
+
+#include <gtest/gtest.h>
+
+#include "tests/mounted/faults/faulted_stack.h"
+
+namespace varve::test {
+namespace {
+
+class Kill : public testing::TestWithParam<Operation> {
+ protected:
+  Kill() : faulted_(GetParam()) {}
+
+  // The operation, without faults: what it makes of the tree.
+  void learn() {
+    ASSERT_TRUE(faulted_.ready());
+    ASSERT_TRUE(faulted_.reset());
+    states_ = {faulted_.tree()};
+    ASSERT_EQ(faulted_.run(), "ok");
+    ASSERT_TRUE(faulted_.remount());
+    states_.push_back(faulted_.tree());
+    ASSERT_NE(differences(states_[0], states_[1]), "") << "the operation does something";
+    if (GetParam().between == nullptr) return;
+    ASSERT_TRUE(faulted_.reset());
+    ASSERT_EQ(faulted_.run_between(), "ok");
+    states_.push_back(faulted_.tree());
+  }
+
+  // `came`: whether the operation came as far as call `at`.
+  void kill_at(FaultKind kind, std::uint32_t at, bool* came) {
+    ASSERT_TRUE(faulted_.reset());
+    faulted_.arm(kind, at);
+    const std::string got = faulted_.run();
+    *came = faulted_.disarm();
+    if (!*came) return;
+    SCOPED_TRACE(faulted_.what_was_hit() +
+                 (kind == FaultKind::kKillBefore ? ", killed before it" : ", killed after it"));
+    ASSERT_TRUE(faulted_.mount_after_kill()) << "no repair by hand";
+    const Snapshot found = faulted_.tree();
+    EXPECT_EQ(unlike_all(found, states_), "");
+    if (differences(states_[0], found).empty()) {
+      EXPECT_NE(got, "ok") << "an operation that was completed is lost";
+      EXPECT_EQ(faulted_.run(), "ok") << "it can be done again";
+      EXPECT_EQ(differences(states_[1], faulted_.tree()), "") << "done again";
+    }
+    ASSERT_TRUE(faulted_.stack().unmount());
+    EXPECT_EQ(faulted_.leftovers(), "");
+  }
+
+  FaultedStack faulted_;
+  std::vector<Snapshot> states_;
+};
+
+TEST_P(Kill, AtAnyChangeLeavesTheOldTreeOrTheNew) {
+  ASSERT_NO_FATAL_FAILURE(learn());
+  bool came = true;
+  std::uint32_t calls = 0;
+  while (came) {
+    ASSERT_NO_FATAL_FAILURE(kill_at(FaultKind::kKillBefore, calls + 1, &came));
+    if (came) ++calls;
+  }
+  ASSERT_GE(calls, 1U) << "the interposer sees what the operation does";
+  ASSERT_NO_FATAL_FAILURE(kill_at(FaultKind::kKillAfter, calls, &came));
+  EXPECT_TRUE(came);
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, Kill, testing::ValuesIn(all_operations()), operation_name);
+
+}  // namespace
+}  // namespace varve::test
