@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <span>
 #include <utility>
 
@@ -208,9 +209,9 @@ Status Store::change_shown_owner(ObjectRef object, std::int64_t uid, std::int64_
     now->permissions &= ~static_cast<std::uint32_t>(S_ISUID);
     if ((now->permissions & S_IXGRP) != 0) now->permissions &= ~static_cast<std::uint32_t>(S_ISGID);
   }
-  VARVE_RETURN_IF_ERROR(overrides().write(object, status, *now));
-  // Changes no owner; takes file capabilities away, and sets the time of change.
-  return change_own_owner(object, -1, -1);
+  // Changes no owner; takes file capabilities away. First, so that no new owner has those of the old.
+  VARVE_RETURN_IF_ERROR(change_own_owner(object, -1, -1));
+  return overrides().write(object, status, *now);
 }
 
 // --- access control lists ---
@@ -241,9 +242,18 @@ Status Store::set_acl(ObjectRef object, std::string_view xattr_name, std::string
     return marks().write_text(object, kDefaultMark, value);
   }
   VARVE_ASSIGN(const Attributes shown, overrides().attributes(object, status));
+  const Result<std::string> before = marks().read_text(object, kAccessMark);
   VARVE_RETURN_IF_ERROR(format::is_minimal(*acl) ? remove_acl(object, xattr_name)
                                                  : marks().write_text(object, kAccessMark, value));
-  return change_shown_mode(object, (shown.mode & 07000) | format::permissions_of(*acl));
+  const Status changed = change_shown_mode(object, (shown.mode & 07000) | format::permissions_of(*acl));
+  if (changed.ok()) return {};
+  const Status restored = before.ok() ? marks().write_text(object, kAccessMark, *before)
+                                      : marks().remove_text(object, kAccessMark);
+  if (!restored.ok()) {
+    log_warning("{} has a new access control list, but not the mode that goes with it: {}", object.name,
+                std::strerror(restored.error().value));
+  }
+  return changed;
 }
 
 Status Store::remove_acl(ObjectRef object, std::string_view xattr_name) {
