@@ -31,8 +31,8 @@ void do_setattr(fuse_req_t request, fuse_ino_t node, struct stat* stat, int to_s
     change.atime = time_to_set(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, stat->st_atim);
     change.mtime = time_to_set(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, stat->st_mtim);
     view::UnionView& view = view_of(request);
-    // The answer brings the kernel the mode that is left.
-    if (extras().kills_set_id) {
+    // A change of owner takes the bits in the same step. The answer brings the kernel the mode that is left.
+    if (extras().kills_set_id && change.size_bytes) {
       if (const auto dropped = view.drop_set_id(NodeId(node)); !dropped.ok()) {
         fuse_reply_err(request, dropped.error().value);
         return;

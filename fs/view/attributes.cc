@@ -41,7 +41,7 @@ Result<EntryReply> UnionView::setattr(NodeId id, const AttributeChange& change) 
       const struct timespec times[2] = {change.atime.value_or(omit), change.mtime.value_or(omit)};
       VARVE_RETURN_IF_ERROR(store_->change_times(place.ref(), times));
     }
-    VARVE_RETURN_IF_ERROR(watch_set_id_locked(*target));
+    watch_set_id_locked(*target);
   }
   return reply_for(target);
 }

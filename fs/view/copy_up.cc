@@ -105,6 +105,8 @@ Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, Content con
   VARVE_ASSIGN(source.attributes, layer.attributes(id));
   VARVE_ASSIGN(const std::vector<std::string> names, layer.xattr_names(id));
   for (const std::string& name : names) {
+    // A truncation takes file capabilities away.
+    if (content == Content::kEmpty && name == "security.capability") continue;
     VARVE_ASSIGN(std::string value, layer.xattr(id, name));
     source.xattrs.emplace_back(name, std::move(value));
   }

@@ -123,11 +123,13 @@ Result<HandleId> UnionView::open(NodeId id, int flags) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
   if (writes) VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
-  if ((flags & O_TRUNC) != 0) VARVE_RETURN_IF_ERROR(copy_up(file, Content::kEmpty));
+  if ((flags & O_TRUNC) != 0) {
+    VARVE_RETURN_IF_ERROR(copy_up(file, Content::kEmpty));
+    VARVE_RETURN_IF_ERROR(drop_capabilities(*file));
+  }
   VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(file));
   if ((flags & O_TRUNC) != 0) {
-    Status truncated = truncate_open(file, *data, 0);
-    if (truncated.ok()) truncated = drop_capabilities(*file);
+    const Status truncated = truncate_open(file, *data, 0);
     if (!truncated.ok()) {
       release_data(file);
       return truncated.error();

@@ -18,6 +18,8 @@ std::uint32_t without_set_id(std::uint32_t mode) {
   return left;
 }
 
+constexpr std::string_view kCapabilities = "security.capability";
+
 bool has_set_id(std::uint32_t mode) {
   return without_set_id(mode) != mode;
 }
@@ -48,10 +50,8 @@ Result<bool> UnionView::drop_set_id_of(const NodePtr& node) {
 Status UnionView::drop_capabilities(Node& file) {
   const MutexLock lock(file.mutex);
   VARVE_ASSIGN(const Place place, place_locked(file));
-  const Status removed = store_->remove_xattr(place.ref(), "security.capability");
-  const int error = error_number(removed);
-  // EPERM: an ordinary user cannot have set any.
-  return error == ENODATA || error == EOPNOTSUPP || error == EPERM ? Status() : removed;
+  if (!store_->xattr(place.ref(), kCapabilities).ok()) return {};
+  return store_->remove_xattr(place.ref(), kCapabilities);
 }
 
 Result<bool> UnionView::drop_set_id(NodeId id) {
@@ -66,14 +66,14 @@ Result<bool> UnionView::drop_set_id(HandleId id) {
   return drop_set_id_of(handle->node);
 }
 
-Status UnionView::watch_set_id_locked(Node& node) {
-  if (node.data == nullptr) return {};
+void UnionView::watch_set_id_locked(Node& node) {
+  if (node.data == nullptr) return;
   node.data->lacks_set_id = false;
   node.data->set_id_since.reset();
-  if (node.data->backing() == nullptr) return {};
-  VARVE_ASSIGN(const Attributes now, upper_attributes_locked(node));
-  if (has_set_id(now.mode)) node.data->set_id_since = now.mtime;
-  return {};
+  if (node.data->backing() == nullptr) return;
+  const Result<Attributes> now = upper_attributes_locked(node);
+  // Where the time cannot be read, any will count as later.
+  if (!now.ok() || has_set_id(now->mode)) node.data->set_id_since = now.ok() ? now->mtime : Timestamp{};
 }
 
 void UnionView::settle_set_id_locked(Node& node) {

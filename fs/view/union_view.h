@@ -321,11 +321,11 @@ class UnionView {
   Status truncate_open(const NodePtr& node, OpenData& data, std::uint64_t size_bytes);
 
   // set_id.cc
-  // After O_TRUNC, which the kernel leaves to us whole. Requires: tree_ held; `file` is in the upper.
+  // Before O_TRUNC, which the kernel leaves to us whole. Requires: tree_ held; `file` is in the upper.
   Status drop_capabilities(Node& file);
   Result<bool> drop_set_id_of(const NodePtr& node);
   // To be called after attributes were changed.
-  Status watch_set_id_locked(Node& node) REQUIRES(node.mutex);
+  void watch_set_id_locked(Node& node) REQUIRES(node.mutex);
   // Takes the bits when the kernel has written to the backing since.
   void settle_set_id_locked(Node& node) REQUIRES(node.mutex);
 

@@ -54,7 +54,8 @@ class FaultedStack {
   testing::AssertionResult prepare();
 
   const Operation operation_;
-  MountedStack stack_;
+  // Writes must come to the daemon to be failed there.
+  MountedStack stack_{StackShape{.options = "passthrough=off"}};
   FaultControl* control_;
   testing::AssertionResult ready_;
 };
