@@ -76,17 +76,18 @@ void UnionView::watch_set_id_locked(Node& node) {
   if (!now.ok() || has_set_id(now->mode)) node.data->set_id_since = now.ok() ? now->mtime : Timestamp{};
 }
 
+Status UnionView::take_new_set_id_locked(Node& node) {
+  VARVE_ASSIGN(const Attributes now, upper_attributes_locked(node));
+  if (now.mtime == *node.data->set_id_since || !has_set_id(now.mode)) return {};
+  VARVE_ASSIGN(const Place place, place_locked(node));
+  VARVE_RETURN_IF_ERROR(store_->change_mode(place.ref(), without_set_id(now.mode) & 07777));
+  node.data->set_id_since.reset();
+  return {};
+}
+
 void UnionView::settle_set_id_locked(Node& node) {
   if (node.data == nullptr || !node.data->set_id_since) return;
-  const auto settle = [&]() -> Status {
-    VARVE_ASSIGN(const Attributes now, upper_attributes_locked(node));
-    if (now.mtime == *node.data->set_id_since || !has_set_id(now.mode)) return {};
-    VARVE_ASSIGN(const Place place, place_locked(node));
-    VARVE_RETURN_IF_ERROR(store_->change_mode(place.ref(), without_set_id(now.mode) & 07777));
-    node.data->set_id_since.reset();
-    return {};
-  };
-  const Status settled = settle();
+  const Status settled = take_new_set_id_locked(node);
   if (!settled.ok()) {
     log_error("a file that was written to keeps its set-id bits: {}", std::strerror(settled.error().value));
   }

@@ -328,6 +328,8 @@ class UnionView {
   void watch_set_id_locked(Node& node) REQUIRES(node.mutex);
   // Takes the bits when the kernel has written to the backing since.
   void settle_set_id_locked(Node& node) REQUIRES(node.mutex);
+  // Requires: such bits are watched.
+  Status take_new_set_id_locked(Node& node) REQUIRES(node.mutex);
 
   // readdir.cc
   using Listing = std::vector<DirectoryHandle::Entry>;
