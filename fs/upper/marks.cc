@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -165,14 +166,30 @@ Result<bool> MarkStore::is_users_device(ObjectRef object) const {
 }
 
 Result<std::uint64_t> MarkStore::map_id_of(ObjectRef object) const {
-  const Result<std::string> value = get_object_xattr(object, name_of("base"));
-  if (!value.ok()) {
-    if (value.error().value == ENODATA || value.error().value == EOPNOTSUPP) return std::uint64_t{0};
-    return value.error();
+  VARVE_ASSIGN(const std::vector<std::string> names, list_object_xattrs(object));
+  const auto has = [&](std::string_view mark) {
+    return std::find(names.begin(), names.end(), name_of(mark)) != names.end();
+  };
+  if (has("base")) {
+    VARVE_ASSIGN(const std::string value, get_object_xattr(object, name_of("base")));
+    Marks marks;
+    if (!decode_base(value, marks)) return damaged(object, "base");
+    return marks.map_id;
   }
-  Marks marks;
-  if (!decode_base(*value, marks)) return damaged(object, "base");
-  return marks.map_id;
+  if (!has("map")) return std::uint64_t{0};
+  VARVE_ASSIGN(const std::string value, get_object_xattr(object, name_of("map")));
+  Le64 id{};
+  if (value.size() != sizeof id) return damaged(object, "map");
+  std::memcpy(&id, value.data(), sizeof id);
+  return std::uint64_t{id};
+}
+
+Status MarkStore::write_idle_map(ObjectRef object, std::uint64_t map_id) const {
+  return set_object_xattr(object, name_of("map"), bytes_of(Le64(map_id)));
+}
+
+Status MarkStore::remove_idle_map(ObjectRef object) const {
+  return remove_text(object, "map");
 }
 
 Status MarkStore::write_origin(ObjectRef object, const Origin& origin) const {

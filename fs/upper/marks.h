@@ -34,12 +34,15 @@ class MarkStore {
   Result<Marks> read(ObjectRef object) const;
   // True for a character device 0:0 that a user made: it is no whiteout.
   Result<bool> is_users_device(ObjectRef object) const;
-  // The map of a partly copied file; 0 when it is none.
+  // The map of a partly copied file, or one that is only to be removed; 0 when there is none.
   Result<std::uint64_t> map_id_of(ObjectRef object) const;
 
   Status write_origin(ObjectRef object, const Origin& origin) const;
   Status write_base(ObjectRef object, const Base& base, std::uint64_t map_id) const;
   Status remove_base(ObjectRef object) const;
+  // That the file has a map which nothing needs once the base mark is gone.
+  Status write_idle_map(ObjectRef object, std::uint64_t map_id) const;
+  Status remove_idle_map(ObjectRef object) const;
   Status write_opaque(ObjectRef object) const;
   Status write_redirect(ObjectRef object, std::string_view lower_path) const;
   // 0 removes the mark.

@@ -68,8 +68,8 @@ class Store final : public UpperStore, public CowHost {
   Result<std::unique_ptr<block::BlockFile>> open_map(std::uint64_t map_id, int data_fd) override;
   Result<std::unique_ptr<block::BlockFile>> make_map(std::uint64_t map_id, int data_fd) override;
   Status sync_map_names() override { return maps_.sync_names(); }
-  Status delete_map(std::uint64_t map_id) override;
-  Status drop_base_mark(int data_fd) override { return marks().remove_base({data_fd, {}}); }
+  Status drop_base_mark(int data_fd, std::uint64_t map_id) override;
+  Status delete_map(int data_fd, std::uint64_t map_id) override;
   void cow_file_opened(CowFile& file, std::uint64_t map_id) override EXCLUDES(open_mutex_);
   void cow_file_closed(CowFile& file, std::uint64_t map_id, bool live_claims) override EXCLUDES(open_mutex_);
 

@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -134,8 +135,19 @@ Result<std::unique_ptr<block::BlockFile>> Store::make_map(std::uint64_t map_id, 
 }
 
 // The file is its own by now, whether its map can be removed or not.
-Status Store::delete_map(std::uint64_t map_id) {
+Status Store::drop_base_mark(int data_fd, std::uint64_t map_id) {
+  const ObjectRef file{data_fd, {}};
+  // Without the note, for which there may be no room, a kill could leave a map that nobody ever removes, and nothing worse.
+  const Status noted = marks().write_idle_map(file, map_id);
+  if (!noted.ok())
+    log_debug("noting a map that is not needed any more: {}", std::strerror(noted.error().value));
+  return marks().remove_base(file);
+}
+
+Status Store::delete_map(int data_fd, std::uint64_t map_id) {
   remove_map(map_id);
+  const Status removed = marks().remove_idle_map({data_fd, {}});
+  if (!removed.ok()) log_debug("a note of a map stays: {}", std::strerror(removed.error().value));
   return {};
 }
 

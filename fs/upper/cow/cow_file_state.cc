@@ -50,14 +50,14 @@ void CowFileImpl::update_complete_locked(std::uint64_t size_bytes) {
 // Order: the data is on stable storage (required); the mark goes; its going is on stable storage; the map
 // goes. A map that went first would make a mark that stayed show the base again.
 Status CowFileImpl::settle_locked() {
-  VARVE_RETURN_IF_ERROR(host_.drop_base_mark(fd_));
+  VARVE_RETURN_IF_ERROR(host_.drop_base_mark(fd_, map_id_));
   // Without its mark the file is an ordinary one, also if what follows fails.
   settled_ = true;
   complete_.store(true, std::memory_order_release);
   base_.reset();
   lost_ = BlockBitmap();
   VARVE_RETURN_IF_ERROR(sync_data_locked());
-  return host_.delete_map(map_id_);
+  return host_.delete_map(fd_, map_id_);
 }
 
 Status CowFileImpl::sync_data_locked() {

@@ -30,9 +30,10 @@ class CowHost {
   virtual Result<std::unique_ptr<block::BlockFile>> make_map(std::uint64_t map_id, int data_fd) = 0;
   // The names of all maps made so far are on stable storage when it returns.
   virtual Status sync_map_names() = 0;
-  virtual Status delete_map(std::uint64_t map_id) = 0;
-  // Removes the base mark of the file behind `data_fd`: it is wholly its own from now on.
-  virtual Status drop_base_mark(int data_fd) = 0;
+  // Removes the base mark of the file behind `data_fd`: it is wholly its own from now on. That there is a map is noted on it until
+  // delete_map(), so that after a kill in between the map goes with the file.
+  virtual Status drop_base_mark(int data_fd, std::uint64_t map_id) = 0;
+  virtual Status delete_map(int data_fd, std::uint64_t map_id) = 0;
 
   virtual void cow_file_opened(CowFile& file, std::uint64_t map_id) = 0;
   // `live_claims`: the map of the file holds claims that are not durable yet.

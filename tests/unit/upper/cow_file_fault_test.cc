@@ -49,8 +49,8 @@ class FaultHost final : public CowHost {
     return disk_.open("map");
   }
   Status sync_map_names() override { return disk_.sync_names(); }
-  Status delete_map(std::uint64_t) override { return disk_.remove("map"); }
-  Status drop_base_mark(int) override { return disk_.clear_flag("data"); }
+  Status delete_map(int, std::uint64_t) override { return disk_.remove("map"); }
+  Status drop_base_mark(int, std::uint64_t) override { return disk_.clear_flag("data"); }
   void cow_file_opened(CowFile&, std::uint64_t) override {}
   void cow_file_closed(CowFile&, std::uint64_t, bool) override {}
 

@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "fs/upper/cow/cow_host.h"
 #include "tests/unit/upper/upper_fixture.h"
 
 namespace varve::upper {
@@ -127,6 +128,19 @@ TEST_F(CowFileOnDisk, TruncationToNothingMakesAnOrdinaryFile) {
   EXPECT_EQ(maps(), 0u);
   ASSERT_TRUE(file->truncate(5000).ok());
   EXPECT_EQ(contents("f"), std::string(5000, '\0'));
+}
+
+// As a kill between the steps of settling leaves it.
+TEST_F(CowFileOnDisk, AMapThatIsNotNeededAnyMoreGoesWithItsFile) {
+  {
+    const auto file = partly_copied(10000);
+    ASSERT_TRUE(file->write(0, Bytes(10000)).ok());
+    ASSERT_TRUE(store_->cow_host().drop_base_mark(file->fd(), look("f").marks.map_id).ok());
+  }
+  EXPECT_FALSE(look("f").marks.base);
+  EXPECT_EQ(maps(), 1u);
+  ASSERT_TRUE(store_->remove(root("f"), false).ok());
+  EXPECT_EQ(maps(), 0u);
 }
 
 TEST_F(CowFileOnDisk, AMapOfAnotherFileIsRefused) {
