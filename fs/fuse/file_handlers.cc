@@ -149,8 +149,8 @@ void do_read(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset
       return;
     }
     view::UnionView& view = view_of(request);
-    if (const std::optional<int> fd = view.plain_descriptor(handle_of(info))) {
-      reply_from_descriptor(request, *fd, size, offset);
+    if (const std::shared_ptr<const upper::CowFile> file = view.complete_file(handle_of(info))) {
+      reply_from_descriptor(request, file->fd(), size, offset);
       return;
     }
     reply_read(request, size, [&](std::span<std::byte> out) {

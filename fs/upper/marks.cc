@@ -135,7 +135,8 @@ Status MarkStore::read_one(ObjectRef object, const std::string& stored_name, Mar
       is_opaque ? "opaque" : std::string_view(stored_name).substr(name_of("").size());
   if (!is_opaque && mark != "origin" && mark != "base" && mark != "redirect" && mark != "nlink") return {};
   const Result<std::string> stored = get_object_xattr(object, stored_name);
-  if (!stored.ok()) return stored.error();
+  // Gone since it was listed: a file is settled at any time.
+  if (!stored.ok()) return stored.error().value == ENODATA ? Status() : Status(stored.error());
   const std::string& value = *stored;
   bool good = true;
   if (is_opaque) {
@@ -165,22 +166,26 @@ Result<bool> MarkStore::is_users_device(ObjectRef object) const {
   return mark.error();
 }
 
+// A file may be settled meanwhile: the mark "map" comes before the mark "base" goes, so one of the two is found as long as there is
+// a map.
 Result<std::uint64_t> MarkStore::map_id_of(ObjectRef object) const {
   VARVE_ASSIGN(const std::vector<std::string> names, list_object_xattrs(object));
   const auto has = [&](std::string_view mark) {
     return std::find(names.begin(), names.end(), name_of(mark)) != names.end();
   };
-  if (has("base")) {
-    VARVE_ASSIGN(const std::string value, get_object_xattr(object, name_of("base")));
+  if (!has("base") && !has("map")) return std::uint64_t{0};
+  const Result<std::string> base = get_object_xattr(object, name_of("base"));
+  if (base.ok()) {
     Marks marks;
-    if (!decode_base(value, marks)) return damaged(object, "base");
+    if (!decode_base(*base, marks)) return damaged(object, "base");
     return marks.map_id;
   }
-  if (!has("map")) return std::uint64_t{0};
-  VARVE_ASSIGN(const std::string value, get_object_xattr(object, name_of("map")));
+  if (base.error().value != ENODATA) return base.error();
+  const Result<std::string> idle = get_object_xattr(object, name_of("map"));
+  if (!idle.ok()) return idle.error().value == ENODATA ? Result<std::uint64_t>(0) : idle.error();
   Le64 id{};
-  if (value.size() != sizeof id) return damaged(object, "map");
-  std::memcpy(&id, value.data(), sizeof id);
+  if (idle->size() != sizeof id) return damaged(object, "map");
+  std::memcpy(&id, idle->data(), sizeof id);
   return std::uint64_t{id};
 }
 

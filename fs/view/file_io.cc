@@ -175,14 +175,15 @@ Result<UnionView::Created> UnionView::open_created(const NodePtr& made, int flag
 }
 
 void UnionView::release(HandleId id) {
-  const std::shared_ptr<FileHandle> handle = handles_.files.remove(id);
+  std::shared_ptr<FileHandle> handle = handles_.files.remove(id);
   if (handle == nullptr) return;
+  const NodePtr node = handle->node;
   if (handle->maps) {
-    const MutexLock lock(handle->node->mutex);
+    const MutexLock lock(node->mutex);
     --handle->data->mappers;
   }
-  handle->data.reset();
-  release_data(handle->node);
+  handle.reset();  // and its share of the data
+  release_data(node);
 }
 
 Result<std::size_t> UnionView::read(HandleId id, std::uint64_t offset_bytes, std::span<std::byte> out) {
@@ -302,12 +303,12 @@ Result<std::uint64_t> UnionView::copy_file_range(const CopyRange& range) {
   return done;
 }
 
-std::optional<int> UnionView::plain_descriptor(HandleId id) {
+std::shared_ptr<const upper::CowFile> UnionView::complete_file(HandleId id) {
   const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
-  if (handle == nullptr) return std::nullopt;
-  const OpenData::View view = handle->data->view();
-  if (view.upper == nullptr || !view.upper->is_complete()) return std::nullopt;
-  return view.upper->fd();
+  if (handle == nullptr) return nullptr;
+  OpenData::View view = handle->data->view();
+  if (view.upper == nullptr || !view.upper->is_complete()) return nullptr;
+  return std::move(view.upper);
 }
 
 Status UnionView::truncate(const NodePtr& node, std::uint64_t size_bytes) {

@@ -165,9 +165,8 @@ class UnionView {
   // Returns: bytes copied, fewer than asked at the end of the source.
   Result<std::uint64_t> copy_file_range(const CopyRange& range);
   void release(HandleId handle);
-  // A descriptor to read a complete upper file through, valid while the handle is; empty when its bytes do
-  // not lie in one file.
-  std::optional<int> plain_descriptor(HandleId handle);
+  // The file of the upper, when all bytes lie in it and may be read through its descriptor; else null.
+  std::shared_ptr<const upper::CowFile> complete_file(HandleId handle);
 
   // --- directories ---
   Result<HandleId> opendir(NodeId id);
