@@ -282,6 +282,11 @@ StatusOrFailure Opening::check_renames() {
     return refuse(EINVAL, options_.upper_path, "its file system cannot exchange two names in one step",
                   "use ext4, xfs, btrfs or tmpfs");
   }
+  if (moved.error().value == EPERM) {
+    return refuse(EPERM, options_.upper_path,
+                  "its file system refuses to make whiteouts (character devices 0:0), as overlayfs does",
+                  "use a directory of ext4, xfs, btrfs or tmpfs; in a container, a volume");
+  }
   return refuse(moved.error().value, options_.upper_path,
                 fmt::format("not writable: {}", std::strerror(moved.error().value)),
                 "change its permissions, or choose another place");

@@ -89,8 +89,11 @@ void UnionView::settle_file(Node& node) {
   if (data == nullptr) return;
   const std::shared_ptr<upper::CowFile> file = data->view().upper;
   const Status synced = file->sync(false);
-  if (!synced.ok())
+  if (!synced.ok()) {
+    // Kept: the error is told once by the file system below, and the next fsync must tell it again.
     log_error("syncing a file that was written whole: {}", std::strerror(synced.error().value));
+    return;
+  }
   const MutexLock lock(node.mutex);
   // Without a name and not ordinary it cannot be opened anew.
   if (node.upper().kept_data == data && (file->is_ordinary() || !node.aliases.empty())) {

@@ -317,5 +317,18 @@ TEST(LowerWithoutAccessLists, HasNoneUntilOneIsSet) {
   EXPECT_EQ(run({"umount", scratch.path() + "/squash"}).exit_status, 0);
 }
 
+TEST(Upper, OnOverlayfsIsRefusedWithTheReason) {
+  KernelOverlay overlay;
+  ASSERT_TRUE(overlay.mount(overlay.lower(), overlay.upper()));
+  for (const char* name : {"u", "w", "m"}) make_directories(overlay.merged(name));
+  const ProgramResult refused =
+      run({program("varvefs"), "-o", "upperdir=" + overlay.merged("u") + ",workdir=" + overlay.merged("w"),
+           overlay.merged("m")});
+  EXPECT_EQ(refused.exit_status, 1);
+  EXPECT_THAT(refused.err,
+              testing::HasSubstr(overlay.merged("u") + ": its file system refuses to make whiteouts"));
+  EXPECT_EQ(names_in(overlay.merged("u")), Names());
+}
+
 }  // namespace
 }  // namespace varve::test

@@ -66,6 +66,25 @@ TEST(Passthrough, ServesFilesThatLieWhollyInTheUpper) {
   expect_data_passes_by(stack, stack.at("born"));
 }
 
+// The kernel refuses to stack so high (ELOOP).
+TEST(Passthrough, IsDoneWithoutOnAnUpperThatIsPassedThroughItself) {
+  MountedStack below;
+  ASSERT_TRUE(below.mount());
+  for (const char* name : {"u", "w"}) make_directories(below.at(name));
+  const std::string top = below.scratch() + "/top";
+  make_directories(top);
+  ASSERT_EQ(
+      run({program("varvefs"), "-o", "upperdir=" + below.at("u") + ",workdir=" + below.at("w"), top}).err,
+      "");
+  const std::string text = noise(kMiB, 8);
+  write_file(top + "/f", text);
+  EXPECT_TRUE(read_file(top + "/f") == text);
+  write_at(top + "/f", 5000, "changed");
+  EXPECT_EQ(read_at(top + "/f", 4999, 9), text.substr(4999, 1) + "changed" + text.substr(5007, 1));
+  EXPECT_EQ(run({"umount", top}).exit_status, 0);
+  EXPECT_EQ(read_at(below.at("u/f"), 5000, 7), "changed");
+}
+
 TEST(Passthrough, IsNotUsedWhenItIsSwitchedOff) {
   MountedStack stack{StackShape{.lowers = 1, .options = "passthrough=off", .debug = true}};
   ASSERT_TRUE(stack.mount());
