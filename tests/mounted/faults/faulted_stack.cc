@@ -161,4 +161,18 @@ std::string unlike_all(const Snapshot& is, const std::vector<Snapshot>& may_be) 
   return unlike;
 }
 
+void OneOperation::learn() {
+  ASSERT_TRUE(faulted_.ready());
+  ASSERT_TRUE(faulted_.reset());
+  states_ = {faulted_.tree()};
+  ASSERT_EQ(faulted_.run(), "ok");
+  ASSERT_TRUE(faulted_.remount());
+  states_.push_back(faulted_.tree());
+  ASSERT_NE(differences(states_[0], states_[1]), "") << "the operation does something";
+  if (GetParam().between == nullptr) return;
+  ASSERT_TRUE(faulted_.reset());
+  ASSERT_EQ(faulted_.run_between(), "ok");
+  states_.push_back(faulted_.tree());
+}
+
 }  // namespace varve::test

@@ -60,6 +60,19 @@ class FaultedStack {
   testing::AssertionResult ready_;
 };
 
+// The fixture of a suite that does one operation again and again, with another fault each time.
+class OneOperation : public testing::TestWithParam<Operation> {
+ protected:
+  OneOperation() : faulted_(GetParam()) {}
+
+  // The operation, without faults: what it makes of the tree.
+  void learn();
+
+  FaultedStack faulted_;
+  std::vector<Snapshot>
+      states_;  // that may show: the old one, the new one, and the one in between where there may be one
+};
+
 // The lines of differences() between what is and each of the states that may be; empty when it is one of them.
 std::string unlike_all(const Snapshot& is, const std::vector<Snapshot>& may_be);
 

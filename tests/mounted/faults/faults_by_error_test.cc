@@ -13,25 +13,8 @@
 namespace varve::test {
 namespace {
 
-class Error : public testing::TestWithParam<Operation> {
+class Error : public OneOperation {
  protected:
-  Error() : faulted_(GetParam()) {}
-
-  // The operation, without faults: what it makes of the tree.
-  void learn() {
-    ASSERT_TRUE(faulted_.ready());
-    ASSERT_TRUE(faulted_.reset());
-    states_ = {faulted_.tree()};
-    ASSERT_EQ(faulted_.run(), "ok");
-    ASSERT_TRUE(faulted_.remount());
-    states_.push_back(faulted_.tree());
-    ASSERT_NE(differences(states_[0], states_[1]), "") << "the operation does something";
-    if (GetParam().between == nullptr) return;
-    ASSERT_TRUE(faulted_.reset());
-    ASSERT_EQ(faulted_.run_between(), "ok");
-    states_.push_back(faulted_.tree());
-  }
-
   // Returns: whether the operation came as far as call `at`.
   void fail_at(std::uint32_t at, int error, bool looks_count, bool* reached) {
     ASSERT_TRUE(faulted_.reset());
@@ -90,9 +73,6 @@ class Error : public testing::TestWithParam<Operation> {
 
   const Snapshot& old_tree() const { return states_[0]; }
   const Snapshot& new_tree() const { return states_[1]; }
-
-  FaultedStack faulted_;
-  std::vector<Snapshot> states_;
 };
 
 TEST_P(Error, NoSpaceAtAnyChangeLeavesTheOldTreeOrTheNew) {

@@ -8,25 +8,8 @@
 namespace varve::test {
 namespace {
 
-class Kill : public testing::TestWithParam<Operation> {
+class Kill : public OneOperation {
  protected:
-  Kill() : faulted_(GetParam()) {}
-
-  // The operation, without faults: what it makes of the tree.
-  void learn() {
-    ASSERT_TRUE(faulted_.ready());
-    ASSERT_TRUE(faulted_.reset());
-    states_ = {faulted_.tree()};
-    ASSERT_EQ(faulted_.run(), "ok");
-    ASSERT_TRUE(faulted_.remount());
-    states_.push_back(faulted_.tree());
-    ASSERT_NE(differences(states_[0], states_[1]), "") << "the operation does something";
-    if (GetParam().between == nullptr) return;
-    ASSERT_TRUE(faulted_.reset());
-    ASSERT_EQ(faulted_.run_between(), "ok");
-    states_.push_back(faulted_.tree());
-  }
-
   // `came`: whether the operation came as far as call `at`.
   void kill_at(FaultKind kind, std::uint32_t at, bool* came) {
     ASSERT_TRUE(faulted_.reset());
@@ -47,9 +30,6 @@ class Kill : public testing::TestWithParam<Operation> {
     ASSERT_TRUE(faulted_.stack().unmount());
     EXPECT_EQ(faulted_.leftovers(), "");
   }
-
-  FaultedStack faulted_;
-  std::vector<Snapshot> states_;
 };
 
 TEST_P(Kill, AtAnyChangeLeavesTheOldTreeOrTheNew) {
