@@ -102,17 +102,18 @@ void Dispatch::note_offer(const struct fuse_buf& request) {
 // libfuse writes its answer to whatever its descriptor is: for this one request a pipe.
 void Dispatch::process_init(const struct fuse_buf& request) {
   const int device = fuse_session_fd(session_);
-  int ends[2] = {-1, -1};
   note_offer(request);
   const UniqueFd kept(::fcntl(device, F_DUPFD_CLOEXEC, 0));
-  if (!kept.valid() || ::pipe2(ends, O_CLOEXEC) != 0 || ::dup3(ends[1], device, O_CLOEXEC) < 0) {
+  int ends[2] = {-1, -1};
+  const bool piped = kept.valid() && ::pipe2(ends, O_CLOEXEC) == 0;
+  const UniqueFd answers(ends[0]);
+  UniqueFd writes(ends[1]);
+  if (!piped || ::dup3(writes.get(), device, O_CLOEXEC) < 0) {
     log_warning("starting: {}: passthrough is not used", std::strerror(errno));
     granted_ = {};
     fuse_session_process_buf(session_, &request);
     return;
   }
-  const UniqueFd answers(ends[0]);
-  UniqueFd writes(ends[1]);
   fuse_session_process_buf(session_, &request);
   ::dup3(kept.get(), device, O_CLOEXEC);
   writes.reset();
