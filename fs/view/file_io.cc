@@ -59,7 +59,7 @@ Result<std::shared_ptr<OpenData>> UnionView::acquire_data(const NodePtr& node) {
 // Set-id bits are cleared by whoever writes; the kernel leaves that to us, and tells of no write to a backing.
 std::unique_ptr<const Backing> UnionView::back_locked(Node& node, const OpenData::View& view) {
   if (backings_ == nullptr || view.upper == nullptr || !view.upper->is_ordinary()) return nullptr;
-  const Result<Attributes> attributes = upper_attributes_locked(node);
+  const Result<Attributes> attributes = stored_attributes_locked(node);
   if (!attributes.ok() || (attributes->mode & (S_ISUID | S_ISGID)) != 0) return nullptr;
   const std::optional<std::int32_t> id = backings_->add(view.upper->fd());
   if (!id) return nullptr;

@@ -54,6 +54,11 @@ Result<UnionView::Place> UnionView::place_in(Node& parent, Name name) {
   return Place{std::move(directory), name.str()};
 }
 
+Result<Attributes> UnionView::stored_attributes_locked(Node& node) {
+  VARVE_ASSIGN(const Place place, place_locked(node));
+  return store_->attributes(place.ref());
+}
+
 Result<Attributes> UnionView::upper_attributes_locked(Node& node) {
   VARVE_ASSIGN(const Place place, place_locked(node));
   VARVE_ASSIGN(Attributes attributes, store_->attributes(place.ref()));

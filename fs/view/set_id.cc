@@ -32,7 +32,8 @@ Result<bool> UnionView::drop_set_id_of(const NodePtr& node) {
   const ReaderLock tree(tree_);
   {
     const MutexLock lock(node->mutex);
-    VARVE_ASSIGN(const Attributes now, attributes_locked(*node));
+    VARVE_ASSIGN(const Attributes now,
+                 node->in_upper ? stored_attributes_locked(*node) : lower_attributes_locked(*node));
     if (!has_set_id(now.mode)) {
       if (node->data != nullptr) node->data->lacks_set_id = true;
       return false;
@@ -40,7 +41,7 @@ Result<bool> UnionView::drop_set_id_of(const NodePtr& node) {
   }
   VARVE_RETURN_IF_ERROR(copy_up(node));
   const MutexLock lock(node->mutex);
-  VARVE_ASSIGN(const Attributes now, upper_attributes_locked(*node));
+  VARVE_ASSIGN(const Attributes now, stored_attributes_locked(*node));
   if (!has_set_id(now.mode)) return false;
   VARVE_ASSIGN(const Place place, place_locked(*node));
   VARVE_RETURN_IF_ERROR(store_->change_mode(place.ref(), without_set_id(now.mode) & 07777));
@@ -71,13 +72,13 @@ void UnionView::watch_set_id_locked(Node& node) {
   node.data->lacks_set_id = false;
   node.data->set_id_since.reset();
   if (node.data->backing() == nullptr) return;
-  const Result<Attributes> now = upper_attributes_locked(node);
+  const Result<Attributes> now = stored_attributes_locked(node);
   // Where the time cannot be read, any will count as later.
   if (!now.ok() || has_set_id(now->mode)) node.data->set_id_since = now.ok() ? now->mtime : Timestamp{};
 }
 
 Status UnionView::take_new_set_id_locked(Node& node) {
-  VARVE_ASSIGN(const Attributes now, upper_attributes_locked(node));
+  VARVE_ASSIGN(const Attributes now, stored_attributes_locked(node));
   if (now.mtime == *node.data->set_id_since || !has_set_id(now.mode)) return {};
   VARVE_ASSIGN(const Place place, place_locked(node));
   VARVE_RETURN_IF_ERROR(store_->change_mode(place.ref(), without_set_id(now.mode) & 07777));

@@ -223,6 +223,8 @@ class UnionView {
   Result<Place> place_in(Node& parent, Name name);
   Result<Attributes> attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> upper_attributes_locked(Node& node) REQUIRES(node.mutex);
+  // As the upper has them: without what a layer adds to links and blocks, and so without waiting for one.
+  Result<Attributes> stored_attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> lower_attributes_locked(Node& node) REQUIRES(node.mutex);
   // 2 and the visible subdirectories, which are counted once and again after subdirectories_changed().
   Result<std::uint32_t> merged_link_count_locked(Node& directory, const Place& upper) const
