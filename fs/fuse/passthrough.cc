@@ -8,21 +8,11 @@
 #include <string>
 
 #include "fs/base/log.h"
+#include "fs/base/user_namespace.h"
 #include "fs/fuse/wire.h"
 
 namespace varve::fuse {
 namespace {
-
-// The initial user namespace is the one that maps all ids to themselves (user_namespaces(7)).
-bool in_initial_user_namespace() {
-  std::ifstream map("/proc/self/uid_map");
-  std::uint64_t inside = 1;
-  std::uint64_t outside = 1;
-  std::uint64_t length = 0;
-  constexpr std::uint64_t kAll = 4'294'967'295;
-  return static_cast<bool>(map >> inside >> outside >> length) && inside == 0 && outside == 0 &&
-         length == kAll;
-}
 
 bool has_effective_capability(unsigned number) {
   std::ifstream status("/proc/self/status");

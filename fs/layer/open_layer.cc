@@ -4,20 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 
+#include "fs/base/user_namespace.h"
 #include "fs/layer/directory_layer.h"
 #include "fs/layer/layer_file.h"
 
 namespace varve::layer {
 
 bool is_root_of_host() {
-  static const bool is_root = [] {
-    if (::geteuid() != 0) return false;
-    std::uint64_t inside = 0, outside = 0, count = 0;
-    std::ifstream("/proc/self/uid_map") >> inside >> outside >> count;
-    return inside == 0 && outside == 0 && count == 0xFFFFFFFF;  // user_namespaces(7)
-  }();
+  static const bool is_root = ::geteuid() == 0 && in_initial_user_namespace();
   return is_root;
 }
 
