@@ -39,7 +39,15 @@ void rename_opcode(const struct fuse_buf& request, std::uint32_t opcode) {
               sizeof opcode);
 }
 
-RequestExtras extras_of(const struct fuse_buf& request, std::uint32_t opcode) {
+// For requests that carry no flag of their own: who is not root has no CAP_FSETID.
+bool is_of_root(const struct fuse_buf& request) {
+  struct fuse_in_header header {};
+  std::memcpy(&header, request.mem, sizeof header);
+  return header.uid == 0;
+}
+
+// `flagged`: the kernel flags what may not keep set-id bits.
+RequestExtras extras_of(const struct fuse_buf& request, std::uint32_t opcode, bool flagged) {
   switch (opcode) {
     case FUSE_WRITE: {
       const auto write = body_of<struct fuse_write_in>(request);
@@ -51,15 +59,14 @@ RequestExtras extras_of(const struct fuse_buf& request, std::uint32_t opcode) {
     }
     case FUSE_OPEN: {
       const auto open = body_of<struct fuse_open_in>(request);
-      return {.kills_set_id = open && (open->open_flags & FUSE_OPEN_KILL_SUIDGID) != 0};
+      if (!open) return {};
+      // A kernel before 5.11 leaves O_TRUNC to OPEN as well, and has no flag for it.
+      if (!flagged) return {.kills_set_id = (open->flags & O_TRUNC) != 0 && !is_of_root(request)};
+      return {.kills_set_id = (open->open_flags & FUSE_OPEN_KILL_SUIDGID) != 0};
     }
     case FUSE_FALLOCATE:
-    case FUSE_COPY_FILE_RANGE: {
-      // These carry no such flag; who is not root has no CAP_FSETID.
-      struct fuse_in_header header {};
-      std::memcpy(&header, request.mem, sizeof header);
-      return {.kills_set_id = header.uid != 0};
-    }
+    case FUSE_COPY_FILE_RANGE:
+      return {.kills_set_id = !is_of_root(request)};
     case FUSE_TMPFILE:
       return {.unnamed = true};
     default:
@@ -136,7 +143,7 @@ void Dispatch::process(const struct fuse_buf& request) {
     process_init(request);
     return;
   }
-  current_extras = extras_of(request, opcode);
+  current_extras = extras_of(request, opcode, granted_.set_id);
   // The two have one form; libfuse 3.14 knows the older only.
   if (opcode == FUSE_TMPFILE) rename_opcode(request, FUSE_CREATE);
   fuse_session_process_buf(session_, &request);

@@ -2,6 +2,7 @@
 
 #include "fs/fuse/dispatch.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -33,6 +34,9 @@ void note(fuse_req_t request) {
 void note_create(fuse_req_t request, fuse_ino_t, const char*, mode_t, struct fuse_file_info*) {
   note(request);
 }
+void note_open(fuse_req_t request, fuse_ino_t, struct fuse_file_info*) {
+  note(request);
+}
 void note_write(fuse_req_t request, fuse_ino_t, const char*, size_t, off_t, struct fuse_file_info*) {
   note(request);
 }
@@ -48,6 +52,7 @@ class DispatchTest : public testing::Test {
     struct fuse_lowlevel_ops operations {};
     operations.create = note_create;
     operations.write = note_write;
+    operations.open = note_open;
     session_.reset(fuse_session_new(&arguments, &operations, sizeof operations, &seen_));
     fuse_opt_free_args(&arguments);
     ASSERT_NE(session_, nullptr);
@@ -62,6 +67,7 @@ class DispatchTest : public testing::Test {
     header.opcode = opcode;
     header.unique = 2;
     header.nodeid = 1;
+    header.uid = uid_;
     std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
     bytes.append(reinterpret_cast<const char*>(&body), sizeof body).append(rest);
     struct fuse_buf request {};
@@ -90,6 +96,7 @@ class DispatchTest : public testing::Test {
     return out;
   }
 
+  std::uint32_t uid_ = 0;  // who asks
   Seen seen_;
   UniqueFd kernel_;
   std::unique_ptr<struct fuse_session, decltype(&fuse_session_destroy)> session_{nullptr,
@@ -141,6 +148,22 @@ TEST_F(DispatchTest, TellsWhichWritesMayNotKeepSetIdBits) {
   ask(dispatch, FUSE_WRITE, write, "x");
   EXPECT_FALSE(seen_.extras.kills_set_id);
   EXPECT_EQ(seen_.calls, 2);
+}
+
+TEST_F(DispatchTest, TakesAStrangersTruncationAtOpenForOneWhereTheKernelDoesNotSay) {
+  Dispatch dispatch(session_.get(), {.set_id = true});
+  initialize(dispatch, FUSE_ASYNC_READ, 0);
+  struct fuse_open_in open {};
+  open.flags = O_WRONLY | O_TRUNC;
+  ask(dispatch, FUSE_OPEN, open);
+  EXPECT_FALSE(seen_.extras.kills_set_id);
+  uid_ = 1234;
+  ask(dispatch, FUSE_OPEN, open);
+  EXPECT_TRUE(seen_.extras.kills_set_id);
+  open.flags = O_WRONLY;
+  ask(dispatch, FUSE_OPEN, open);
+  EXPECT_FALSE(seen_.extras.kills_set_id);
+  EXPECT_EQ(seen_.calls, 3);
 }
 
 TEST_F(DispatchTest, HandsTmpfileOnAsACreateWithoutAName) {
