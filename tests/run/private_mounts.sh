@@ -7,7 +7,3 @@ if [ "${1-}" != inside ]; then
   unshare --mount true 2>/dev/null || { echo "skipped: no mount namespaces here"; exit 77; }
   exec unshare --mount bash "$0" inside
 fi
-# The mounts of tests that run at the same time were copied, and their daemons would live as long as the copies.
-while read -r _ _ _ _ point _; do
-  umount --lazy "$(printf '%b' "$point")" 2>/dev/null || true
-done < <(grep --fixed-strings ' fuse.varvefs ' /proc/self/mountinfo)

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "tests/support/mounted/own_mounts.h"
+
 namespace varve::test {
 namespace {
 
@@ -154,6 +156,7 @@ int run_soak(int argc, char** argv, const std::function<RoundResult(const RoundP
     fmt::print("skipped: {}\n", reason);
     return kSkipped;
   }
+  if (!options.native) enter_own_mounts();
   ::umask(022);
   fmt::print("seeds from {}, {} s{}\n", options.seed, options.seconds, options.native ? ", natively" : "");
   std::fflush(stdout);

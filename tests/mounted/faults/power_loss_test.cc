@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -23,7 +22,7 @@
 
 #include "tests/mounted/faults/fault_control.h"
 #include "tests/mounted/faults/file_history.h"
-#include "tests/mounted/faults/small_disk.h"
+#include "tests/mounted/faults/power_cut_disk.h"
 #include "tests/mounted/faults/varvefs_process.h"
 #include "tests/support/mounted/file_tools.h"
 #include "tests/support/mounted/mounted_stack.h"
@@ -51,10 +50,8 @@ class PowerLoss : public testing::TestWithParam<WriteBack> {
 
   void SetUp() override {
     VARVE_NEEDS(kRootOfHost);
-    if (const std::string lack = SmallDisk::lack_of(scratch_.path()); !lack.empty()) GTEST_SKIP() << lack;
+    if (const std::string lack = PowerCutDisk::lack_of(scratch_.path()); !lack.empty()) GTEST_SKIP() << lack;
     // A boot id of its own for what is mounted after a cut: as after a reboot, nothing that was only in memory counts.
-    ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
-    ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
     write_file(other_boot(), "01234567-89ab-cdef-0123-456789abcdef\n");
     ASSERT_TRUE(disk_.format());
     ASSERT_TRUE(disk_.mount());
@@ -98,7 +95,7 @@ class PowerLoss : public testing::TestWithParam<WriteBack> {
     control_ = new (memory) FaultControl;
   }
 
-  std::vector<std::string> command(const SmallDisk& disk, const std::string& at,
+  std::vector<std::string> command(const PowerCutDisk& disk, const std::string& at,
                                    const std::string& more = "") const {
     return {program("varvefs"), "-f", "-o",
             fmt::format("lowerdir={0}/lower,upperdir={1}/upper,workdir={1}/work{2}", scratch_.path(),
@@ -172,8 +169,8 @@ class PowerLoss : public testing::TestWithParam<WriteBack> {
   static std::map<std::string, std::string> files_below(const std::string& root);
 
   ScratchDirectory scratch_;
-  SmallDisk disk_;
-  SmallDisk cut_;
+  PowerCutDisk disk_;
+  PowerCutDisk cut_;
   VarvefsProcess varvefs_;
   VarvefsProcess after_;
   FaultControl* control_ = nullptr;

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "tests/support/mounted/mounted_stack.h"
+#include "tests/support/mounted/own_mounts.h"
 
 namespace {
 
@@ -19,6 +20,7 @@ int main(int argc, char** argv) {
     std::printf("skipped: %s\n", reason);
     return kSkipped;
   }
+  varve::test::enter_own_mounts();
   ::umask(022);
   return RUN_ALL_TESTS();
 }

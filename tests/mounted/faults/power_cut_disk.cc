@@ -1,4 +1,4 @@
-#include "tests/mounted/faults/small_disk.h"
+#include "tests/mounted/faults/power_cut_disk.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -22,7 +22,7 @@ testing::AssertionResult failed(const std::string& what) {
 
 }  // namespace
 
-std::string SmallDisk::lack_of(const std::string& directory) {
+std::string PowerCutDisk::lack_of(const std::string& directory) {
   if (run({"mkfs.ext4", "-V"}).exit_status != 0) return "needs mkfs.ext4";
   const std::string image = directory + "/probe";
   write_file(image, std::string(65'536, '\0'));
@@ -32,18 +32,18 @@ std::string SmallDisk::lack_of(const std::string& directory) {
   return {};
 }
 
-SmallDisk::SmallDisk(const std::string& directory, const std::string& name)
+PowerCutDisk::PowerCutDisk(const std::string& directory, const std::string& name)
     : image_(directory + "/" + name + ".ext4"), root_(directory + "/" + name) {
   make_directories(root_);
 }
 
-SmallDisk::~SmallDisk() {
+PowerCutDisk::~PowerCutDisk() {
   if (device_.empty()) return;
   ::umount2(root_.c_str(), MNT_DETACH);
   run({"losetup", "--detach", device_});
 }
 
-testing::AssertionResult SmallDisk::format() {
+testing::AssertionResult PowerCutDisk::format() {
   const UniqueFd fd = open_file(image_, O_RDWR | O_CREAT | O_TRUNC);
   if (!fd.valid() || ::ftruncate(fd.get(), kDiskBytes) != 0) return failed(image_);
   const ProgramResult made = run({"mkfs.ext4", "-q", "-F", "-b", "4096", "-I", "256", image_});
@@ -51,7 +51,7 @@ testing::AssertionResult SmallDisk::format() {
   return testing::AssertionSuccess();
 }
 
-testing::AssertionResult SmallDisk::mount() {
+testing::AssertionResult PowerCutDisk::mount() {
   const ProgramResult attached = run({"losetup", "--find", "--show", image_});
   if (attached.exit_status != 0) return testing::AssertionFailure() << "losetup: " << attached.err;
   device_ = attached.out.substr(0, attached.out.find('\n'));
@@ -65,7 +65,7 @@ testing::AssertionResult SmallDisk::mount() {
   return testing::AssertionSuccess();
 }
 
-testing::AssertionResult SmallDisk::unmount() {
+testing::AssertionResult PowerCutDisk::unmount() {
   for (int step = 0; ::umount2(root_.c_str(), 0) != 0; ++step) {
     if (errno != EBUSY || step == kBusySteps) return failed("unmounting " + root_);
     ::usleep(1'000);
@@ -76,7 +76,7 @@ testing::AssertionResult SmallDisk::unmount() {
   return testing::AssertionSuccess();
 }
 
-std::string SmallDisk::writes_so_far() const {
+std::string PowerCutDisk::writes_so_far() const {
   // Documentation/block/stat.rst of the kernel: the fifth to the seventh number are writes, the ninth is what is under way.
   std::ifstream in("/sys/block/" + device_.substr(device_.rfind('/') + 1) + "/stat");
   std::string numbers;
@@ -88,7 +88,7 @@ std::string SmallDisk::writes_so_far() const {
   return numbers;
 }
 
-testing::AssertionResult SmallDisk::copy_as_after_power_cut(const SmallDisk& other) const {
+testing::AssertionResult PowerCutDisk::copy_as_after_power_cut(const PowerCutDisk& other) const {
   for (int attempt = 0; attempt < kBusySteps; ++attempt) {
     const std::string before = writes_so_far();
     if (before.empty()) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// SmallDisk: a small ext4 in an image file, mounted through a loop device, of which a copy can be taken as it is: what a power cut
+// PowerCutDisk: a small ext4 in an image file, mounted through a loop device, of which a copy can be taken as it is: what a power cut
 // at that moment would leave. Needs root of the host and a free loop device. Thread rule: one thread. Ownership: owns the files and
 // the mount.
 
@@ -11,15 +11,15 @@
 
 namespace varve::test {
 
-class SmallDisk {
+class PowerCutDisk {
  public:
   // Why there can be none here, tried in `directory`; empty when there can.
   static std::string lack_of(const std::string& directory);
   // `directory`: where the image and the mount point are made.
-  SmallDisk(const std::string& directory, const std::string& name);
-  ~SmallDisk();
-  SmallDisk(const SmallDisk&) = delete;
-  SmallDisk& operator=(const SmallDisk&) = delete;
+  PowerCutDisk(const std::string& directory, const std::string& name);
+  ~PowerCutDisk();
+  PowerCutDisk(const PowerCutDisk&) = delete;
+  PowerCutDisk& operator=(const PowerCutDisk&) = delete;
 
   // Makes an empty file system.
   testing::AssertionResult format();
@@ -30,7 +30,7 @@ class SmallDisk {
   std::string image() const { return image_; }
   // Copies the bytes that have reached the disk to the image of `other`, which is unmounted. What only the page cache of the inner file
   // system holds is not among them.
-  testing::AssertionResult copy_as_after_power_cut(const SmallDisk& other) const;
+  testing::AssertionResult copy_as_after_power_cut(const PowerCutDisk& other) const;
 
  private:
   // Of the loop device, as the kernel counts them. Empty while one is under way.
