@@ -195,6 +195,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   plan.image_name = std::move(found.image_name);
   plan.image_digest = std::move(found.image_digest);
   VARVE_ASSIGN(plan.process, plan_process(options, found.config, host));
+  VARVE_ASSIGN(plan.lifetime, plan_lifetime(options.lifetime, found.config));
   VARVE_RETURN_IF_ERROR(choose_name_and_hostname(options, plan));
   VARVE_RETURN_IF_ERROR(check_shared(options, host, plan));
   if (plan.own_namespaces.contains(Namespace::kUser)) {
@@ -212,7 +213,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   }
   // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store.
   const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();
-  plan.recorded = !(anonymous && options.remove_afterwards);
+  plan.recorded = !(anonymous && options.remove_afterwards) || plan.lifetime.detached;
   plan.remove_afterwards = options.remove_afterwards;
   return plan;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launcher/namespaces.h"
+#include "launcher/options/lifetime_options.h"
 
 namespace varve::launcher {
 
@@ -38,6 +39,7 @@ struct RunOptions {
   std::vector<std::string> capabilities_dropped;
   std::vector<std::string> security_options;
 
+  LifetimeOptions lifetime;
   bool dry_run = false;
 };
 
