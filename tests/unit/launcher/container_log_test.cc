@@ -53,7 +53,8 @@ TEST_F(ContainerLogTest, LinesAreWrittenWhenTheyEnd) {
 TEST_F(ContainerLogTest, LongLinesComeInPartsThatMakeUpTheLine) {
   ContainerLog log = open();
   std::string text;
-  for (std::size_t i = 0; i < 2 * ContainerLog::kMaxLineBytes + 10; ++i) text += static_cast<char>('a' + i % 26);
+  for (std::size_t i = 0; i < 2 * ContainerLog::kMaxLineBytes + 10; ++i)
+    text += static_cast<char>('a' + i % 26);
   log.write(LogStream::kOut, text + "\n");
   std::string joined;
   std::vector<bool> ends;

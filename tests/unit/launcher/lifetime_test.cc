@@ -17,11 +17,13 @@ namespace varve::launcher {
 namespace {
 
 TEST(SignalNames, AreReadInEveryForm) {
-  for (const char* word : {"TERM", "SIGTERM", "term", "sigterm", "15"}) EXPECT_EQ(*parse_signal(word), SIGTERM) << word;
+  for (const char* word : {"TERM", "SIGTERM", "term", "sigterm", "15"})
+    EXPECT_EQ(*parse_signal(word), SIGTERM) << word;
   EXPECT_EQ(*parse_signal("RTMIN"), SIGRTMIN);
   EXPECT_EQ(*parse_signal("SIGRTMIN+3"), SIGRTMIN + 3);
   EXPECT_EQ(*parse_signal("RTMAX-1"), SIGRTMAX - 1);
-  for (const char* word : {"", "0", "-1", "65", "NONE", "SIG", "RTMIN-1", "RTMIN+99", "RTMAX+1", "15x", "TERM "}) {
+  for (const char* word :
+       {"", "0", "-1", "65", "NONE", "SIG", "RTMIN-1", "RTMIN+99", "RTMAX+1", "15x", "TERM "}) {
     EXPECT_FALSE(parse_signal(word).ok()) << word;
   }
 }
@@ -45,7 +47,8 @@ TEST(LifetimePlan, LogOptionsAreSizesAndCountsOfADetachedOne) {
   ASSERT_TRUE(plan.ok());
   EXPECT_EQ(plan->log.max_bytes, 2048U);
   EXPECT_EQ(plan->log.max_files, 5U);
-  for (const char* bad : {"max-size", "max-size=", "max-size=0", "max-size=1x", "max-file=0", "max-file=1m", "other=1"}) {
+  for (const char* bad :
+       {"max-size", "max-size=", "max-size=0", "max-size=1x", "max-file=0", "max-file=1m", "other=1"}) {
     options.log_options = {bad};
     EXPECT_FALSE(plan_lifetime(options, {}).ok()) << bad;
   }
@@ -99,7 +102,8 @@ TEST(ProcessRecord, ComesBackAsItWasWritten) {
 TEST(ProcessRecord, BrokenTextIsOneMessage) {
   const ScratchDirectory scratch;
   EXPECT_EQ(read_process_record(scratch.path()).error().error_number, ENOENT);
-  for (const char* bad : {"", "[]", R"({"arguments":1})", R"({"environment":["A"]})", R"({"environment":["=1"]})"}) {
+  for (const char* bad :
+       {"", "[]", R"({"arguments":1})", R"({"environment":["A"]})", R"({"environment":["=1"]})"}) {
     std::ofstream(scratch.path() + "/process.json") << bad;
     const ResultOrFailure<ProcessRecord> read = read_process_record(scratch.path());
     ASSERT_FALSE(read.ok()) << bad;
