@@ -205,6 +205,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
     const image::ContainerStore containers(plan.store_directory);
     plan.root.upper = containers.upper_path(plan.name);
     plan.root.work = containers.work_path(plan.name);
+    plan.root.thrown_away = options.remove_afterwards;
   }
   if (plan.root.kind == RootPlan::Kind::kStack) {
     VARVE_ASSIGN(plan.daemon_path, find_daemon(host));

@@ -17,6 +17,7 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   state.root_directory = plan.root.directory;
   state.created = image::rfc3339(::time(nullptr));
   state.command = plan.process.arguments;
+  if (plan.remove_afterwards) state.boot_id = image::current_boot_id();
   state.namespaces = plan.own_namespaces.text();
   state.stop_signal = plan.lifetime.stop_signal;
   state.stop_seconds = plan.lifetime.stop_seconds;

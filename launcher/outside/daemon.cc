@@ -76,7 +76,8 @@ std::string daemon_options(const RootPlan& root) {
     options += escape_mount_path(root.lowers[index]);
   }
   if (root.upper.empty()) return options + ",ro";
-  return options + ",upperdir=" + escape_mount_path(root.upper) + ",workdir=" + escape_mount_path(root.work);
+  options += ",upperdir=" + escape_mount_path(root.upper) + ",workdir=" + escape_mount_path(root.work);
+  return options + (root.thrown_away ? ",fsync=never" : "");
 }
 
 ResultOrFailure<Daemon> Daemon::start(const std::string& program, const RootPlan& root,

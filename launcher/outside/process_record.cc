@@ -29,7 +29,8 @@ StatusOrFailure write_process_record(const std::string& directory, const Process
                             {"no_new_privileges", process.no_new_privileges},
                             {"setgroups_denied", record.setgroups_denied}};
   const Status written =
-      image::write_file_atomically(path_in(directory), image::json_text(json, 2) + "\n", 0600);
+      image::write_file_atomically(path_in(directory), image::json_text(json, 2) + "\n", 0600,
+                                   image::Durability::kUntilReboot);  // no command runs any longer than that
   if (!written.ok())
     return explain(written.error(), "keeping how the container was started", path_in(directory));
   return {};

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <limits>
 #include <memory>
 
@@ -43,6 +44,7 @@ Json to_json(const ContainerState& state) {
               {"namespaces", state.namespaces},
               {"stop_signal", state.stop_signal},
               {"stop_seconds", state.stop_seconds},
+              {"boot_id", state.boot_id},
               {"detached", state.detached}};
 }
 
@@ -81,6 +83,7 @@ ResultOrFailure<ContainerState> from_json(const Json& root) {
   reader.read("namespaces", state.namespaces);
   reader.read("stop_signal", state.stop_signal);
   reader.read("stop_seconds", state.stop_seconds, kNoLimit);
+  reader.read("boot_id", state.boot_id);
   reader.read("detached", state.detached);
   if (const Json* image = reader.object("image")) {
     JsonReader image_reader(*image, "container, image");
@@ -124,9 +127,15 @@ ResultOrFailure<std::optional<UniqueFd>> lock_if_free(const std::string& directo
   return std::optional<UniqueFd>();
 }
 
+bool is_gone(const ResultOrFailure<ContainerState>& state) {
+  return !state.ok() && state.error().error_number == ENOENT;
+}
+
 StatusOrFailure write_state(const std::string& directory, const ContainerState& state) {
   const std::string path = directory + "/container.json";
-  const Status written = write_file_atomically(path, json_text(to_json(state), 2) + "\n", 0600);
+  const Status written =
+      write_file_atomically(path, json_text(to_json(state), 2) + "\n", 0600,
+                            state.boot_id.empty() ? Durability::kSynced : Durability::kUntilReboot);
   if (!written.ok()) return failure_from(written.error(), path);
   return {};
 }
@@ -150,6 +159,12 @@ ResultOrFailure<UniqueFd> fill(const std::string& directory, const ContainerStat
 
 std::string_view to_text(ContainerStatus status) {
   return kStatusNames[static_cast<std::size_t>(status)];
+}
+
+std::string current_boot_id() {
+  std::string id;
+  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), id);
+  return id;
 }
 
 std::string new_container_id() {
@@ -237,12 +252,17 @@ ResultOrFailure<ContainerState> ContainerStore::read(std::string_view name) cons
     if (text.error().value == ENOENT) return Failure{ENOENT, std::string(name) + ": no such container"};
     return failure_from(text.error(), path);
   }
+  constexpr const char* kNotKept =
+      "what a restart of the machine has left of a container that was to be removed (use varve prune)";
+  if (text->empty()) return Failure{ENOENT, path + ": " + kNotKept};
   auto json = parse_json_object(*text);
   if (!json.ok()) return Failure{EINVAL, path + ": " + json.error().message};
   auto state = from_json(*json);
   if (!state.ok()) return Failure{EINVAL, path + ": " + state.error().message};
   if (state->name != name)
     return Failure{EINVAL, path + ": holds the state of another container, " + state->name};
+  if (!state->boot_id.empty() && state->boot_id != current_boot_id())
+    return Failure{ENOENT, path + ": " + kNotKept};
   return state;
 }
 
@@ -280,8 +300,8 @@ ResultOrFailure<std::size_t> ContainerStore::remove_leftovers() const {
   std::size_t count = 0;
   for (const std::string& name : names) {
     const std::string path = containers_ + "/" + name;
-    const bool is_leftover = ("/" + name).starts_with(kNewPrefix) || ("/" + name).starts_with(kOldPrefix);
-    if (!is_leftover) continue;
+    const bool is_aside = ("/" + name).starts_with(kNewPrefix) || ("/" + name).starts_with(kOldPrefix);
+    if (!is_aside && !(is_container_name(name) && is_gone(read(name)))) continue;
     // One that was killed before it made its lock, or after it had removed it, has none.
     const ResultOrFailure<std::optional<UniqueFd>> lock = lock_if_free(path);
     if (lock.ok() && !lock->has_value()) continue;  // somebody is at it just now

@@ -48,10 +48,15 @@ struct ContainerState {
   std::string namespaces;           // its own ones, as the launcher writes them: "mnt,pid,..."
   std::string stop_signal;          // name or number; empty: SIGTERM
   std::uint64_t stop_seconds = 10;  // how long `varve stop` waits before it kills
-  bool detached = false;            // its output is kept (outside/container_log of the launcher)
+  // Of the kernel under which it was made, when it is not to outlive that: a container that is removed at its end. Empty: it is kept.
+  // Such a state is not made durable, and under another kernel the container counts as what a killed remove() has left.
+  std::string boot_id;
+  bool detached = false;  // its output is kept (outside/container_log of the launcher)
 };
 
 std::string new_container_id();
+// /proc/sys/kernel/random/boot_id (random(4)); empty when it cannot be read.
+std::string current_boot_id();
 // [A-Za-z0-9][A-Za-z0-9_.-]{0,63}: never a path.
 bool is_container_name(std::string_view name);
 

@@ -308,6 +308,21 @@ TEST_F(ContainerStoreTest, LeftoversOfKilledOnesAreRemovedAndNothingElse) {
   EXPECT_TRUE(must(store_.read("web.1")).id == state_.id);
 }
 
+TEST_F(ContainerStoreTest, OneThatWasToBeRemovedDoesNotOutliveAReboot) {
+  state_.boot_id = "of another boot";
+  must(store_.create(state_));
+  EXPECT_EQ(store_.read("web.1").error().error_number, ENOENT);
+  EXPECT_TRUE(must(store_.list()).empty());
+  EXPECT_EQ(must(store_.remove_leftovers()), 1U);
+  state_.boot_id = current_boot_id();
+  must(store_.create(state_));
+  EXPECT_EQ(must(store_.list()).size(), 1U);
+  // As a power loss may leave it.
+  write_file(store_.directory_of("web.1") + "/container.json", "");
+  EXPECT_TRUE(must(store_.list()).empty());
+  EXPECT_EQ(must(store_.remove_leftovers()), 1U);
+}
+
 TEST_F(ContainerStoreTest, NamesAreNeverPaths) {
   for (const char* bad : {"", ".", "..", "a/b", "../x", "-a", ".a", "a b", "a\n"}) {
     EXPECT_FALSE(is_container_name(bad)) << bad;
