@@ -200,8 +200,18 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   if (plan.own_namespaces.contains(Namespace::kUser)) {
     VARVE_ASSIGN(plan.id_map, id_map_of_caller());
   }
+  const image::ContainerStore containers(plan.store_directory);
+  VARVE_ASSIGN(plan.mounts,
+               plan_mounts(options.mounts, {.image_volumes = found.config.volumes,
+                                            .read_only_root = options.read_only,
+                                            .own_mounts = plan.own_namespaces.contains(Namespace::kMount),
+                                            .own_ipc = plan.own_namespaces.contains(Namespace::kIpc),
+                                            .store_directory = plan.store_directory,
+                                            .container_directory = containers.directory_of(plan.name)}));
+  // A read-only root has an upper only for the mount points that the image lacks.
+  plan.root.own_upper |=
+      plan.root.kind == RootPlan::Kind::kStack && plan.root.read_only && !plan.mounts.mounts.empty();
   if (plan.root.own_upper) {
-    const image::ContainerStore containers(plan.store_directory);
     plan.root.upper = containers.upper_path(plan.name);
     plan.root.work = containers.work_path(plan.name);
   }
@@ -212,7 +222,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   }
   // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store.
   const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();
-  plan.recorded = !(anonymous && options.remove_afterwards);
+  plan.recorded = !(anonymous && options.remove_afterwards) || plan.mounts.has_anonymous_volumes;
   plan.remove_afterwards = options.remove_afterwards;
   return plan;
 }

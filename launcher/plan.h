@@ -14,6 +14,7 @@
 #include "launcher/environment.h"
 #include "launcher/idmap.h"
 #include "launcher/image_root.h"
+#include "launcher/mount_plan.h"
 #include "launcher/namespaces.h"
 #include "launcher/run_options.h"
 
@@ -40,6 +41,7 @@ struct Plan {
   NamespaceSet own_namespaces;
   IdMap id_map;  // empty when the user namespace is shared
   RootPlan root;
+  MountPlan mounts;
   std::string image_name;  // as in image::ContainerState
   std::string image_digest;
   ProcessPlan process;

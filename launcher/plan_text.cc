@@ -46,6 +46,7 @@ std::string to_text(const Plan& plan) {
   std::string text = fmt::format("container:    {}{}{}\n", plan.name, plan.recorded ? "" : ", not recorded",
                                  plan.remove_afterwards ? ", removed afterwards" : "");
   text += root_text(plan);
+  text += to_text(plan.mounts);
   text += fmt::format("namespaces:   {}\n", plan.own_namespaces.text());
   if (!plan.id_map.uids.empty()) {
     text += fmt::format("uid map:      {}\ngid map:      {}\n", to_text(plan.id_map.uids),
