@@ -145,6 +145,7 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   declare_container_options(app, options, words);
   declare_process_options(app, options, words);
   declare_mount_options(app, options.mounts);
+  declare_id_options(app, options.ids);
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
 
   options.layers = split_layers(words.layers);

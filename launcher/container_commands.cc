@@ -11,6 +11,7 @@
 #include "imagetool/image/store/store.h"
 #include "launcher/explain.h"
 #include "launcher/outside/container_record.h"
+#include "launcher/outside/mapped_removal.h"
 
 namespace varve::launcher {
 namespace {
@@ -100,6 +101,7 @@ StatusOrFailure remove_containers(const std::string& store_path, const std::vect
     VARVE_ASSIGN(const image::ContainerState state, store.read(name));
     VARVE_ASSIGN(const std::optional<UniqueFd> lock, lock_stopped_container(store, state.name));
     if (!lock) return refuse("removing the container", name, "it runs", "stop it first");
+    VARVE_RETURN_IF_ERROR(remove_with_all_ids(store.directory_of(state.name) + "/volumes"));
     VARVE_RETURN_IF_ERROR(store.remove(state.name));
   }
   return {};

@@ -35,8 +35,7 @@ constexpr int kDaemonFailureTimeoutMs = 1'000;
 
 struct Container {
   pid_t pid = 0;
-  UniqueFd process;         // pidfd
-  UniqueFd user_namespace;  // for the daemon, when it joins it
+  UniqueFd process;  // pidfd
 };
 
 // One fork: clone3(2) makes the namespaces and the process in them at once. The child runs on a copy of this memory.
@@ -59,7 +58,7 @@ ResultOrFailure<Container> clone_container(const Plan& plan,
                    "with the host");
   }
   channel.second.close();
-  return Container{static_cast<pid_t>(pid), UniqueFd(process_fd), {}};
+  return Container{static_cast<pid_t>(pid), UniqueFd(process_fd)};
 }
 
 // Serves one container from its go to its end.
@@ -106,7 +105,7 @@ void Supervisor::start_daemon(UniqueFd device) {
   ResultOrFailure<Daemon> daemon = Daemon::start(plan_.daemon_path, plan_.root,
                                                  {.device = std::move(device),
                                                   .lock_fd = lock_fd_,
-                                                  .user_namespace = std::move(container_.user_namespace)});
+                                                  .own_user_namespace = plan_.daemon_in_user_namespace});
   if (!daemon.ok()) return fail(kLauncherFailed, daemon.error());
   daemon_.emplace(std::move(daemon).value());
 }
@@ -211,17 +210,9 @@ Outcome Supervisor::serve(int lock_fd) {
 }
 
 // What must be done to a container that waits for its go. Returns: a Failure; the container waits still.
-StatusOrFailure prepare_container(const Plan& plan, Container& container) {
+StatusOrFailure prepare_container(const Plan& plan, const Container& container) {
   if (!plan.own_namespaces.contains(Namespace::kUser)) return {};
-  VARVE_RETURN_IF_ERROR(write_id_map(container.pid, plan.id_map));
-  if (!plan.daemon_in_user_namespace) return {};
-  // Before the go: afterwards the container does not let itself be looked into, not by an ordinary user either.
-  const std::string path = fmt::format("/proc/{}/ns/user", container.pid);
-  container.user_namespace.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!container.user_namespace.valid()) {
-    return explain(Errno::last(), "opening the container's user namespace", path);
-  }
-  return {};
+  return write_id_map(container.pid, plan.id_map);
 }
 
 // Standard input of the command: the launcher's own only when it was asked for.

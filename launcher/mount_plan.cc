@@ -17,7 +17,8 @@ namespace varve::launcher {
 namespace {
 
 // containers/common: what a container with a read-only root can still write.
-constexpr std::array<const char*, 3> kReadOnlyTmpfs = {"/run", "/tmp", "/var/tmp"};
+constexpr std::array<const char*, 3> kReadOnlyTmpfs = {"/run:mode=755", "/tmp:mode=1777",
+                                                       "/var/tmp:mode=1777"};
 
 ResultOrFailure<std::string> host_path(const std::string& path, const char* advice) {
   const std::unique_ptr<char, decltype(&std::free)> found(::realpath(path.c_str(), nullptr), &std::free);
@@ -137,8 +138,8 @@ StatusOrFailure add_image_volumes(const MountOptions& options, const MountContex
 }
 
 StatusOrFailure add_read_only_tmpfs(Collector& collector) {
-  for (const char* path : kReadOnlyTmpfs) {
-    VARVE_ASSIGN(MountEntry entry, parse_tmpfs(path));
+  for (const char* words : kReadOnlyTmpfs) {
+    VARVE_ASSIGN(MountEntry entry, parse_tmpfs(words));
     VARVE_RETURN_IF_ERROR(collector.add_default(std::move(entry)));
   }
   return {};

@@ -52,6 +52,7 @@ std::string to_text(const Plan& plan) {
     text += fmt::format("uid map:      {}\ngid map:      {}\n", to_text(plan.id_map.uids),
                         to_text(plan.id_map.gids));
   }
+  if (!plan.id_note.empty()) text += fmt::format("ids:          one alone: {}\n", plan.id_note);
   if (!plan.hostname.empty()) text += fmt::format("hostname:     {}\n", plan.hostname);
   text += fmt::format("user:         {}\n", process.user.empty() ? "0" : process.user);
   text += fmt::format("capabilities: {}\n", process.capabilities.text());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launcher/namespaces.h"
+#include "launcher/options/id_options.h"
 #include "launcher/options/mount_options.h"
 
 namespace varve::launcher {
@@ -40,6 +41,7 @@ struct RunOptions {
   std::vector<std::string> security_options;
 
   MountOptions mounts;
+  IdOptions ids;
 
   bool dry_run = false;
 };

@@ -96,6 +96,7 @@ StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, U
   VARVE_ASSIGN(const std::vector<OpenSource> sources, open_mount_sources(plan.mounts));
   VARVE_ASSIGN(const UniqueFd root, make_root(plan.root, channel));
   VARVE_RETURN_IF_ERROR(attach_root(root));
+  if (plan.own_namespaces.contains(Namespace::kUser)) VARVE_RETURN_IF_ERROR(become_root_inside());
   if (plan.root.read_only) VARVE_RETURN_IF_ERROR(hold_root_read_only(root.get(), plan.mounts, sources));
 
   const NamespaceSet own = plan.own_namespaces;

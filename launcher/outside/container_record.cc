@@ -8,6 +8,7 @@
 
 #include "imagetool/image/store/image_config.h"
 #include "launcher/explain.h"
+#include "launcher/outside/mapped_removal.h"
 
 namespace varve::launcher {
 namespace {
@@ -57,6 +58,7 @@ StatusOrFailure ContainerRecord::set_exited(int exit_status) {
 }
 
 StatusOrFailure ContainerRecord::remove() {
+  VARVE_RETURN_IF_ERROR(remove_with_all_ids(store_.directory_of(state_.name) + "/volumes"));
   return store_.remove(state_.name);
 }
 
