@@ -149,6 +149,8 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   declare_container_options(app, options, words);
   declare_process_options(app, options, words);
   declare_lifetime_options(app, options.lifetime);
+  declare_mount_options(app, options.mounts);
+  declare_id_options(app, options.ids);
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
 
   options.layers = split_layers(words.layers);

@@ -11,6 +11,7 @@
 #include "launcher/commands/running.h"
 #include "launcher/commands/stop.h"
 #include "launcher/explain.h"
+#include "launcher/outside/mapped_removal.h"
 
 namespace varve::launcher {
 namespace {
@@ -65,6 +66,7 @@ std::string joined(const std::vector<std::string>& words) {
 
 // All that a container that does not run still owns. Requires: its lock is held.
 StatusOrFailure remove_stopped(const image::ContainerStore& store, const image::ContainerState& state) {
+  VARVE_RETURN_IF_ERROR(remove_with_all_ids(store.directory_of(state.name) + "/volumes"));
   return store.remove(state.name);
 }
 

@@ -48,21 +48,13 @@ ResultOrFailure<SupervisedProcess> clone_container(const Plan& plan, const Stand
                    "with the host");
   }
   channel.second.close();
-  return SupervisedProcess{static_cast<pid_t>(pid), UniqueFd(process_fd), {}};
+  return SupervisedProcess{static_cast<pid_t>(pid), UniqueFd(process_fd)};
 }
 
 // What must be done to a container that waits for its go. Returns: a Failure; the container waits still.
-StatusOrFailure prepare_container(const Plan& plan, SupervisedProcess& container) {
+StatusOrFailure prepare_container(const Plan& plan, const SupervisedProcess& container) {
   if (!plan.own_namespaces.contains(Namespace::kUser)) return {};
-  VARVE_RETURN_IF_ERROR(write_id_map(container.pid, plan.id_map));
-  if (!plan.daemon_in_user_namespace) return {};
-  // Before the go: afterwards the container does not let itself be looked into, not by an ordinary user either.
-  const std::string path = fmt::format("/proc/{}/ns/user", container.pid);
-  container.user_namespace.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!container.user_namespace.valid()) {
-    return explain(Errno::last(), "opening the container's user namespace", path);
-  }
-  return {};
+  return write_id_map(container.pid, plan.id_map);
 }
 
 ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record, ArgumentArea area,

@@ -26,6 +26,8 @@ struct RootPlan {
   bool thrown_away = false;  // `upper` is not wanted after the end
   bool own_upper = false;    // `upper` and `work` are the container's own in the store, made for it
   bool read_only = false;
+  bool owners_in_xattrs =
+      false;  // the daemon may give files to nobody and keeps all owners in extended attributes
 };
 
 struct ImageRoot {

@@ -190,6 +190,8 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   plan.store_directory = options.store.empty() ? image::default_store_path() : options.store;
   std::error_code error;
   plan.store_directory = std::filesystem::absolute(plan.store_directory, error).string();
+  VARVE_ASSIGN(IdChoice ids, choose_ids(options.ids, id_sources_of_this_process()));
+  if (ids.shares_host) plan.own_namespaces = plan.own_namespaces.without(*NamespaceSet::parse("user"));
   VARVE_ASSIGN(ImageRoot found, find_image_root(options, plan.store_directory));
   plan.root = std::move(found.root);
   plan.image_name = std::move(found.image_name);
@@ -199,22 +201,37 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   VARVE_RETURN_IF_ERROR(choose_name_and_hostname(options, plan));
   VARVE_RETURN_IF_ERROR(check_shared(options, host, plan));
   if (plan.own_namespaces.contains(Namespace::kUser)) {
-    VARVE_ASSIGN(plan.id_map, id_map_of_caller());
+    plan.id_map = std::move(ids.map);
+    plan.id_note = std::move(ids.note);
+    if (options.user.empty() && !ids.process_user.empty()) plan.process.user = std::move(ids.process_user);
   }
+  const image::ContainerStore containers(plan.store_directory);
+  VARVE_ASSIGN(plan.mounts,
+               plan_mounts(options.mounts, {.image_volumes = found.config.volumes,
+                                            .read_only_root = options.read_only,
+                                            .own_mounts = plan.own_namespaces.contains(Namespace::kMount),
+                                            .own_ipc = plan.own_namespaces.contains(Namespace::kIpc),
+                                            .store_directory = plan.store_directory,
+                                            .container_directory = containers.directory_of(plan.name)}));
+  // A read-only root has an upper only for the mount points that the image lacks.
+  plan.root.own_upper |=
+      plan.root.kind == RootPlan::Kind::kStack && plan.root.read_only && !plan.mounts.mounts.empty();
   if (plan.root.own_upper) {
-    const image::ContainerStore containers(plan.store_directory);
     plan.root.upper = containers.upper_path(plan.name);
     plan.root.work = containers.work_path(plan.name);
     plan.root.thrown_away = options.remove_afterwards;
   }
   if (plan.root.kind == RootPlan::Kind::kStack) {
     VARVE_ASSIGN(plan.daemon_path, find_daemon(host));
-    // Root's map is the identity, and a daemon outside can do more than one inside: trusted attributes, file handles.
-    plan.daemon_in_user_namespace = plan.id_map.deny_setgroups;
+    // A daemon of root's can do more outside: trusted attributes, file handles, every owner as it is.
+    plan.daemon_in_user_namespace = host.effective_uid != 0;
+    // With one id nobody can be given a file. With more, links must be stored so that they can be given away later.
+    plan.root.owners_in_xattrs = !plan.id_map.uid_helper.empty();
   }
   // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store.
   const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();
-  plan.recorded = !(anonymous && options.remove_afterwards) || plan.lifetime.detached;
+  plan.recorded = !(anonymous && options.remove_afterwards) || plan.mounts.has_anonymous_volumes ||
+                  plan.lifetime.detached;
   plan.remove_afterwards = options.remove_afterwards;
   return plan;
 }

@@ -15,6 +15,7 @@
 #include "launcher/idmap.h"
 #include "launcher/image_root.h"
 #include "launcher/lifetime_plan.h"
+#include "launcher/mount_plan.h"
 #include "launcher/namespaces.h"
 #include "launcher/run_options.h"
 
@@ -39,17 +40,19 @@ struct Plan {
   std::string id;        // 64 hexadecimal digits
   std::string hostname;  // empty: the host's (shared uts namespace)
   NamespaceSet own_namespaces;
-  IdMap id_map;  // empty when the user namespace is shared
+  IdMap id_map;         // empty when the user namespace is shared
+  std::string id_note;  // as IdChoice::note
   RootPlan root;
+  MountPlan mounts;
   std::string image_name;  // as in image::ContainerState
   std::string image_digest;
   ProcessPlan process;
   std::string store_directory;
   bool recorded = true;  // a record lies in the store's containers
   bool remove_afterwards = false;
-  std::string daemon_path;                // varvefs; empty when the root is a directory
-  bool daemon_in_user_namespace = false;  // see DaemonDescriptors::user_namespace
+  std::string daemon_path;  // varvefs; empty when the root is a directory
   LifetimePlan lifetime;
+  bool daemon_in_user_namespace = false;  // see DaemonDescriptors::own_user_namespace
 };
 
 // What of the host a plan depends on; a parameter so that tests need not change it.

@@ -46,11 +46,13 @@ std::string to_text(const Plan& plan) {
   std::string text = fmt::format("container:    {}{}{}\n", plan.name, plan.recorded ? "" : ", not recorded",
                                  plan.remove_afterwards ? ", removed afterwards" : "");
   text += root_text(plan);
+  text += to_text(plan.mounts);
   text += fmt::format("namespaces:   {}\n", plan.own_namespaces.text());
   if (!plan.id_map.uids.empty()) {
     text += fmt::format("uid map:      {}\ngid map:      {}\n", to_text(plan.id_map.uids),
                         to_text(plan.id_map.gids));
   }
+  if (!plan.id_note.empty()) text += fmt::format("ids:          one alone: {}\n", plan.id_note);
   if (!plan.hostname.empty()) text += fmt::format("hostname:     {}\n", plan.hostname);
   text += to_text(plan.lifetime);
   text += fmt::format("user:         {}\n", process.user.empty() ? "0" : process.user);

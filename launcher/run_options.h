@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "launcher/namespaces.h"
+#include "launcher/options/id_options.h"
 #include "launcher/options/lifetime_options.h"
+#include "launcher/options/mount_options.h"
 
 namespace varve::launcher {
 
@@ -40,6 +42,9 @@ struct RunOptions {
   std::vector<std::string> security_options;
 
   LifetimeOptions lifetime;
+  MountOptions mounts;
+  IdOptions ids;
+
   bool dry_run = false;
 };
 

@@ -49,8 +49,8 @@ StatusOrFailure bind_node(int dev_fd, const HostNode& node) {
   return {};
 }
 
-StatusOrFailure mount_ipc(int dev_fd, bool own_ipc) {
-  if (!own_ipc) {
+StatusOrFailure mount_ipc(int dev_fd, const DevOptions& options) {
+  if (!options.own_ipc) {
     VARVE_RETURN_IF_ERROR(mount_in_dev(dev_fd, "shm", copy_mount("/dev/shm")));
     Result<UniqueFd> host_queues = copy_mount("/dev/mqueue");
     if (!host_queues.ok()) return {};  // the host has none mounted
@@ -58,11 +58,12 @@ StatusOrFailure mount_ipc(int dev_fd, bool own_ipc) {
     return {};
   }
   constexpr std::uint64_t kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  VARVE_RETURN_IF_ERROR(
-      mount_in_dev(dev_fd, "shm",
-                   new_mount({.type = "tmpfs",
-                              .parameters = {{"source", "shm"}, {"mode", "1777"}, {"size", "65536k"}},
-                              .attributes = kPlain})));
+  VARVE_RETURN_IF_ERROR(mount_in_dev(
+      dev_fd, "shm",
+      new_mount(
+          {.type = "tmpfs",
+           .parameters = {{"source", "shm"}, {"mode", "1777"}, {"size", std::to_string(options.shm_bytes)}},
+           .attributes = kPlain})));
   Result<UniqueFd> queues =
       new_mount({.type = "mqueue", .parameters = {{"source", "mqueue"}}, .attributes = kPlain});
   if (!queues.ok() && queues.error().value == ENODEV) return {};  // a kernel without CONFIG_POSIX_MQUEUE
@@ -126,7 +127,7 @@ ResultOrFailure<DevDirectory> make_dev(int root_fd, std::vector<HostNode> nodes,
     if (::symlinkat(destination, dev_fd, name) != 0) return explain(Errno::last(), kMaking, name);
   }
   VARVE_ASSIGN(dev.terminals, mount_in_dev(dev_fd, "pts", new_terminals(options.map_tty_group)));
-  VARVE_RETURN_IF_ERROR(mount_ipc(dev_fd, options.own_ipc));
+  VARVE_RETURN_IF_ERROR(mount_ipc(dev_fd, options));
   return dev;
 }
 

@@ -5,6 +5,7 @@
 // are bound, each checked by its device number: a /dev/null that is something else must never serve as a mask.
 // Thread rule: one thread; acts on the mount namespace of the calling process.
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ ResultOrFailure<std::vector<HostNode>> copy_host_nodes();
 struct DevOptions {
   bool own_ipc = true;        // own shared memory and message queues, else the host's
   bool map_tty_group = true;  // group 5 (tty) exists in the user namespace, so terminals can belong to it
+  std::uint64_t shm_bytes = 64 << 20;  // of own shared memory; 0: no limit
 };
 
 struct DevDirectory {

@@ -21,6 +21,7 @@
 #include "launcher/inside/pseudo_terminal.h"
 #include "launcher/inside/root_filesystem.h"
 #include "launcher/inside/user_lookup.h"
+#include "launcher/inside/volumes.h"
 #include "launcher/kernel/mount_calls.h"
 
 namespace varve::launcher {
@@ -54,7 +55,7 @@ StatusOrFailure wait_for_go(const ControlChannel& channel) {
 // before the daemon answers just waits.
 ResultOrFailure<UniqueFd> make_root(const RootPlan& root, const ControlChannel& channel) {
   if (root.kind == RootPlan::Kind::kDirectory) return directory_as_root(root.directory);
-  VARVE_ASSIGN(FuseRoot fuse, fuse_as_root(root.read_only));
+  VARVE_ASSIGN(FuseRoot fuse, fuse_as_root(root.read_only && root.upper.empty()));
   ControlMessage message;
   message.kind = ControlMessage::Kind::kFuseDevice;
   message.fd = std::move(fuse.device);
@@ -64,11 +65,13 @@ ResultOrFailure<UniqueFd> make_root(const RootPlan& root, const ControlChannel& 
   return std::move(fuse.mount);
 }
 
-StatusOrFailure hold_root_read_only(int root_fd) {
+StatusOrFailure hold_root_read_only(int root_fd, const MountPlan& mounts,
+                                    const std::vector<OpenSource>& sources) {
   // Mount points that are missing can be made only now; where that fails, mounting there says so.
   for (const char* path : {"/proc", "/sys", "/dev"}) {
     [[maybe_unused]] const Result<UniqueFd> made = make_directory_beneath(root_fd, path);
   }
+  make_mount_points(root_fd, mounts, sources);
   const Status status = add_mount_attributes(root_fd, MOUNT_ATTR_RDONLY, true);
   if (!status.ok()) return explain(status.error(), "making the container's root read-only", "/");
   return {};
@@ -90,20 +93,24 @@ StatusOrFailure hand_over_terminal(ResultOrFailure<PseudoTerminal> made, const C
 StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, UniqueFd& terminal) {
   VARVE_RETURN_IF_ERROR(make_propagation_private());
   VARVE_ASSIGN(std::vector<HostNode> nodes, copy_host_nodes());
+  VARVE_ASSIGN(const std::vector<OpenSource> sources, open_mount_sources(plan.mounts));
   VARVE_ASSIGN(const UniqueFd root, make_root(plan.root, channel));
   VARVE_RETURN_IF_ERROR(attach_root(root));
-  if (plan.root.read_only) VARVE_RETURN_IF_ERROR(hold_root_read_only(root.get()));
+  if (plan.own_namespaces.contains(Namespace::kUser)) VARVE_RETURN_IF_ERROR(become_root_inside());
+  if (plan.root.read_only) VARVE_RETURN_IF_ERROR(hold_root_read_only(root.get(), plan.mounts, sources));
 
   const NamespaceSet own = plan.own_namespaces;
   const bool own_user = own.contains(Namespace::kUser);
   VARVE_ASSIGN(const DevDirectory dev,
                make_dev(root.get(), std::move(nodes),
                         {.own_ipc = own.contains(Namespace::kIpc),
-                         .map_tty_group = !own_user || plan.id_map.maps_gid(kTtyGroup)}));
+                         .map_tty_group = !own_user || plan.id_map.maps_gid(kTtyGroup),
+                         .shm_bytes = plan.mounts.shm_bytes}));
   VARVE_RETURN_IF_ERROR(mount_kernel_filesystems(root.get(), dev.null.get(), own));
   VARVE_RETURN_IF_ERROR(
       bind_etc_files(root.get(), dev.directory.get(),
                      {.hostname = plan.hostname, .host_network = !own.contains(Namespace::kNet)}));
+  VARVE_RETURN_IF_ERROR(mount_volumes(root.get(), plan.mounts, sources));
   if (plan.process.terminal) {
     VARVE_RETURN_IF_ERROR(
         hand_over_terminal(make_terminal(dev.terminals.get(), dev.directory.get()), channel, terminal));

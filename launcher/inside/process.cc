@@ -127,6 +127,17 @@ Result<std::string> find_program(const std::string& program, const std::string& 
   return reason;
 }
 
+StatusOrFailure become_root_inside() {
+  if (::geteuid() == 0 && ::getegid() == 0) return {};
+  if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) {
+    return explain(Errno::last(), "becoming root of the user namespace", "0");
+  }
+  // Cleared by every change of ids.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  return {};
+}
+
 StartFailure become_command(CommandContext context) {
   const StatusOrFailure prepared = prepare(context);
   if (!prepared.ok()) return {prepared.error()};

@@ -32,6 +32,10 @@ struct CommandContext {
 // Becomes the command. Only 0, 1 and 2 stay open over the exec. Returns only when it fails, with why.
 StartFailure become_command(CommandContext context);
 
+// For a map in which the process is not root from the start (keep-id, auto): root of the user namespace makes the container.
+// What only the user outside may see is opened before.
+StatusOrFailure become_root_inside();
+
 // Where `program` is found: as it stands when it holds a '/', else in the directories of `path`.
 // Returns: ENOENT; EACCES when something of that name is there and none can be executed.
 Result<std::string> find_program(const std::string& program, const std::string& path);

@@ -22,9 +22,10 @@ Result<UniqueFd> copy_mount(const std::string& path) {
                                  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | static_cast<unsigned>(AT_RECURSIVE)));
 }
 
-Result<UniqueFd> copy_mount_of(int fd) {
-  return fd_or_errno(
-      ::open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | static_cast<unsigned>(AT_EMPTY_PATH)));
+Result<UniqueFd> copy_mount_of(int fd, bool recursive) {
+  const unsigned below = recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U;
+  return fd_or_errno(::open_tree(
+      fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | static_cast<unsigned>(AT_EMPTY_PATH) | below));
 }
 
 Result<UniqueFd> new_mount(const NewFileSystem& spec) {
@@ -79,6 +80,21 @@ Result<UniqueFd> make_directory_beneath(int root_fd, const std::string& path) {
   // EEXIST here is a symbolic link that leads nowhere; opening it says ENOENT again.
   if (::mkdirat(parent.get(), name.c_str(), 0755) != 0 && errno != EEXIST) return Errno::last();
   return open_beneath(root_fd, path, O_PATH | O_DIRECTORY);
+}
+
+Result<UniqueFd> make_file_beneath(int root_fd, const std::string& path) {
+  Result<UniqueFd> found = open_beneath(root_fd, path, O_PATH);
+  if (found.ok() || found.error().value != ENOENT) return found;
+  const std::size_t slash = path.rfind('/');
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (name.empty() || name == "." || name == "..") return Errno{ENOENT};
+  const std::string parent_path = slash == std::string::npos || slash == 0 ? "/" : path.substr(0, slash);
+  VARVE_ASSIGN(const UniqueFd parent, make_directory_beneath(root_fd, parent_path));
+  const UniqueFd made(
+      ::openat(parent.get(), name.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644));
+  // EEXIST here is a symbolic link that leads nowhere; opening it says ENOENT again.
+  if (!made.valid() && errno != EEXIST) return Errno::last();
+  return open_beneath(root_fd, path, O_PATH);
 }
 
 Result<UniqueFd> make_file_in(int directory_fd, const std::string& name) {

@@ -5,10 +5,10 @@
 // Thread rule: stateless, but they act on the mount namespace of the calling process.
 
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
@@ -19,13 +19,13 @@ namespace varve::launcher {
 // all that is mounted below, because the kernel refuses to copy a mount without those below it that a more privileged
 // namespace put there (mount_namespaces(7)).
 Result<UniqueFd> copy_mount(const std::string& path);
-// The same of what `fd` refers to; only that one mount.
-Result<UniqueFd> copy_mount_of(int fd);
+// The same of what `fd` refers to; only that one mount, or with all below it.
+Result<UniqueFd> copy_mount_of(int fd, bool recursive = false);
 
 struct NewFileSystem {
   const char* type;  // as in mount(8)
   // Each "key", "value"; an empty value is a flag.
-  std::initializer_list<std::pair<const char*, std::string>> parameters = {};
+  std::vector<std::pair<const char*, std::string>> parameters = {};
   std::uint64_t attributes = 0;  // MOUNT_ATTR_...
 };
 // A new file system, not yet attached: fsopen(2), fsconfig(2), fsmount(2).
@@ -45,6 +45,10 @@ Result<UniqueFd> open_beneath(int root_fd, const std::string& path, int flags);
 // An O_PATH descriptor of the directory `path` below `root_fd`, which is made (0755) with its parents when it does not
 // exist. Returns: ENOTDIR when something else stands there, EROFS, ...
 Result<UniqueFd> make_directory_beneath(int root_fd, const std::string& path);
+
+// An O_PATH descriptor of what `path` below `root_fd` names, which is made as an empty file (0644), with its parents, when
+// nothing is there. What is there is not opened: it may be a FIFO. Returns: ENOENT for a link that leads nowhere, EROFS, ...
+Result<UniqueFd> make_file_beneath(int root_fd, const std::string& path);
 
 // The target for a mount of a single file in a directory that is ours: made empty (0644) when it does not exist.
 Result<UniqueFd> make_file_in(int directory_fd, const std::string& name);

@@ -4,6 +4,7 @@
 
 #include "imagetool/image/store/image_config.h"
 #include "launcher/explain.h"
+#include "launcher/outside/mapped_removal.h"
 #include "launcher/outside/process_record.h"
 
 namespace varve::launcher {
@@ -54,6 +55,7 @@ StatusOrFailure ContainerRecord::set_exited(int exit_status) {
 }
 
 StatusOrFailure ContainerRecord::remove() {
+  VARVE_RETURN_IF_ERROR(remove_with_all_ids(store_.directory_of(state_.name) + "/volumes"));
   return store_.remove(state_.name);
 }
 

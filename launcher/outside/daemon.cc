@@ -31,13 +31,26 @@ UniqueFd lifted(int fd) {
 struct DaemonFds {
   UniqueFd device;
   UniqueFd output;
-  UniqueFd lock;            // may be invalid
-  UniqueFd user_namespace;  // may be invalid
+  UniqueFd lock;  // may be invalid
+  bool own_user_namespace = false;
 };
+
+bool write_own(const char* path, const std::string& text) {
+  const UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
+  return file.valid() && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+// user_namespaces(7): one's own id, and a group map only without setgroups(2).
+bool enter_own_user_namespace() {
+  const std::string uid = "0 " + std::to_string(::geteuid()) + " 1";
+  const std::string gid = "0 " + std::to_string(::getegid()) + " 1";
+  return ::unshare(CLONE_NEWUSER) == 0 && write_own("/proc/self/setgroups", "deny") &&
+         write_own("/proc/self/uid_map", uid) && write_own("/proc/self/gid_map", gid);
+}
 
 // In the new process. Its own session: a Ctrl-C at the launcher's terminal is the container's affair.
 bool prepare_daemon(const DaemonFds& fds) {
-  if (fds.user_namespace.valid() && ::setns(fds.user_namespace.get(), CLONE_NEWUSER) != 0) return false;
+  if (fds.own_user_namespace && !enter_own_user_namespace()) return false;
   ::setsid();
   restore_default_signals();
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -77,6 +90,7 @@ std::string daemon_options(const RootPlan& root) {
   }
   if (root.upper.empty()) return options + ",ro";
   options += ",upperdir=" + escape_mount_path(root.upper) + ",workdir=" + escape_mount_path(root.work);
+  if (root.owners_in_xattrs) options += ",xattr_permissions=2";
   return options + (root.thrown_away ? ",fsync=never" : "");
 }
 
@@ -89,7 +103,7 @@ ResultOrFailure<Daemon> Daemon::start(const std::string& program, const RootPlan
   const UniqueFd daemon_end(ends[1]);
   ::fcntl(output.get(), F_SETFL, O_NONBLOCK);
   const DaemonFds fds{lifted(descriptors.device.get()), lifted(daemon_end.get()), lifted(descriptors.lock_fd),
-                      std::move(descriptors.user_namespace)};
+                      descriptors.own_user_namespace};
   if (!fds.device.valid() || !fds.output.valid()) return explain(Errno::last(), kStarting, program);
   const std::string mount_point = "/dev/fd/" + std::to_string(kDeviceFd);
   const pid_t pid = ::fork();

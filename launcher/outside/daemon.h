@@ -20,15 +20,16 @@ namespace varve::launcher {
 // A path as a value of -o lowerdir=...: what would end it is escaped with a backslash.
 std::string escape_mount_path(const std::string& path);
 
-// "lowerdir=A:B[,upperdir=U,workdir=W[,fsync=never] | ,ro]"
+// "lowerdir=A:B[,upperdir=U,workdir=W[,xattr_permissions=2][,fsync=never] | ,ro]"
 std::string daemon_options(const RootPlan& root);
 
 struct DaemonDescriptors {
   UniqueFd device;   // /dev/fuse, mounted
   int lock_fd = -1;  // borrowed; stays open in the daemon as long as it lives
-  // The daemon joins this user namespace, when it is one, and no other of the container. For an ordinary user's container:
-  // there the daemon must count ids as the container does, and may give its files to every id that is mapped.
-  UniqueFd user_namespace = {};
+  // The daemon makes a user namespace of its own, in which the user is root and nobody else is. For an ordinary user's
+  // container: ids of the FUSE connection are those inside anyway, and the upper's own directory shows as root's. Owners are
+  // kept in extended attributes (docs/decisions/0011, 0015), so everything in the upper belongs to the user.
+  bool own_user_namespace = false;
 };
 
 class Daemon {

@@ -41,7 +41,7 @@ void Supervisor::start_daemon(UniqueFd device) {
       Daemon::start(plan_.daemon_path, plan_.root,
                     {.device = std::move(device),
                      .lock_fd = surroundings_.record != nullptr ? surroundings_.record->lock_fd() : -1,
-                     .user_namespace = std::move(container_.user_namespace)});
+                     .own_user_namespace = plan_.daemon_in_user_namespace});
   if (!daemon.ok()) return fail(kLauncherFailed, daemon.error());
   daemon_.emplace(std::move(daemon).value());
 }

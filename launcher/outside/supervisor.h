@@ -31,8 +31,7 @@ struct Outcome {
 // The first process of a container, or a command in it: a child of this process, not yet waited for.
 struct SupervisedProcess {
   pid_t pid = 0;
-  UniqueFd process;         // pidfd
-  UniqueFd user_namespace;  // for the daemon, when it joins it
+  UniqueFd process;  // pidfd
 };
 
 class Supervisor {

@@ -81,8 +81,8 @@ StatusOrFailure check_can_become_store(const std::string& directory) {
     if (errno == ENOENT) return {};
     return failure_from(Errno::last(), directory);
   }
-  constexpr std::array<std::string_view, 8> kOurs = {".",          "..",         "blobs",      "tmp",
-                                                     "containers", "store.lock", "index.lock", "lost+found"};
+  constexpr std::array<std::string_view, 9> kOurs = {
+      ".", "..", "blobs", "tmp", "containers", "volumes", "store.lock", "index.lock", "lost+found"};
   while (const dirent* entry = ::readdir(open.get())) {
     const std::string_view name = entry->d_name;
     // Another process may be making the store at this moment.

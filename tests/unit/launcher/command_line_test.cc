@@ -61,7 +61,7 @@ TEST(CommandLine, ValueMayFollowAnEqualsSign) {
 
 TEST(CommandLine, UnknownOptionIsRefusedByName) {
   EXPECT_THAT(complaint({"run", "--memory", "1g", "debian"}), HasSubstr("--memory"));
-  EXPECT_THAT(complaint({"run", "-v", "/a:/b", "debian"}), HasSubstr("-v"));
+  EXPECT_THAT(complaint({"run", "-y", "/a:/b", "debian"}), HasSubstr("-y"));
 }
 
 TEST(CommandLine, MissingImageIsRefused) {

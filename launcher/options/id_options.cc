@@ -1,0 +1,14 @@
+#include "launcher/options/id_options.h"
+
+#include <CLI/CLI.hpp>
+
+namespace varve::launcher {
+
+void declare_id_options(CLI::App& app, IdOptions& options) {
+  app.add_option(
+      "--userns", options.user_namespace,
+      "Ids inside: host (as on the host), auto (root: ids of their own), keep-id[:uid=N,gid=N] (users: the "
+      "own id stays itself), single (users: no id but the own one)");
+}
+
+}  // namespace varve::launcher

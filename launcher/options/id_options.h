@@ -1,0 +1,19 @@
+#pragma once
+
+// IdOptions: what a person typed of user and group ids after `varve run`. A plain value.
+
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace varve::launcher {
+
+struct IdOptions {
+  std::string user_namespace;  // --userns; empty: choose_ids (idmap.h) says
+};
+
+void declare_id_options(CLI::App& app, IdOptions& options);
+
+}  // namespace varve::launcher
