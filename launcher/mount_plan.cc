@@ -58,6 +58,11 @@ StatusOrFailure Collector::claim(const std::string& target) {
 }
 
 StatusOrFailure Collector::resolve(MountEntry& entry) {
+  if (entry.kind == MountEntry::Kind::kVolume && !context_.volumes_fit) {
+    return refuse("planning the mounts", entry.target,
+                  "with --userns auto a volume would belong to the ids of one container",
+                  "use --tmpfs, a bind, or --image-volume=tmpfs");
+  }
   if (entry.kind == MountEntry::Kind::kBind) {
     VARVE_ASSIGN(entry.source, host_path(entry.source, "it must exist on the host"));
   } else if (entry.kind == MountEntry::Kind::kVolume && entry.source.empty()) {

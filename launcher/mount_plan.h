@@ -47,6 +47,7 @@ struct MountContext {
   bool read_only_root = false;
   bool own_mounts = true;           // the container has its own mount namespace
   bool own_ipc = true;              // ... and its own shared memory
+  bool volumes_fit = true;          // root inside may own what lies in the store
   std::string store_directory;      // absolute
   std::string container_directory;  // ContainerStore::directory_of
 };

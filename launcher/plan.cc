@@ -211,6 +211,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
                                             .read_only_root = options.read_only,
                                             .own_mounts = plan.own_namespaces.contains(Namespace::kMount),
                                             .own_ipc = plan.own_namespaces.contains(Namespace::kIpc),
+                                            .volumes_fit = options.ids.user_namespace != "auto",
                                             .store_directory = plan.store_directory,
                                             .container_directory = containers.directory_of(plan.name)}));
   // A read-only root has an upper only for the mount points that the image lacks.

@@ -79,6 +79,13 @@ expect "the map leaves no id out" "0 $range1 1000 1000 $uid 1 1001 $range2 9000"
 expect "the user's files are the user's" "$uid" "$(mkdir -m 700 "$scratch/home/mine"; chown "$uid:$gid" "$scratch/home/mine"; run --userns keep-id -v "$scratch/home/mine:/mnt" base sh -c 'echo x >/mnt/x'; stat -c %u "$scratch/home/mine/x")"
 expect "the layer's owners are as in the image" "0:0 1000:10" "$(run --userns keep-id base stat -c %u:%g /etc/passwd /tmp | xargs)"
 expect "-u wins" "0" "$(run --userns keep-id -u 0 base id -u)"
+expect "volumes are root's inside, and filled" "0:0 1000:10" "$({ run --userns keep-id -v kept:/kept base stat -c %u:%g /kept; run --userns keep-id -v /tmp base stat -c %u:%g /tmp; } | xargs)"
+# By its own name: a function in the background would be a shell that gets the signal.
+setpriv --reuid "$uid" --regid "$gid" --clear-groups "$varve" run --rm --userns keep-id base sh -c 'trap "exit 3" TERM; echo ready; while :; do sleep 0.1; done' >"$scratch/signalled" &
+launcher=$!
+wait_for 30 grep -qs ready "$scratch/signalled"
+kill -TERM "$launcher"; end_of "$launcher"
+expect "signals reach the command" 3 "$end"
 for bad in keep-id:uid=x keep-id:nonsense auto nonsense; do
   expect "--userns $bad is refused" 125 "$(status run --userns "$bad" base true)"
 done
@@ -102,6 +109,7 @@ expect "--userns host shares the namespace" "$(readlink /proc/self/ns/user)" "$(
 expect "--userns auto takes a range of containers" "0 $((range2 + 20000)) 5000" "$("$varve" run --rm --userns auto base cat /proc/self/uid_map | xargs)"
 expect "owners are as in the image" "0:0 1000:10 7:8" "$("$varve" run --rm --userns auto base sh -c 'echo x >/x; chown 7:8 /x; stat -c %u:%g /etc/passwd /tmp /x' | xargs)"
 expect "what is written outside belongs to the range" "$((range2 + 20007))" "$(mkdir -m 777 "$scratch/out"; chmod 777 "$scratch/out"; "$varve" run --rm --userns auto -u 7 -v "$scratch/out:/out" base touch /out/x; stat -c %u "$scratch/out/x")"
+expect "volumes are refused with auto" 125 "$(status "$varve" run --rm --userns auto -v v:/data base true)"
 drop_lines ^containers: "$scratch/etc/subuid"
 expect "without such a range it is refused" 125 "$(status "$varve" run --rm --userns auto base true)"
 expect "keep-id is not for root" 125 "$(status "$varve" run --rm --userns keep-id base true)"

@@ -191,6 +191,13 @@ TEST_F(MountPlanTest, DevicesAreNodesOfTheHost) {
   EXPECT_THAT(refusal({.devices = {"/dev/null:/dev/sink:r"}}), HasSubstr("reading and writing"));
 }
 
+TEST_F(MountPlanTest, VolumesAreRefusedWhereNobodyInsideMayOwnThem) {
+  context_.volumes_fit = false;
+  EXPECT_THAT(refusal({.volumes = {"name:/x"}}), HasSubstr("--userns auto"));
+  EXPECT_THAT(refusal({.volumes = {"/x"}}), HasSubstr("--userns auto"));
+  EXPECT_THAT(targets({.volumes = {"/etc:/x"}, .tmpfs = {"/y"}}), ElementsAre("/x", "/y"));
+}
+
 TEST_F(MountPlanTest, SharedNamespacesLeaveNoRoomForMounts) {
   context_.own_ipc = false;
   EXPECT_THAT(refusal({.shm_size = "1m"}), HasSubstr("--share ipc"));
