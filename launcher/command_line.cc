@@ -110,8 +110,7 @@ void declare_process_options(CLI::App& app, RunOptions& options, RunWords& words
   add_repeated(app, "--cap-add", options.capabilities_added,
                "Capability to give besides the default ones, or ALL");
   add_repeated(app, "--cap-drop", options.capabilities_dropped, "Capability to take away, or ALL");
-  add_repeated(app, "--security-opt", options.security_options,
-               "no-new-privileges[=true|false] (default: true)");
+  declare_security_options(app, options.security);
 }
 
 // What CLI11 left over: IMAGE and the command, or first an option that it does not know.

@@ -67,18 +67,6 @@ ResultOrFailure<Environment> choose_environment(const RunOptions& options, const
   return chosen;
 }
 
-StatusOrFailure apply_security_option(const std::string& option, ProcessPlan& process) {
-  const std::size_t separator = option.find_first_of("=:");
-  const std::string key = option.substr(0, separator);
-  const std::string value = separator == std::string::npos ? "true" : option.substr(separator + 1);
-  if (key != "no-new-privileges" || (value != "true" && value != "false")) {
-    return refuse("reading --security-opt", option,
-                  "this version knows no-new-privileges[=true|false] alone");
-  }
-  process.no_new_privileges = value == "true";
-  return {};
-}
-
 ResultOrFailure<ProcessPlan> plan_process(const RunOptions& options, const image::ImageConfig& config,
                                           const HostFacts& host) {
   ProcessPlan process;
@@ -92,9 +80,9 @@ ResultOrFailure<ProcessPlan> plan_process(const RunOptions& options, const image
   }
   process.user_capabilities =
       process.user_capabilities.without(process.user_capabilities.without(process.capabilities));
-  for (const std::string& option : options.security_options) {
-    VARVE_RETURN_IF_ERROR(apply_security_option(option, process));
-  }
+  VARVE_ASSIGN(const SecurityChoice security, choose_security(options.security));
+  process.no_new_privileges = security.no_new_privileges;
+  VARVE_ASSIGN(process.seccomp, plan_seccomp(security.seccomp, process.capabilities));
   const std::string& directory =
       options.working_directory.empty() ? config.working_dir : options.working_directory;
   if (!directory.empty()) process.working_directory = directory;

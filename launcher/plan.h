@@ -16,6 +16,7 @@
 #include "launcher/image_root.h"
 #include "launcher/namespaces.h"
 #include "launcher/run_options.h"
+#include "launcher/seccomp/seccomp_plan.h"
 
 namespace varve::launcher {
 
@@ -28,6 +29,7 @@ struct ProcessPlan {
   CapabilitySet capabilities;       // root's, and the bounding set of all
   CapabilitySet user_capabilities;  // what a user other than root has: those that were asked for by name
   bool no_new_privileges = true;
+  SeccompPlan seccomp;
   bool interactive = false;  // the launcher's stdin is passed on; else /dev/null
   bool terminal = false;     // a pseudo terminal of the container's own
   bool init = true;          // our init is process 1 and the command its child

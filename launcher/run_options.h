@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launcher/namespaces.h"
+#include "launcher/options/security_options.h"
 
 namespace varve::launcher {
 
@@ -36,7 +37,7 @@ struct RunOptions {
 
   std::vector<std::string> capabilities_added;
   std::vector<std::string> capabilities_dropped;
-  std::vector<std::string> security_options;
+  SecurityOptions security;
 
   bool dry_run = false;
 };

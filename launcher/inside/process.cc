@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -52,6 +53,14 @@ StatusOrFailure take_ids(const CommandContext& context) {
   return {};
 }
 
+// Without no_new_privs the filter goes into force only under CAP_SYS_ADMIN (seccomp(2)), and after that every call needs the
+// profile's leave. So it is kept up to the very exec, which takes it away: it is neither in the bounding set nor ambient,
+// unless it was asked for.
+CapabilitySet needed_for_filter(const ProcessPlan& plan) {
+  if (plan.no_new_privileges || plan.seccomp.program.empty()) return {};
+  return CapabilitySet(std::uint64_t{1} << CAP_SYS_ADMIN);
+}
+
 // A user other than root has only the capabilities that were asked for by name, as podman has it; anything else comes
 // from programs with capabilities in their files, within the bounding set.
 StatusOrFailure take_credentials(const CommandContext& context) {
@@ -61,7 +70,9 @@ StatusOrFailure take_credentials(const CommandContext& context) {
   ::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
   VARVE_RETURN_IF_ERROR(take_ids(context));
   const CapabilitySet ambient = context.user.uid == 0 ? CapabilitySet() : context.plan.user_capabilities;
-  const Status set = set_capabilities(context.user.uid == 0 ? kept : ambient, ambient);
+  const CapabilitySet effective =
+      (context.user.uid == 0 ? kept : ambient).with(needed_for_filter(context.plan));
+  const Status set = set_capabilities(effective, ambient);
   if (!set.ok()) {
     return explain(set.error(), "setting capabilities", kept.text(),
                    "the launcher itself must have each that it gives");
@@ -140,7 +151,14 @@ StartFailure become_command(CommandContext context) {
 
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   restore_default_signals();
-  ::execve(program->c_str(), pointers_to(arguments).data(), pointers_to(entries).data());
+  const std::vector<char*> argument_pointers = pointers_to(arguments);
+  const std::vector<char*> entry_pointers = pointers_to(entries);
+  // Nothing but the exec comes after it: a profile need not allow what we do, and does not see it.
+  const Status filtered = install_filter(context.plan.seccomp);
+  if (!filtered.ok()) {
+    return {explain(filtered.error(), "putting the seccomp filter into force", context.plan.seccomp.profile)};
+  }
+  ::execve(program->c_str(), argument_pointers.data(), entry_pointers.data());
   return cannot_start(Errno::last(), arguments[0]);
 }
 
