@@ -1,6 +1,7 @@
 #include "launcher/inside/entry.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -100,7 +101,10 @@ StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, U
                make_dev(root.get(), std::move(nodes),
                         {.own_ipc = own.contains(Namespace::kIpc),
                          .map_tty_group = !own_user || plan.id_map.maps_gid(kTtyGroup)}));
-  VARVE_RETURN_IF_ERROR(mount_kernel_filesystems(root.get(), dev.null.get(), own));
+  // Who has CAP_SYS_ADMIN mounts the hierarchies as it is; for nested containers it is wanted, then.
+  const bool forbids_cgroup_namespaces =
+      own_user && !plan.process.capabilities.contains(CapabilitySet(std::uint64_t{1} << CAP_SYS_ADMIN));
+  VARVE_RETURN_IF_ERROR(mount_kernel_filesystems(root.get(), dev.null.get(), own, forbids_cgroup_namespaces));
   VARVE_RETURN_IF_ERROR(
       bind_etc_files(root.get(), dev.directory.get(),
                      {.hostname = plan.hostname, .host_network = !own.contains(Namespace::kNet)}));

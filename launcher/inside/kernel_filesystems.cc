@@ -8,6 +8,7 @@
 #include <array>
 
 #include "launcher/explain.h"
+#include "launcher/inside/kernel_settings.h"
 #include "launcher/kernel/mount_calls.h"
 
 namespace varve::launcher {
@@ -100,10 +101,12 @@ StatusOrFailure mount_cgroups(int sys_fd, NamespaceSet own) {
 
 }  // namespace
 
-StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, NamespaceSet own) {
+StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, NamespaceSet own,
+                                         bool forbids_cgroup_namespaces) {
   VARVE_ASSIGN(const UniqueFd proc, mount_at(root_fd, "/proc", make_proc(own.contains(Namespace::kPid))));
   VARVE_ASSIGN(const UniqueFd sys, mount_at(root_fd, "/sys", make_sys(own.contains(Namespace::kNet))));
   VARVE_RETURN_IF_ERROR(mount_cgroups(sys.get(), own));
+  if (forbids_cgroup_namespaces) VARVE_RETURN_IF_ERROR(forbid_cgroup_namespaces(proc.get()));
   for (const char* path : kReadOnlyInProc) VARVE_RETURN_IF_ERROR(hold_read_only(proc.get(), path));
   for (const char* path : kMaskedInProc) VARVE_RETURN_IF_ERROR(hide(proc.get(), path, null_fd));
   for (const char* path : kMaskedInSys) VARVE_RETURN_IF_ERROR(hide(sys.get(), path, null_fd));

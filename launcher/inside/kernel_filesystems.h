@@ -12,6 +12,8 @@ namespace varve::launcher {
 
 // Mounts /proc and /sys below `root_fd`: new ones where the container has its own pid and net namespace, the host's
 // (read-only for /sys) where it shares them. `null_fd` is the host's null device, which files are masked with.
-StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, NamespaceSet own);
+// `forbids_cgroup_namespaces`: see kernel_settings.h.
+StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, NamespaceSet own,
+                                         bool forbids_cgroup_namespaces);
 
 }  // namespace varve::launcher

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
+#include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -11,7 +12,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
+#include <string_view>
 #include <vector>
 
 #include "launcher/explain.h"
@@ -118,6 +121,40 @@ StartFailure cannot_start(Errno why, const std::string& program) {
   return {explain(why, "starting the command", program, advice), not_found ? kNotFound : kNotExecutable};
 }
 
+// Where the interpreter of a script stands in its first line (execve(2), "Interpreter scripts"); empty for others.
+std::string interpreter_of(int file) {
+  std::array<char, 256> head{};  // BINPRM_BUF_SIZE of linux/binfmts.h: the kernel reads no further either
+  const ssize_t size = ::pread(file, head.data(), head.size(), 0);
+  std::string_view line(head.data(), size < 0 ? 0 : static_cast<std::size_t>(size));
+  if (line.substr(0, 2) != "#!") return {};
+  line = line.substr(2, line.find('\n') - 2);
+  const std::size_t begin = line.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  line.remove_prefix(begin);
+  return std::string(line.substr(0, line.find_first_of(std::string_view(" \t\0", 3))));
+}
+
+// /proc/self/exe is the launcher until the exec is done: a link to it, or a script that names it as its interpreter, would
+// run the launcher with the image's libraries, and let them write to its file on the host (CVE-2019-5736). The kernel
+// refuses the writing too, while a launcher of that file runs (ETXTBSY); this is the first line.
+StatusOrFailure check_not_launcher(std::string program) {
+  constexpr int kMaxInterpreters = 5;  // of one another; the kernel gives up there (fs/exec.c)
+  for (int depth = 0; depth < kMaxInterpreters && !program.empty(); ++depth) {
+    struct open_how how = {};
+    how.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    how.resolve = RESOLVE_NO_MAGICLINKS;
+    const UniqueFd file(
+        static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, program.c_str(), &how, sizeof how)));
+    if (!file.valid() && errno == ELOOP) {
+      return explain(Errno{ELOOP}, "starting the command", program, "it leads through a link of /proc");
+    }
+    // What cannot be read is left to execve(2), which says why.
+    if (!file.valid()) return {};
+    program = interpreter_of(file.get());
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::string> find_program(const std::string& program, const std::string& path) {
@@ -148,6 +185,8 @@ StartFailure become_command(CommandContext context) {
   std::vector<std::string> arguments = context.plan.arguments;
   const Result<std::string> program = find_program(arguments[0], environment.get("PATH").value_or(""));
   if (!program.ok()) return cannot_start(program.error(), arguments[0]);
+  const StatusOrFailure checked = check_not_launcher(*program);
+  if (!checked.ok()) return {checked.error(), kNotExecutable};
 
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   restore_default_signals();
