@@ -111,6 +111,7 @@ void declare_process_options(CLI::App& app, RunOptions& options, RunWords& words
                "Capability to give besides the default ones, or ALL");
   add_repeated(app, "--cap-drop", options.capabilities_dropped, "Capability to take away, or ALL");
   declare_security_options(app, options.security);
+  declare_setting_options(app, options.settings);
 }
 
 // What CLI11 left over: IMAGE and the command, or first an option that it does not know.

@@ -68,7 +68,7 @@ ResultOrFailure<Environment> choose_environment(const RunOptions& options, const
 }
 
 ResultOrFailure<ProcessPlan> plan_process(const RunOptions& options, const image::ImageConfig& config,
-                                          const HostFacts& host) {
+                                          const HostFacts& host, const SecurityChoice& security) {
   ProcessPlan process;
   VARVE_ASSIGN(process.arguments, choose_arguments(options, config));
   VARVE_ASSIGN(process.environment, choose_environment(options, config, host));
@@ -80,9 +80,10 @@ ResultOrFailure<ProcessPlan> plan_process(const RunOptions& options, const image
   }
   process.user_capabilities =
       process.user_capabilities.without(process.user_capabilities.without(process.capabilities));
-  VARVE_ASSIGN(const SecurityChoice security, choose_security(options.security));
   process.no_new_privileges = security.no_new_privileges;
   VARVE_ASSIGN(process.seccomp, plan_seccomp(security.seccomp, process.capabilities));
+  VARVE_ASSIGN(process.limits, choose_limits(options.settings.limits));
+  VARVE_ASSIGN(process.umask, choose_umask(options.settings.umask));
   const std::string& directory =
       options.working_directory.empty() ? config.working_dir : options.working_directory;
   if (!directory.empty()) process.working_directory = directory;
@@ -182,7 +183,10 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   plan.root = std::move(found.root);
   plan.image_name = std::move(found.image_name);
   plan.image_digest = std::move(found.image_digest);
-  VARVE_ASSIGN(plan.process, plan_process(options, found.config, host));
+  VARVE_ASSIGN(const SecurityChoice security, choose_security(options.security));
+  VARVE_ASSIGN(plan.process, plan_process(options, found.config, host, security));
+  VARVE_ASSIGN(plan.masked_paths, choose_masked_paths(security.masked, security.unmasked));
+  VARVE_ASSIGN(plan.sysctls, choose_sysctls(options.settings.sysctls, plan.own_namespaces));
   VARVE_RETURN_IF_ERROR(choose_name_and_hostname(options, plan));
   VARVE_RETURN_IF_ERROR(check_shared(options, host, plan));
   if (plan.own_namespaces.contains(Namespace::kUser)) {

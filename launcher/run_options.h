@@ -8,6 +8,7 @@
 
 #include "launcher/namespaces.h"
 #include "launcher/options/security_options.h"
+#include "launcher/options/setting_options.h"
 
 namespace varve::launcher {
 
@@ -38,6 +39,7 @@ struct RunOptions {
   std::vector<std::string> capabilities_added;
   std::vector<std::string> capabilities_dropped;
   SecurityOptions security;
+  SettingOptions settings;
 
   bool dry_run = false;
 };

@@ -33,4 +33,10 @@ StatusOrFailure forbid_cgroup_namespaces(int proc_fd) {
   return write_setting(proc_fd, "user/max_cgroup_namespaces", "0");
 }
 
+StatusOrFailure write_sysctls(int proc_fd, const std::vector<Sysctl>& sysctls) {
+  for (const Sysctl& sysctl : sysctls)
+    VARVE_RETURN_IF_ERROR(write_setting(proc_fd, sysctl.path, sysctl.value));
+  return {};
+}
+
 }  // namespace varve::launcher

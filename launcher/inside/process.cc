@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -86,6 +87,17 @@ StatusOrFailure take_credentials(const CommandContext& context) {
   return {};
 }
 
+StatusOrFailure take_limits(const std::vector<ResourceLimit>& limits) {
+  for (const ResourceLimit& limit : limits) {
+    const auto resource = static_cast<__rlimit_resource_t>(limit.resource);
+    if (::setrlimit(resource, &limit.value) != 0) {
+      return explain(Errno::last(), "setting a resource limit", "--ulimit " + limit.name,
+                     errno == EPERM ? "only CAP_SYS_RESOURCE of the host raises hard limits" : "");
+    }
+  }
+  return {};
+}
+
 StatusOrFailure prepare(const CommandContext& context) {
   VARVE_RETURN_IF_ERROR(take_terminal(context));
   // A session keyring of its own; the launcher's could hold keys of the host. ENOSYS: a kernel without keyrings.
@@ -95,10 +107,11 @@ StatusOrFailure prepare(const CommandContext& context) {
     [[maybe_unused]] const int ignored =
         ::fchown(context.terminal.get(), context.user.uid, static_cast<gid_t>(-1));
   }
+  VARVE_RETURN_IF_ERROR(take_limits(context.plan.limits));
   VARVE_RETURN_IF_ERROR(take_credentials(context));
   // Cleared by every change of ids, hence after them.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  ::umask(022);
+  ::umask(context.plan.umask);
   if (::chdir(context.plan.working_directory.c_str()) != 0) {
     return explain(Errno::last(), "entering the working directory", context.plan.working_directory,
                    "it must exist in the image");
@@ -148,8 +161,10 @@ StatusOrFailure check_not_launcher(std::string program) {
     if (!file.valid() && errno == ELOOP) {
       return explain(Errno{ELOOP}, "starting the command", program, "it leads through a link of /proc");
     }
-    // What cannot be read is left to execve(2), which says why.
-    if (!file.valid()) return {};
+    // What cannot be found or read is left to execve(2), which says why.
+    if (!file.valid() && (errno == EACCES || errno == EPERM || errno == ENOENT || errno == ENOTDIR))
+      return {};
+    if (!file.valid()) return explain(Errno::last(), "starting the command", program);
     program = interpreter_of(file.get());
   }
   return {};

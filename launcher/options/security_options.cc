@@ -51,8 +51,12 @@ StatusOrFailure apply(const std::string& option, SecurityChoice& choice) {
     choice.seccomp = value;
     return {};
   }
+  if (key == "mask" || key == "unmask") {
+    (key == "mask" ? choice.masked : choice.unmasked).push_back(value);
+    return {};
+  }
   return refuse(kReading, option, "varve knows no such option",
-                "known are no-new-privileges, seccomp, label, apparmor");
+                "known are no-new-privileges, seccomp, mask, unmask, label, apparmor");
 }
 
 }  // namespace
@@ -61,7 +65,7 @@ void declare_security_options(CLI::App& app, SecurityOptions& options) {
   app.add_option(
          "--security-opt", options.words,
          "no-new-privileges[=true|false] (default: true); seccomp=FILE|unconfined (default: a profile "
-         "that allows what programs need)")
+         "that allows what programs need); mask=PATH[:PATH...]; unmask=ALL|PATH[:PATH...]")
       ->allow_extra_args(false)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -25,6 +25,8 @@ void declare_security_options(CLI::App& app, SecurityOptions& options);
 struct SecurityChoice {
   bool no_new_privileges = true;
   std::optional<std::string> seccomp;  // as plan_seccomp() takes it
+  std::vector<std::string> masked;     // as choose_masked_paths() takes them
+  std::vector<std::string> unmasked;
 };
 // podman-run(1) --security-opt. Returns: a Failure for what varve cannot do.
 ResultOrFailure<SecurityChoice> choose_security(const SecurityOptions& options);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the security options of `varve run` do to the command: seccomp profiles, as root and as a user.
+# What the security options of `varve run` do to the command: seccomp profiles, masked paths, limits, sysctls, umask.
 # Environment: VARVE_BIN. Exit status 77: cannot run here, and says why.
 # shellcheck disable=SC2016  # what stands in single quotes is for the shell inside
 set -euo pipefail
@@ -46,4 +46,33 @@ expect "the plan shows it" "seccomp: $scratch/kill.json profile" \
   "$(run --dry-run --security-opt "seccomp=$scratch/kill.json" "$root" true | sed -n 's/, [0-9]* steps$//; s/^seccomp: */seccomp: /p')"
 expect "--privileged is answered" 125 "$(status run --privileged "$root" true)"
 expect_in "with what to do instead" "*--cap-add*" "$(cat "$scratch/output")"
+echo "-- masked paths"
+echo secret >"$root/etc/secret"; mkdir "$root/etc/secrets"; touch "$root/etc/secrets/one"; ln -s secret "$root/etc/alias"
+expect "more can be masked" "0 0 0" \
+  "$(run --security-opt mask=/etc/alias:/etc/secrets --security-opt mask=/proc/version:/no/such "$root" sh -c 'cat /etc/secret | wc -c; ls /etc/secrets | wc -l; cat /proc/version | wc -c' | xargs)"
+expect "and nothing of the image changed" "secret" "$(cat "$root/etc/secret")"
+hole=$(run --security-opt unmask=/proc/keys "$root" sh -c 'cat /proc/keys | wc -l')
+expect "a mask can be left out" yes "$([ "$hole" -gt 0 ] && echo yes)"
+expect "the others stay" 1 "$(status run --security-opt unmask=/proc/keys "$root" sh -c 'echo x >/proc/sys/kernel/domainname')"
+expect "read-only paths, too" "ours" "$(run --security-opt unmask=ALL "$root" sh -c 'echo ours >/proc/sys/kernel/domainname; cat /proc/sys/kernel/domainname')"
+expect "an unmask that fits nothing is told" 125 "$(status run --security-opt unmask=/proc/kcorn "$root" true)"
+
+echo "-- limits, sysctls, umask"
+expect "limits are set" "100 200 0" "$(run --ulimit nofile=100:200 --ulimit core=0 "$root" sh -c 'ulimit -Sn; ulimit -Hn; ulimit -c' | xargs)"
+expect "for a user, too" "100 200" "$(run -u bob --ulimit nofile=100:200 "$root" sh -c 'ulimit -Sn; ulimit -Hn' | xargs)"
+high=$(($(ulimit -Hn) + 1))
+if [ "$(ulimit -Hn)" != unlimited ]; then
+  expect "a limit above the host's is told" 125 "$(status run --ulimit nofile=$high:$high "$root" true)"
+  expect_in "by its name" "*--ulimit nofile: *CAP_SYS_RESOURCE*" "$(cat "$scratch/output")"
+fi
+expect "an unknown limit is told" 125 "$(status run --ulimit files=1 "$root" true)"
+host_value=$(cat /proc/sys/net/core/somaxconn 2>/dev/null || echo none) host_max=$(cat /proc/sys/kernel/msgmax)
+expect "sysctls are set, and are read-only" "77 55555 1" \
+  "$(run --sysctl net.core.somaxconn=77 --sysctl kernel.msgmax=55555 "$root" sh -c 'cat /proc/sys/net/core/somaxconn /proc/sys/kernel/msgmax; echo 1 2>/dev/null >/proc/sys/kernel/msgmax; echo $?' | xargs)"
+expect "and the host's stay" "$host_value $host_max" "$(cat /proc/sys/net/core/somaxconn 2>/dev/null || echo none) $(cat /proc/sys/kernel/msgmax)"
+expect "the host's cannot be set" 125 "$(status run --sysctl kernel.core_pattern=x "$root" true)"
+expect "a name that the kernel has not is told" 125 "$(status run --sysctl net.ipv4.nosuch=1 "$root" true)"
+expect_in "with the name" "varve: setting a value of the kernel: net/ipv4/nosuch: No such file*" "$(cat "$scratch/output")"
+expect "a value that it does not take as well" 125 "$(status run --sysctl net.core.somaxconn=many "$root" true)"
+expect "the umask is 0022, or as asked for" "0022 0077" "$(run "$root" sh -c umask) $(run --umask 077 "$root" sh -c umask)"
 finish
