@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 
+#include "launcher/options/namespace_options.h"
 #include "launcher/options/repeated.h"
 
 namespace varve::launcher {
@@ -71,7 +72,7 @@ std::optional<CommandLine> parse(CLI::App& app, std::vector<std::string> argumen
 
 struct RunWords {
   std::string layers;
-  std::string shared;
+  NamespaceOptions namespaces;
   std::string entrypoint;
   bool no_init = false;
   bool init = false;
@@ -88,8 +89,7 @@ void declare_container_options(CLI::App& app, RunOptions& options, RunWords& wor
   app.add_option("--name", options.name, "Name of the container (default: generated)");
   app.add_option("--hostname", options.hostname, "Host name inside (default: the container's name)");
   app.add_flag("--rm", options.remove_afterwards, "Remove the container when it ends");
-  app.add_option("--share", words.shared,
-                 "Namespaces to keep in common with the host: mnt,pid,net,ipc,uts,user,cgroup");
+  declare_namespace_options(app, words.namespaces);
   app.add_flag("--dry-run", options.dry_run, "Print what would be done, and do nothing");
 }
 
@@ -108,8 +108,8 @@ void declare_process_options(CLI::App& app, RunOptions& options, RunWords& words
   add_repeated(app, "--cap-add", options.capabilities_added,
                "Capability to give besides the default ones, or ALL");
   add_repeated(app, "--cap-drop", options.capabilities_dropped, "Capability to take away, or ALL");
-  add_repeated(app, "--security-opt", options.security_options,
-               "no-new-privileges[=true|false] (default: true)");
+  declare_security_options(app, options.security);
+  declare_setting_options(app, options.settings);
 }
 
 // What CLI11 left over: words, or first an option that it does not know. "--" before them is taken away.
@@ -162,7 +162,7 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   }
   options.init = !words.no_init;
   if (app.count("--entrypoint") > 0) options.entrypoint = words.entrypoint;
-  ResultOrFailure<NamespaceSet> shared = NamespaceSet::parse(words.shared);
+  ResultOrFailure<NamespaceSet> shared = choose_shared(words.namespaces);
   if (!shared.ok()) return WrongUsage{shared.error().message};
   options.shared = *shared;
   if (std::optional<WrongUsage> wrong = take_positionals(app.remaining(), options)) return *wrong;

@@ -15,7 +15,7 @@ struct Known {
   std::uint64_t clone_flag;
 };
 
-constexpr std::array<Known, 7> kKnown = {{
+constexpr std::array<Known, 8> kKnown = {{
     {Namespace::kMount, "mnt", CLONE_NEWNS},
     {Namespace::kPid, "pid", CLONE_NEWPID},
     {Namespace::kNet, "net", CLONE_NEWNET},
@@ -23,6 +23,7 @@ constexpr std::array<Known, 7> kKnown = {{
     {Namespace::kUts, "uts", CLONE_NEWUTS},
     {Namespace::kUser, "user", CLONE_NEWUSER},
     {Namespace::kCgroup, "cgroup", CLONE_NEWCGROUP},
+    {Namespace::kTime, "time", CLONE_NEWTIME},
 }};
 
 const Known* find_known(std::string_view word) {
@@ -44,7 +45,7 @@ ResultOrFailure<NamespaceSet> NamespaceSet::parse(std::string_view list) {
     const Known* known = find_known(word);
     if (known == nullptr) {
       return refuse("reading a list of namespaces", word, "there is no such namespace",
-                    "known are mnt, pid, net, ipc, uts, user, cgroup");
+                    "known are mnt, pid, net, ipc, uts, user, cgroup, time");
     }
     set.add(known->which);
   }

@@ -67,20 +67,8 @@ ResultOrFailure<Environment> choose_environment(const RunOptions& options, const
   return chosen;
 }
 
-StatusOrFailure apply_security_option(const std::string& option, ProcessPlan& process) {
-  const std::size_t separator = option.find_first_of("=:");
-  const std::string key = option.substr(0, separator);
-  const std::string value = separator == std::string::npos ? "true" : option.substr(separator + 1);
-  if (key != "no-new-privileges" || (value != "true" && value != "false")) {
-    return refuse("reading --security-opt", option,
-                  "this version knows no-new-privileges[=true|false] alone");
-  }
-  process.no_new_privileges = value == "true";
-  return {};
-}
-
 ResultOrFailure<ProcessPlan> plan_process(const RunOptions& options, const image::ImageConfig& config,
-                                          const HostFacts& host) {
+                                          const HostFacts& host, const SecurityChoice& security) {
   ProcessPlan process;
   VARVE_ASSIGN(process.arguments, choose_arguments(options, config));
   VARVE_ASSIGN(process.environment, choose_environment(options, config, host));
@@ -92,9 +80,10 @@ ResultOrFailure<ProcessPlan> plan_process(const RunOptions& options, const image
   }
   process.user_capabilities =
       process.user_capabilities.without(process.user_capabilities.without(process.capabilities));
-  for (const std::string& option : options.security_options) {
-    VARVE_RETURN_IF_ERROR(apply_security_option(option, process));
-  }
+  process.no_new_privileges = security.no_new_privileges;
+  VARVE_ASSIGN(process.seccomp, plan_seccomp(security.seccomp, process.capabilities));
+  VARVE_ASSIGN(process.limits, choose_limits(options.settings.limits));
+  VARVE_ASSIGN(process.umask, choose_umask(options.settings.umask));
   const std::string& directory =
       options.working_directory.empty() ? config.working_dir : options.working_directory;
   if (!directory.empty()) process.working_directory = directory;
@@ -196,7 +185,10 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   plan.root = std::move(found.root);
   plan.image_name = std::move(found.image_name);
   plan.image_digest = std::move(found.image_digest);
-  VARVE_ASSIGN(plan.process, plan_process(options, found.config, host));
+  VARVE_ASSIGN(const SecurityChoice security, choose_security(options.security));
+  VARVE_ASSIGN(plan.process, plan_process(options, found.config, host, security));
+  VARVE_ASSIGN(plan.masked_paths, choose_masked_paths(security.masked, security.unmasked));
+  VARVE_ASSIGN(plan.sysctls, choose_sysctls(options.settings.sysctls, plan.own_namespaces));
   VARVE_ASSIGN(plan.lifetime, plan_lifetime(options.lifetime, found.config));
   VARVE_RETURN_IF_ERROR(choose_name_and_hostname(options, plan));
   VARVE_RETURN_IF_ERROR(check_shared(options, host, plan));

@@ -15,9 +15,11 @@
 #include "launcher/idmap.h"
 #include "launcher/image_root.h"
 #include "launcher/lifetime_plan.h"
+#include "launcher/masked_paths.h"
 #include "launcher/mount_plan.h"
 #include "launcher/namespaces.h"
 #include "launcher/run_options.h"
+#include "launcher/seccomp/seccomp_plan.h"
 
 namespace varve::launcher {
 
@@ -30,6 +32,9 @@ struct ProcessPlan {
   CapabilitySet capabilities;       // root's, and the bounding set of all
   CapabilitySet user_capabilities;  // what a user other than root has: those that were asked for by name
   bool no_new_privileges = true;
+  SeccompPlan seccomp;
+  std::vector<ResourceLimit> limits;
+  mode_t umask = 022;
   bool interactive = false;  // the launcher's stdin is passed on; else /dev/null
   bool terminal = false;     // a pseudo terminal of the container's own
   bool init = true;          // our init is process 1 and the command its child
@@ -47,6 +52,8 @@ struct Plan {
   std::string image_name;  // as in image::ContainerState
   std::string image_digest;
   ProcessPlan process;
+  MaskedPaths masked_paths;
+  std::vector<Sysctl> sysctls;
   std::string store_directory;
   bool recorded = true;  // a record lies in the store's containers
   bool remove_afterwards = false;

@@ -10,6 +10,8 @@
 #include "launcher/options/id_options.h"
 #include "launcher/options/lifetime_options.h"
 #include "launcher/options/mount_options.h"
+#include "launcher/options/security_options.h"
+#include "launcher/options/setting_options.h"
 
 namespace varve::launcher {
 
@@ -39,7 +41,8 @@ struct RunOptions {
 
   std::vector<std::string> capabilities_added;
   std::vector<std::string> capabilities_dropped;
-  std::vector<std::string> security_options;
+  SecurityOptions security;
+  SettingOptions settings;
 
   LifetimeOptions lifetime;
   MountOptions mounts;

@@ -1,6 +1,7 @@
 #include "launcher/inside/entry.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -106,7 +107,14 @@ StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, U
                         {.own_ipc = own.contains(Namespace::kIpc),
                          .map_tty_group = !own_user || plan.id_map.maps_gid(kTtyGroup),
                          .shm_bytes = plan.mounts.shm_bytes}));
-  VARVE_RETURN_IF_ERROR(mount_kernel_filesystems(root.get(), dev.null.get(), own));
+  // Who has CAP_SYS_ADMIN mounts the hierarchies as it is; for nested containers it is wanted, then.
+  const bool forbids_cgroup_namespaces =
+      own_user && !plan.process.capabilities.contains(CapabilitySet(std::uint64_t{1} << CAP_SYS_ADMIN));
+  VARVE_RETURN_IF_ERROR(mount_kernel_filesystems(root.get(), dev.null.get(),
+                                                 {.own = own,
+                                                  .masked = plan.masked_paths,
+                                                  .sysctls = plan.sysctls,
+                                                  .forbids_cgroup_namespaces = forbids_cgroup_namespaces}));
   VARVE_RETURN_IF_ERROR(
       bind_etc_files(root.get(), dev.directory.get(),
                      {.hostname = plan.hostname, .host_network = !own.contains(Namespace::kNet)}));
@@ -115,6 +123,7 @@ StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, U
     VARVE_RETURN_IF_ERROR(
         hand_over_terminal(make_terminal(dev.terminals.get(), dev.directory.get()), channel, terminal));
   }
+  VARVE_RETURN_IF_ERROR(hide_paths_of_image(root.get(), dev.null.get(), plan.masked_paths));
   return enter_root(root);
 }
 

@@ -5,19 +5,15 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include <array>
+#include <optional>
+#include <string_view>
 
 #include "launcher/explain.h"
+#include "launcher/inside/kernel_settings.h"
 #include "launcher/kernel/mount_calls.h"
 
 namespace varve::launcher {
 namespace {
-
-constexpr std::array<const char*, 10> kMaskedInProc = {"acpi",       "asound",        "interrupts",  "kcore",
-                                                       "keys",       "latency_stats", "sched_debug", "scsi",
-                                                       "timer_list", "timer_stats"};
-constexpr std::array<const char*, 2> kMaskedInSys = {"firmware", "devices/virtual/powercap"};
-constexpr std::array<const char*, 5> kReadOnlyInProc = {"bus", "fs", "irq", "sys", "sysrq-trigger"};
 
 constexpr std::uint64_t kHarmless = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
@@ -40,8 +36,14 @@ ResultOrFailure<UniqueFd> mount_at(int root_fd, const char* path, Result<UniqueF
   return std::move(mount).value();
 }
 
-StatusOrFailure hide(int mount_fd, const char* path, int null_fd) {
-  const Result<UniqueFd> target = open_beneath(mount_fd, path, O_PATH | O_NOFOLLOW);
+// The rest of `path` when it begins with `beginning`.
+std::optional<std::string> path_below(std::string_view beginning, const std::string& path) {
+  if (path.rfind(beginning, 0) != 0) return std::nullopt;
+  return path.substr(beginning.size());
+}
+
+StatusOrFailure hide(int directory_fd, const std::string& path, int null_fd) {
+  const Result<UniqueFd> target = open_beneath(directory_fd, path, O_PATH);
   if (!target.ok() && (target.error().value == ENOENT || target.error().value == EACCES)) return {};
   if (!target.ok()) return explain(target.error(), "masking a path", path);
   struct stat about = {};
@@ -57,7 +59,7 @@ StatusOrFailure hide(int mount_fd, const char* path, int null_fd) {
   return {};
 }
 
-StatusOrFailure hold_read_only(int mount_fd, const char* path) {
+StatusOrFailure hold_read_only(int mount_fd, const std::string& path) {
   const Result<UniqueFd> target = open_beneath(mount_fd, path, O_PATH | O_NOFOLLOW);
   if (!target.ok() && target.error().value == ENOENT) return {};
   if (!target.ok()) return explain(target.error(), "making a path read-only", path);
@@ -100,13 +102,33 @@ StatusOrFailure mount_cgroups(int sys_fd, NamespaceSet own) {
 
 }  // namespace
 
-StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, NamespaceSet own) {
+StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, const KernelFilesystems& wanted) {
+  const NamespaceSet own = wanted.own;
   VARVE_ASSIGN(const UniqueFd proc, mount_at(root_fd, "/proc", make_proc(own.contains(Namespace::kPid))));
   VARVE_ASSIGN(const UniqueFd sys, mount_at(root_fd, "/sys", make_sys(own.contains(Namespace::kNet))));
   VARVE_RETURN_IF_ERROR(mount_cgroups(sys.get(), own));
-  for (const char* path : kReadOnlyInProc) VARVE_RETURN_IF_ERROR(hold_read_only(proc.get(), path));
-  for (const char* path : kMaskedInProc) VARVE_RETURN_IF_ERROR(hide(proc.get(), path, null_fd));
-  for (const char* path : kMaskedInSys) VARVE_RETURN_IF_ERROR(hide(sys.get(), path, null_fd));
+  if (wanted.forbids_cgroup_namespaces) VARVE_RETURN_IF_ERROR(forbid_cgroup_namespaces(proc.get()));
+  VARVE_RETURN_IF_ERROR(write_sysctls(proc.get(), wanted.sysctls));
+  for (const std::string& path : wanted.masked.read_only) {
+    if (const auto below = path_below("/proc/", path)) {
+      VARVE_RETURN_IF_ERROR(hold_read_only(proc.get(), *below));
+    }
+  }
+  for (const std::string& path : wanted.masked.hidden) {
+    if (const auto in_proc = path_below("/proc/", path)) {
+      VARVE_RETURN_IF_ERROR(hide(proc.get(), *in_proc, null_fd));
+    } else if (const auto in_sys = path_below("/sys/", path)) {
+      VARVE_RETURN_IF_ERROR(hide(sys.get(), *in_sys, null_fd));
+    }
+  }
+  return {};
+}
+
+StatusOrFailure hide_paths_of_image(int root_fd, int null_fd, const MaskedPaths& masked) {
+  for (const std::string& path : masked.hidden) {
+    if (path_below("/proc/", path) || path_below("/sys/", path)) continue;
+    VARVE_RETURN_IF_ERROR(hide(root_fd, path, null_fd));
+  }
   return {};
 }
 

@@ -1,17 +1,30 @@
 #pragma once
 
-// kernel_filesystems: /proc and /sys of the container, and what is hidden or held read-only in them. The lists are those
-// that container engines share (containers/common pkg/config, moby oci/defaults.go); paths are resolved within the
-// mounted file system itself, so nothing of the image has a say.
+// kernel_filesystems: /proc and /sys of the container, and what is hidden or held read-only in them. Paths are resolved
+// within the mounted file system itself, so nothing of the image has a say.
 // Thread rule: one thread; acts on the mount namespace of the calling process.
 
+#include <vector>
+
 #include "fs/base/result.h"
+#include "launcher/masked_paths.h"
 #include "launcher/namespaces.h"
+#include "launcher/options/setting_options.h"
 
 namespace varve::launcher {
 
+struct KernelFilesystems {
+  NamespaceSet own;
+  const MaskedPaths& masked;
+  const std::vector<Sysctl>& sysctls;
+  bool forbids_cgroup_namespaces = false;  // see kernel_settings.h
+};
+
 // Mounts /proc and /sys below `root_fd`: new ones where the container has its own pid and net namespace, the host's
-// (read-only for /sys) where it shares them. `null_fd` is the host's null device, which files are masked with.
-StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, NamespaceSet own);
+// (read-only for /sys) where it shares them. `null_fd` is the host's null device, which files are hidden with.
+StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, const KernelFilesystems& wanted);
+
+// Hides the paths that lie neither in /proc nor in /sys, links followed within the root. Call when all else is mounted.
+StatusOrFailure hide_paths_of_image(int root_fd, int null_fd, const MaskedPaths& masked);
 
 }  // namespace varve::launcher

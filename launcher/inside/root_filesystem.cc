@@ -24,6 +24,9 @@ ResultOrFailure<UniqueFd> directory_as_root(const std::string& directory) {
     return explain(copy.error(), "binding the root directory", directory,
                    copy.error().value == EACCES ? "every directory on the way needs search permission" : "");
   }
+  // A device node in a directory of the host is the device itself, and to root in the container it is its own file.
+  const Status status = add_mount_attributes(copy->get(), MOUNT_ATTR_NODEV, true);
+  if (!status.ok()) return explain(status.error(), "taking devices out of the root directory", directory);
   return std::move(copy).value();
 }
 
@@ -36,16 +39,17 @@ ResultOrFailure<FuseRoot> fuse_as_root(bool read_only) {
                    is_forbidden ? "ordinary users need it readable and writable: chmod 0666 /dev/fuse"
                                 : "the fuse module must be loaded: modprobe fuse");
   }
-  Result<UniqueFd> mount = new_mount({.type = "fuse",
-                                      .parameters = {{"source", "varvefs"},
-                                                     {"subtype", "varvefs"},
-                                                     {"fd", std::to_string(root.device.get())},
-                                                     {"rootmode", "40000"},
-                                                     {"user_id", "0"},
-                                                     {"group_id", "0"},
-                                                     {"default_permissions", ""},
-                                                     {"allow_other", ""}},
-                                      .attributes = read_only ? std::uint64_t{MOUNT_ATTR_RDONLY} : 0});
+  Result<UniqueFd> mount =
+      new_mount({.type = "fuse",
+                 .parameters = {{"source", "varvefs"},
+                                {"subtype", "varvefs"},
+                                {"fd", std::to_string(root.device.get())},
+                                {"rootmode", "40000"},
+                                {"user_id", "0"},
+                                {"group_id", "0"},
+                                {"default_permissions", ""},
+                                {"allow_other", ""}},
+                 .attributes = std::uint64_t{MOUNT_ATTR_NODEV} | (read_only ? MOUNT_ATTR_RDONLY : 0)});
   if (!mount.ok()) return explain(mount.error(), "mounting the image", "fuse.varvefs");
   root.mount = std::move(mount).value();
   return root;

@@ -2,30 +2,18 @@
 
 #include <CLI/CLI.hpp>
 
+#include "launcher/options/repeated.h"
+
 namespace varve::launcher {
-namespace {
-
-// One word each time, and as often as one likes.
-void add_repeated_words(CLI::App& app, const std::string& names, std::vector<std::string>& to,
-                        const std::string& help) {
-  app.add_option(names, to, help)
-      ->allow_extra_args(false)
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-}
-
-}  // namespace
-
 void declare_mount_options(CLI::App& app, MountOptions& options) {
-  add_repeated_words(
-      app, "-v,--volume", options.volumes,
-      "[HOST-PATH|NAME:]TARGET[:ro,rw,noexec,nosuid,nodev,bind,rbind,nocopy]; NAME: a volume of "
-      "the store");
-  add_repeated_words(app, "--tmpfs", options.tmpfs,
-                     "TARGET[:size=,mode=,uid=,gid=,nr_inodes=,ro,exec,suid,dev,notmpcopyup]");
-  add_repeated_words(app, "--mount", options.mounts,
-                     "type=bind|volume|tmpfs,source=,target=[,readonly,tmpfs-size=,tmpfs-mode=,...]");
-  add_repeated_words(app, "--device", options.devices, "HOST[:CONTAINER][:rwm], a device node of the host");
+  add_repeated(app, "-v,--volume", options.volumes,
+               "[HOST-PATH|NAME:]TARGET[:ro,rw,noexec,nosuid,nodev,bind,rbind,nocopy]; NAME: a volume of "
+               "the store");
+  add_repeated(app, "--tmpfs", options.tmpfs,
+               "TARGET[:size=,mode=,uid=,gid=,nr_inodes=,ro,exec,suid,dev,notmpcopyup]");
+  add_repeated(app, "--mount", options.mounts,
+               "type=bind|volume|tmpfs,source=,target=[,readonly,tmpfs-size=,tmpfs-mode=,...]");
+  add_repeated(app, "--device", options.devices, "HOST[:CONTAINER][:rwm], a device node of the host");
   app.add_option("--shm-size", options.shm_size,
                  "Size of /dev/shm: a number with b, k, m or g (default: 64m)");
   app.add_option("--image-volume", options.image_volumes,

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -85,6 +86,12 @@ TEST(ProcessRecord, ComesBackAsItWasWritten) {
   record.process.capabilities = CapabilitySet::defaults();
   record.process.user_capabilities = CapabilitySet(1);
   record.process.no_new_privileges = false;
+  record.process.seccomp.profile = "/some/profile.json";
+  record.process.seccomp.program = {{.code = 6, .jt = 1, .jf = 2, .k = 0x7fff0000}};
+  record.process.seccomp.flags = 4;
+  record.process.limits = {
+      {.resource = RLIMIT_CORE, .name = "core", .value = {.rlim_cur = 0, .rlim_max = RLIM_INFINITY}}};
+  record.process.umask = 077;
   record.setgroups_denied = true;
   ASSERT_TRUE(write_process_record(scratch.path(), record).ok());
   const ResultOrFailure<ProcessRecord> back = read_process_record(scratch.path());
@@ -96,7 +103,28 @@ TEST(ProcessRecord, ComesBackAsItWasWritten) {
   EXPECT_EQ(back->process.capabilities, record.process.capabilities);
   EXPECT_EQ(back->process.user_capabilities, record.process.user_capabilities);
   EXPECT_FALSE(back->process.no_new_privileges);
+  EXPECT_EQ(back->process.seccomp.profile, "/some/profile.json");
+  ASSERT_EQ(back->process.seccomp.program.size(), 1U);
+  EXPECT_EQ(back->process.seccomp.program[0].k, 0x7fff0000U);
+  EXPECT_EQ(back->process.seccomp.program[0].jf, 2);
+  EXPECT_EQ(back->process.seccomp.flags, 4U);
+  ASSERT_EQ(back->process.limits.size(), 1U);
+  EXPECT_EQ(back->process.limits[0].resource, RLIMIT_CORE);
+  EXPECT_EQ(back->process.limits[0].value.rlim_max, RLIM_INFINITY);
+  EXPECT_EQ(back->process.umask, 077U);
   EXPECT_TRUE(back->setgroups_denied);
+}
+
+TEST(ProcessRecord, TheDefaultProfileIsMadeAgain) {
+  const ScratchDirectory scratch;
+  ProcessRecord record;
+  record.process.capabilities = CapabilitySet::defaults();
+  record.process.seccomp = *plan_seccomp(std::nullopt, CapabilitySet::defaults());
+  ASSERT_TRUE(write_process_record(scratch.path(), record).ok());
+  const ResultOrFailure<ProcessRecord> back = read_process_record(scratch.path());
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->process.seccomp.program.size(), record.process.seccomp.program.size());
+  EXPECT_GT(back->process.seccomp.program.size(), 0U);
 }
 
 TEST(ProcessRecord, BrokenTextIsOneMessage) {

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
+#include "launcher/options/namespace_options.h"
+
 namespace varve::launcher {
 namespace {
 
@@ -22,6 +24,36 @@ TEST(NamespaceSet, WithoutTakesAway) {
   EXPECT_FALSE(own.contains(Namespace::kUser));
   EXPECT_EQ(own.clone_flags(),
             std::uint64_t{CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP});
+}
+
+TEST(NamespaceSet, TimeIsKnownAndNotOwnUnlessAsked) {
+  NamespaceSet set = *NamespaceSet::parse("time");
+  EXPECT_EQ(set.clone_flags(), std::uint64_t{CLONE_NEWTIME});
+  EXPECT_EQ(set.text(), "time");
+  EXPECT_FALSE(NamespaceSet::all().contains(Namespace::kTime));
+  EXPECT_EQ(NamespaceSet::all().without(set), NamespaceSet::all());
+}
+
+TEST(NamespaceOptions, PodmansWordsMeanShare) {
+  const auto shared =
+      choose_shared({.list = "net", .pid = "host", .ipc = "shareable", .uts = "private", .user = "host"});
+  ASSERT_TRUE(shared.ok()) << shared.error().message;
+  EXPECT_EQ(shared->text(), "pid,net,user");
+  EXPECT_EQ(choose_shared({})->text(), "");
+  EXPECT_EQ(choose_shared({.ipc = "host", .uts = "host", .cgroup = "host"})->text(), "ipc,uts,cgroup");
+}
+
+TEST(NamespaceOptions, OtherWordsAreRefused) {
+  const auto complaint = [](const NamespaceOptions& options) {
+    const auto shared = choose_shared(options);
+    return shared.ok() ? "" : shared.error().message;
+  };
+  EXPECT_EQ(complaint({.user = "keep-id"}),
+            "reading --userns: keep-id: varve knows host and private (the default)");
+  EXPECT_NE(complaint({.pid = "shareable"}), "");
+  EXPECT_NE(complaint({.uts = "hosts"}), "");
+  EXPECT_EQ(complaint({.list = "pid", .pid = "private"}),
+            "reading --pid: private: --share names this namespace");
 }
 
 TEST(NamespaceSet, UnknownWordIsNamed) {

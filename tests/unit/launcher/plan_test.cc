@@ -215,10 +215,31 @@ TEST_F(MakePlan, MissingDaemonIsTold) {
 TEST_F(MakePlan, UnknownSecurityOptionIsRefused) {
   RunOptions options = run_in_directory();
   EXPECT_TRUE(plan_of(options)->process.no_new_privileges);
-  options.security_options = {"no-new-privileges=false"};
+  options.security.words = {"no-new-privileges=false"};
   EXPECT_FALSE(plan_of(options)->process.no_new_privileges);
-  options.security_options = {"seccomp=unconfined"};
-  EXPECT_THAT(complaint(options), HasSubstr("seccomp"));
+  for (const char* word :
+       {"systempaths=unconfined", "no-new-privileges=maybe", "apparmor=docker-default", "seccomp="}) {
+    options.security.words = {word};
+    EXPECT_THAT(complaint(options), HasSubstr(word));
+  }
+  options.security = {.words = {}, .privileged = true};
+  EXPECT_THAT(complaint(options), HasSubstr("--privileged"));
+}
+
+TEST_F(MakePlan, SeccompIsTheDefaultProfileUnlessAnotherIsNamed) {
+  RunOptions options = run_in_directory();
+  EXPECT_EQ(plan_of(options)->process.seccomp.profile, "default");
+  EXPECT_FALSE(plan_of(options)->process.seccomp.program.empty());
+  options.security.words = {"seccomp=unconfined", "label=disable", "apparmor=unconfined"};
+  EXPECT_TRUE(plan_of(options)->process.seccomp.program.empty());
+  const std::string file = scratch_.write_file("p.json", R"({"defaultAction": "SCMP_ACT_ALLOW"})");
+  options.security.words = {"seccomp=" + file};
+  EXPECT_EQ(plan_of(options)->process.seccomp.profile, file);
+  EXPECT_THAT(to_text(*plan_of(options)), HasSubstr("seccomp:      " + file + " profile, "));
+  scratch_.write_file("p.json", "{");
+  EXPECT_THAT(complaint(options), HasSubstr(file + ": it is no JSON"));
+  options.security.words = {"seccomp=/no/such/file"};
+  EXPECT_THAT(complaint(options), HasSubstr("/no/such/file: No such file"));
 }
 
 TEST_F(MakePlan, TextShowsWhatWouldBeDone) {

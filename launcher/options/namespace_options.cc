@@ -1,0 +1,54 @@
+#include "launcher/options/namespace_options.h"
+
+#include <CLI/CLI.hpp>
+#include <array>
+
+#include "launcher/explain.h"
+
+namespace varve::launcher {
+namespace {
+
+struct Word {
+  const char* option;
+  Namespace which;
+  const std::string& value;
+};
+
+StatusOrFailure apply(const Word& word, NamespaceSet& shared) {
+  const std::string doing = std::string("reading ") + word.option;
+  const bool is_private =
+      word.value == "private" || (word.which == Namespace::kIpc && word.value == "shareable");
+  if (word.value == "host") {
+    shared.add(word.which);
+  } else if (is_private && shared.contains(word.which)) {
+    return refuse(doing, word.value, "--share names this namespace");
+  } else if (!is_private && !word.value.empty()) {
+    return refuse(doing, word.value, "varve knows host and private (the default)");
+  }
+  return {};
+}
+
+}  // namespace
+
+void declare_namespace_options(CLI::App& app, NamespaceOptions& options) {
+  app.add_option("--share", options.list,
+                 "Namespaces to keep in common with the host: mnt,pid,net,ipc,uts,user,cgroup,time");
+  app.add_option("--pid", options.pid, "host: as --share pid; private (default)");
+  app.add_option("--ipc", options.ipc, "host: as --share ipc; private (default)");
+  app.add_option("--uts", options.uts, "host: as --share uts; private (default)");
+  app.add_option("--cgroupns", options.cgroup, "host: as --share cgroup; private (default)");
+  app.add_option("--userns", options.user, "host: as --share user; private (default)");
+}
+
+ResultOrFailure<NamespaceSet> choose_shared(const NamespaceOptions& options) {
+  VARVE_ASSIGN(NamespaceSet shared, NamespaceSet::parse(options.list));
+  const std::array<Word, 5> words = {{{"--pid", Namespace::kPid, options.pid},
+                                      {"--ipc", Namespace::kIpc, options.ipc},
+                                      {"--uts", Namespace::kUts, options.uts},
+                                      {"--cgroupns", Namespace::kCgroup, options.cgroup},
+                                      {"--userns", Namespace::kUser, options.user}}};
+  for (const Word& word : words) VARVE_RETURN_IF_ERROR(apply(word, shared));
+  return shared;
+}
+
+}  // namespace varve::launcher
