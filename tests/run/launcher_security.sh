@@ -57,6 +57,13 @@ expect "the others stay" 1 "$(status run --security-opt unmask=/proc/keys "$root
 expect "read-only paths, too" "ours" "$(run --security-opt unmask=ALL "$root" sh -c 'echo ours >/proc/sys/kernel/domainname; cat /proc/sys/kernel/domainname')"
 expect "an unmask that fits nothing is told" 125 "$(status run --security-opt unmask=/proc/kcorn "$root" true)"
 
+echo "-- podman's words for namespaces"
+for pair in pid:pid ipc:ipc uts:uts cgroupns:cgroup userns:user; do
+  mine=$(readlink "/proc/self/ns/${pair#*:}")
+  expect "--${pair%:*} host keeps the host's" "$mine" "$(run "--${pair%:*}" host "$root" readlink "/proc/self/ns/${pair#*:}")"
+done
+expect "another word is wrong usage" 2 "$(status run --pid container:x "$root" true)"
+
 echo "-- limits, sysctls, umask"
 expect "limits are set" "100 200 0" "$(run --ulimit nofile=100:200 --ulimit core=0 "$root" sh -c 'ulimit -Sn; ulimit -Hn; ulimit -c' | xargs)"
 expect "for a user, too" "100 200" "$(run -u bob --ulimit nofile=100:200 "$root" sh -c 'ulimit -Sn; ulimit -Hn' | xargs)"
