@@ -9,6 +9,7 @@
 
 #include "imagetool/image/store/container_state.h"
 #include "imagetool/image/store/store.h"
+#include "launcher/cgroup/container_cgroup.h"
 #include "launcher/explain.h"
 #include "launcher/outside/container_record.h"
 
@@ -45,7 +46,10 @@ nlohmann::json to_json(const image::ContainerState& state, const std::string& st
           {"Command", state.command},
           {"Status", status},
           {"Pid", status == "running" ? state.pid : 0},
-          {"ExitStatus", state.exit_status}};
+          {"ExitStatus", state.exit_status},
+          {"OomKilled", state.oom_killed},
+          {"Limits", state.limits},
+          {"Cgroups", state.cgroups}};
 }
 
 std::string json_text(const nlohmann::json& value) {
@@ -100,6 +104,8 @@ StatusOrFailure remove_containers(const std::string& store_path, const std::vect
     VARVE_ASSIGN(const image::ContainerState state, store.read(name));
     VARVE_ASSIGN(const std::optional<UniqueFd> lock, lock_stopped_container(store, state.name));
     if (!lock) return refuse("removing the container", name, "it runs", "stop it first");
+    VARVE_ASSIGN(const ContainerCgroup cgroup, ContainerCgroup::open(state.cgroups, state.id));
+    VARVE_RETURN_IF_ERROR(cgroup.remove());
     VARVE_RETURN_IF_ERROR(store.remove(state.name));
   }
   return {};

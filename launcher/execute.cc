@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fs/base/log.h"
+#include "launcher/cgroup/container_cgroup.h"
 #include "launcher/explain.h"
 #include "launcher/inside/entry.h"
 #include "launcher/inside/pid_init.h"
@@ -39,18 +40,30 @@ struct Container {
   UniqueFd user_namespace;  // for the daemon, when it joins it
 };
 
+// In the new process.
+void enter_cgroup(const ContainerCgroup& cgroup, const ControlChannel& channel) {
+  const StatusOrFailure entered = cgroup.enter();
+  if (!entered.ok()) report_and_exit(channel, {entered.error()});
+}
+
 // One fork: clone3(2) makes the namespaces and the process in them at once. The child runs on a copy of this memory.
 ResultOrFailure<Container> clone_container(const Plan& plan,
                                            std::pair<ControlChannel, ControlChannel>& channel,
-                                           ArgumentArea area) {
+                                           const ContainerCgroup& cgroup, ArgumentArea area) {
   int process_fd = -1;
   struct clone_args arguments = {};
-  arguments.flags = plan.own_namespaces.clone_flags() | CLONE_PIDFD;
+  // The cgroup namespace comes later: its root is the group in which a process makes it.
+  arguments.flags = (plan.own_namespaces.clone_flags() & ~std::uint64_t{CLONE_NEWCGROUP}) | CLONE_PIDFD;
+  if (cgroup.clone_fd() >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<std::uint64_t>(cgroup.clone_fd());
+  }
   arguments.pidfd = reinterpret_cast<std::uint64_t>(&process_fd);
   arguments.exit_signal = SIGCHLD;
   const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid == 0) {
     channel.first.close();
+    enter_cgroup(cgroup, channel.second);
     run_inside(plan, std::move(channel.second), area);
   }
   if (pid < 0) {
@@ -241,7 +254,8 @@ void let_go_of_input_and_output() {
   if (!null.valid() || ::dup2(null.get(), STDIN_FILENO) < 0 || ::dup2(null.get(), STDOUT_FILENO) < 0) return;
 }
 
-ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record, ArgumentArea area) {
+ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record,
+                             const ContainerCgroup& cgroup, ArgumentArea area) {
   VARVE_RETURN_IF_ERROR(choose_standard_input(plan.process));
   block_forwarded_signals();
   sigset_t waited;
@@ -250,7 +264,7 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   if (!signals.valid()) return explain(Errno::last(), "waiting for signals", "signalfd");
   Result<std::pair<ControlChannel, ControlChannel>> channel = ControlChannel::make_pair();
   if (!channel.ok()) return explain(channel.error(), "making a line to the container", "socketpair");
-  VARVE_ASSIGN(Container container, clone_container(plan, *channel, area));
+  VARVE_ASSIGN(Container container, clone_container(plan, *channel, cgroup, area));
 
   if (!plan.process.terminal) let_go_of_input_and_output();
   StatusOrFailure begun = prepare_container(plan, container);
@@ -268,6 +282,15 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   return supervisor.serve(record ? record->lock_fd() : -1);
 }
 
+ResultOrFailure<Outcome> run_in_cgroup(const Plan& plan, std::optional<ContainerRecord>& record,
+                                       ArgumentArea area) {
+  VARVE_ASSIGN(const ContainerCgroup cgroup, ContainerCgroup::create(plan.limits));
+  ResultOrFailure<Outcome> ran = run(plan, record, cgroup, area);
+  const bool is_oom_killed = end_cgroup(cgroup, plan.limits);
+  if (record) record->note_oom_kill(is_oom_killed);
+  return ran;
+}
+
 }  // namespace
 
 Outcome execute(const Plan& plan, ArgumentArea area) {
@@ -277,7 +300,7 @@ Outcome execute(const Plan& plan, ArgumentArea area) {
     if (!created.ok()) return Outcome{kLauncherFailed, created.error()};
     record.emplace(std::move(created).value());
   }
-  const ResultOrFailure<Outcome> ran = run(plan, record, area);
+  const ResultOrFailure<Outcome> ran = run_in_cgroup(plan, record, area);
   Outcome outcome = ran.ok() ? *ran : Outcome{kLauncherFailed, ran.error()};
   if (record) {
     // A container that never began is not worth keeping.

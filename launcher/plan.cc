@@ -175,6 +175,7 @@ StatusOrFailure check_shared(const RunOptions& options, const HostFacts& host, c
 ResultOrFailure<HostFacts> facts_of_this_host() {
   HostFacts host;
   host.effective_uid = ::geteuid();
+  host.cgroups = cgroups_of_this_host();
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error)
@@ -210,9 +211,16 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
     // Root's map is the identity, and a daemon outside can do more than one inside: trusted attributes, file handles.
     plan.daemon_in_user_namespace = plan.id_map.deny_setgroups;
   }
-  // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store.
+  VARVE_ASSIGN(plan.limits,
+               plan_limits(options.limits, {.host = host.cgroups,
+                                            .is_root = host.effective_uid == 0,
+                                            .id = plan.id,
+                                            .filter_devices = plan.own_namespaces.contains(Namespace::kMount),
+                                            .root_is_fuse = plan.root.kind == RootPlan::Kind::kStack}));
+  // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store; one with
+  // control groups is recorded, so that they are found when the launcher is killed.
   const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();
-  plan.recorded = !(anonymous && options.remove_afterwards);
+  plan.recorded = !(anonymous && options.remove_afterwards) || !plan.limits.groups.empty();
   plan.remove_afterwards = options.remove_afterwards;
   return plan;
 }

@@ -11,6 +11,7 @@
 
 #include "fs/base/result.h"
 #include "launcher/capabilities.h"
+#include "launcher/cgroup/limit_plan.h"
 #include "launcher/environment.h"
 #include "launcher/idmap.h"
 #include "launcher/image_root.h"
@@ -43,6 +44,7 @@ struct Plan {
   std::string image_name;  // as in image::ContainerState
   std::string image_digest;
   ProcessPlan process;
+  LimitPlan limits;
   std::string store_directory;
   bool recorded = true;  // a record lies in the store's containers
   bool remove_afterwards = false;
@@ -54,6 +56,7 @@ struct Plan {
 struct HostFacts {
   uid_t effective_uid = 0;
   HostVariable variable = host_variable;
+  CgroupHost cgroups;
   std::string program_directory;  // where the launcher's own binary lies
 };
 ResultOrFailure<HostFacts> facts_of_this_host();

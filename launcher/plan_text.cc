@@ -56,6 +56,7 @@ std::string to_text(const Plan& plan) {
   text += fmt::format("capabilities: {}\n", process.capabilities.text());
   text += fmt::format("privileges:   {}\n",
                       process.no_new_privileges ? "no new ones" : "set-user-id programs work");
+  text += to_text(plan.limits);
   text += fmt::format("process 1:    {}\n", process.init ? "varve's init" : "the command");
   text += fmt::format("stdin:        {}\n", process.interactive ? "passed on" : "/dev/null");
   text += fmt::format("terminal:     {}\n", process.terminal ? "its own" : "none");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launcher/namespaces.h"
+#include "launcher/options/limit_options.h"
 
 namespace varve::launcher {
 
@@ -37,6 +38,8 @@ struct RunOptions {
   std::vector<std::string> capabilities_added;
   std::vector<std::string> capabilities_dropped;
   std::vector<std::string> security_options;
+
+  LimitOptions limits;
 
   bool dry_run = false;
 };

@@ -4,6 +4,7 @@
 // become the command or its init. The order of the steps matters and is written down there.
 // Thread rule: one thread, in a process of its own.
 
+#include "launcher/inside/process.h"
 #include "launcher/kernel/control_channel.h"
 #include "launcher/plan.h"
 #include "launcher/process_title.h"
@@ -13,5 +14,8 @@ namespace varve::launcher {
 // Never returns: the process becomes the command, or exits as its init. A failure goes to the launcher by `channel`.
 // Requires: signals are blocked (block_forwarded_signals), standard input is what the command is to read.
 [[noreturn]] void run_inside(const Plan& plan, ControlChannel channel, ArgumentArea area);
+
+// Tells the launcher why the container cannot start, and ends the calling process.
+[[noreturn]] void report_and_exit(const ControlChannel& channel, const StartFailure& failure);
 
 }  // namespace varve::launcher

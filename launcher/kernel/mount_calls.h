@@ -5,10 +5,10 @@
 // Thread rule: stateless, but they act on the mount namespace of the calling process.
 
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
@@ -25,7 +25,7 @@ Result<UniqueFd> copy_mount_of(int fd);
 struct NewFileSystem {
   const char* type;  // as in mount(8)
   // Each "key", "value"; an empty value is a flag.
-  std::initializer_list<std::pair<const char*, std::string>> parameters = {};
+  std::vector<std::pair<const char*, std::string>> parameters = {};
   std::uint64_t attributes = 0;  // MOUNT_ATTR_...
 };
 // A new file system, not yet attached: fsopen(2), fsconfig(2), fsmount(2).

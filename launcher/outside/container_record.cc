@@ -31,6 +31,8 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   state.root_directory = plan.root.directory;
   state.created = image::rfc3339(::time(nullptr));
   state.command = plan.process.arguments;
+  state.cgroups = plan.limits.paths();
+  state.limits = plan.limits.limits;
   ContainerRecord record(image::ContainerStore(plan.store_directory), std::move(state));
   VARVE_RETURN_IF_ERROR(record.store_.create(record.state_));
   VARVE_ASSIGN(record.lock_, open_lock(record.store_, plan.name));

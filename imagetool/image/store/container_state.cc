@@ -29,7 +29,10 @@ Json to_json(const ContainerState& state) {
               {"command", state.command},
               {"status", std::string(to_text(state.status))},
               {"pid", static_cast<std::uint64_t>(std::max<pid_t>(state.pid, 0))},
-              {"exit_status", static_cast<std::uint64_t>(std::clamp(state.exit_status, 0, 255))}};
+              {"exit_status", static_cast<std::uint64_t>(std::clamp(state.exit_status, 0, 255))},
+              {"cgroups", state.cgroups},
+              {"limits", state.limits},
+              {"oom_killed", state.oom_killed}};
 }
 
 ResultOrFailure<ContainerState> from_json(const Json& root) {
@@ -53,6 +56,9 @@ ResultOrFailure<ContainerState> from_json(const Json& root) {
   number = 0;
   reader.read("exit_status", number, 255);
   state.exit_status = static_cast<int>(number);
+  reader.read("cgroups", state.cgroups);
+  reader.read("limits", state.limits);
+  reader.read("oom_killed", state.oom_killed);
   if (const Json* image = reader.object("image")) {
     JsonReader image_reader(*image, "container, image");
     image_reader.read("name", state.image_name);

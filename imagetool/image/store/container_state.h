@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,8 +33,11 @@ struct ContainerState {
   std::string created;                   // RFC 3339
   std::vector<std::string> command;
   ContainerStatus status = ContainerStatus::kCreated;
-  pid_t pid = 0;        // of the container's first process on the host, while running
-  int exit_status = 0;  // once exited: as a shell gives it, 128+n for signal n
+  pid_t pid = 0;                              // of the container's first process on the host, while running
+  int exit_status = 0;                        // once exited: as a shell gives it, 128+n for signal n
+  std::vector<std::string> cgroups;           // directories of its control groups, made for it
+  std::map<std::string, std::string> limits;  // by option of `varve run` without "--"
+  bool oom_killed = false;                    // the kernel killed some of its processes for want of memory
 };
 
 std::string new_container_id();

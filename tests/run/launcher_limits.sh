@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Resource limits felt in the container, told outside, and gone afterwards: `varve run` with control groups, as root.
+# What is tested adapts to where the host's controllers are (version 1, 2 or both); launcher_limits_v2.sh runs this file
+# on a kernel with version 2. Environment: VARVE_BIN. Exit status 77: cannot run here, and says why.
+# shellcheck disable=SC2016  # what stands in single quotes is for the shell inside
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+[ "$(id -u)" -eq 0 ] || { echo "skipped: control groups of others than root need a delegated one"; exit 77; }
+# shellcheck source=tests/run/launcher_lib.sh
+. "$here/launcher_lib.sh"
+plan=$("$varve" run --dry-run --memory 50m "$root" true 2>&1) || skip "no memory controller can be had: $plan"
+run() { "$varve" run "$@"; }
+# field JSON-KEY CONTAINER: its value in `varve inspect`.
+field() { "$varve" inspect "$2" | sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p"; }
+# groups_of NAME: the directories that its record lists.
+groups_of() { "$varve" inspect "$1" | sed -n 's/^ *"\(\/[^"]*\/varve\/[0-9a-f]*\)",\{0,1\}$/\1/p'; }
+# existing GROUP...: how many are there.
+existing() { local one count=0; for one in "$@"; do [ ! -d "$one" ] || count=$((count + 1)); done; echo "$count"; }
+
+echo "-- memory"
+expect "100 MB do not fit into 50" 137 "$(status run --name eater --memory 50m --memory-swap 50m "$root" sh -c "exec tail -c 100m /dev/zero")"
+expect_in "which is told" "*memory limit of 50 MiB was reached; the kernel killed 1 of its processes*" "$(cat "$scratch/output")"
+expect "and remembered" true "$(field OomKilled eater)"
+expect "with the limit" 52428800 "$(field memory eater)"
+expect "the status is a shell's for SIGKILL" 137 "$(field ExitStatus eater)"
+# shellcheck disable=SC2046  # paths without spaces
+expect "its groups are gone" 0 "$(existing $(groups_of eater))"
+expect "they were not none" yes "$([ -n "$(groups_of eater)" ] && echo yes)"
+expect "the same fits into 500" 0 "$(status run --name fits --memory 500m "$root" sh -c "head -c 1 /dev/zero | tail -c 100 >/dev/null")"
+expect "then nothing is remembered" false "$(field OomKilled fits)"
+
+echo "-- processes"
+# A fork bomb of 60, which wait for a second each.
+bomb='for i in $(seq 60); do sleep 1 & done 2>/dev/null; wait; echo survived'
+expect "20 are not passed" 1 "$(run --rm --pids-limit 20 "$root" sh -c "$bomb" 2>&1 | grep -c "fork" || true)"
+expect "60 fit into the default" survived "$(run --rm "$root" sh -c "$bomb" 2>&1)"
+
+echo "-- time"
+# The kernel counts what the loop gets in 3 s of its clock: a fifth of a processor is 0.6 s.
+run --name loop --cpus 0.2 "$root" sh -c 'timeout 3 sh -c "while :; do :; done"; cat /proc/uptime >/dev/null' &
+looping=$!
+looper_runs() { "$varve" stats --no-stream --json loop >"$scratch/stats" 2>/dev/null && grep -q '"CpuNanoseconds": [1-9]' "$scratch/stats"; }
+expect "the loop is seen" 0 "$(wait_for 30 looper_runs && echo 0)"
+before=$(sed -n 's/.*"CpuNanoseconds": \([0-9]*\).*/\1/p' "$scratch/stats")
+before_s=$(cut -d' ' -f1 /proc/uptime)
+sleep 2
+looper_runs
+after=$(sed -n 's/.*"CpuNanoseconds": \([0-9]*\).*/\1/p' "$scratch/stats")
+share=$(awk -v b="$before" -v a="$after" -v s="$before_s" -v e="$(cut -d' ' -f1 /proc/uptime)" 'BEGIN { printf "%d", (a - b) / (e - s) / 1e7 }')
+echo "it had $share % of a processor"
+expect "not more than a fifth and a little" yes "$([ "$share" -le 26 ] && echo yes)"
+throttled=0
+for group in $(groups_of loop); do
+  throttled=$((throttled + $(sed -n 's/^nr_throttled //p' "$group/cpu.stat" 2>/dev/null | head -n1 || echo 0) + 0))
+done
+expect "because it was throttled" yes "$([ "$throttled" -gt 0 ] && echo yes)"
+end_of "$looping"
+
+echo "-- devices"
+mkdir -p "$root/nodes"
+mknod "$root/nodes/kmsg" c 1 11
+mknod "$root/nodes/null" c 1 3
+expect "a device that is not listed cannot be opened" 1 "$(status run --rm "$root" sh -c 'exec 3</nodes/kmsg')"
+expect_in "it is not permitted" "*Operation not permitted*" "$(cat "$scratch/output")"
+expect "one that is listed can" 0 "$(status run --rm "$root" sh -c 'exec 3</nodes/null')"
+expect "and so can all of /dev" 0 "$(status run --rm "$root" sh -c 'for d in null zero full random urandom; do dd if=/dev/$d of=/dev/null bs=1 count=1 2>/dev/null || exit 1; done')"
+
+echo "-- what the container sees"
+expect "its own group is the root" 0 "$(run --rm "$root" cat /proc/self/cgroup | grep -c varve || true)"
+expect "it cannot raise its limits" 0 "$(run --rm "$root" sh -c 'find /sys/fs/cgroup -name pids.max -o -name memory.max -o -name memory.limit_in_bytes | while read f; do (echo 1000000 >$f) 2>/dev/null && echo "wrote $f"; done' | grep -c wrote || true)"
+expect "it cannot make groups" 0 "$(run --rm "$root" sh -c 'find /sys/fs/cgroup -type d | while read d; do mkdir $d/new 2>/dev/null && echo made; done' | grep -c made || true)"
+
+echo "-- wrong values"
+expect "a size that is none" 125 "$(status run --rm --memory lots "$root" true)"
+expect_in "is named" "*--memory: lots: this is no size*" "$(cat "$scratch/output")"
+expect "swap below memory" 125 "$(status run --rm --memory 50m --memory-swap 10m "$root" true)"
+expect "processors that are not there" 125 "$(status run --rm --cpuset-cpus 1000 "$root" true)"
+expect_in "are named" "*--cpuset-cpus*" "$(cat "$scratch/output")"
+expect "a limit of no disk" 125 "$(status run --rm --device-write-bps /dev/null:1m "$root" true)"
+
+echo "-- a killed launcher"
+# By its own name, as a function in the background would be a shell around it.
+"$varve" run --name orphan --memory 100m "$root" sleep "${number}21" &
+launcher=$!
+wait_for 30 pgrep --full "^sleep ${number}21" >/dev/null
+# shellcheck disable=SC2207  # paths without spaces
+groups=($(groups_of orphan))
+expect "its groups are there" "${#groups[@]}" "$(existing "${groups[@]}")"
+kill -KILL "$launcher"; end_of "$launcher"
+expect "it takes the container with it" 0 "$(wait_for 10 no_process "^sleep ${number}21" && echo 0)"
+expect "varve rm" 0 "$(status "$varve" rm orphan)"
+expect "leaves no group" 0 "$(existing "${groups[@]}")"
+
+finish
