@@ -14,6 +14,7 @@ Usage:
   varve run [OPTIONS] IMAGE|ROOTFS-DIR [COMMAND [ARG...]]
   varve ps [-a] [--json]            containers
   varve inspect CONTAINER...        all that is known of some, as JSON
+  varve stats [CONTAINER...]        memory, time, processes of running ones
   varve rm CONTAINER...             remove stopped ones with what was written in them
   varve --help | --version          varve COMMAND --help tells more
 
@@ -174,6 +175,18 @@ CommandLine parse_ps(const std::vector<std::string>& arguments) {
   return options;
 }
 
+CommandLine parse_stats(const std::vector<std::string>& arguments) {
+  StatsOptions options;
+  CLI::App app("Tells what running containers use, each second.", "varve stats");
+  app.add_option("--store", options.store, "Image store");
+  app.add_flag("--no-stream", options.once, "Once");
+  app.add_flag("--json", options.json, "As JSON");
+  app.add_option("CONTAINER", options.names, "Names of containers (default: all that run)");
+  app.footer("\nExample:\n  varve stats --no-stream build");
+  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  return options;
+}
+
 template <class Options>
 CommandLine parse_names(const std::vector<std::string>& arguments, const char* name,
                         const char* description) {
@@ -193,6 +206,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   const std::vector<std::string> rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
   if (command == "run") return parse_run(rest);
   if (command == "ps") return parse_ps(rest);
+  if (command == "stats") return parse_stats(rest);
   if (command == "rm") {
     return parse_names<RemoveOptions>(rest, "varve rm",
                                       "Removes stopped containers with all that was written in them.");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fs/base/result.h"
+#include "launcher/commands/stats.h"
 #include "launcher/container_commands.h"
 #include "launcher/run_options.h"
 
@@ -31,7 +32,7 @@ struct WrongUsage {
 };
 
 using CommandLine =
-    std::variant<RunOptions, ListOptions, InspectOptions, RemoveOptions, ShowText, WrongUsage>;
+    std::variant<RunOptions, ListOptions, InspectOptions, RemoveOptions, StatsOptions, ShowText, WrongUsage>;
 
 // `arguments`: without the program's name.
 CommandLine parse_command_line(const std::vector<std::string>& arguments);

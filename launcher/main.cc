@@ -72,6 +72,11 @@ int dispatch(const CommandLine& line, ArgumentArea area) {
   if (const auto* inspect = std::get_if<InspectOptions>(&line)) {
     return show_or_fail(inspect_containers(inspect->store, inspect->names));
   }
+  if (const auto* stats = std::get_if<StatsOptions>(&line)) {
+    const StatusOrFailure shown = show_statistics(*stats);
+    if (!shown.ok()) log_error("{}", shown.error().message);
+    return shown.ok() ? 0 : kFailed;
+  }
   if (const auto* gone = std::get_if<RemoveOptions>(&line)) return remove(*gone);
   if (const auto* text = std::get_if<ShowText>(&line)) return show(text->text);
   log_error("{}", std::get<WrongUsage>(line).text);

@@ -30,20 +30,19 @@ expect "the same fits into 500" 0 "$(status run --name fits --memory 500m "$root
 expect "then nothing is remembered" false "$(field OomKilled fits)"
 
 echo "-- processes"
-# A fork bomb of 60, which wait for a second each.
-bomb='for i in $(seq 60); do sleep 1 & done 2>/dev/null; wait; echo survived'
-expect "20 are not passed" 1 "$(run --rm --pids-limit 20 "$root" sh -c "$bomb" 2>&1 | grep -c "fork" || true)"
-expect "60 fit into the default" survived "$(run --rm "$root" sh -c "$bomb" 2>&1)"
+# A fork bomb of 40, which wait for a second each.
+bomb='for i in $(seq 40); do sleep 1 & done; wait; echo survived'
+expect_in "20 are not passed" "*can't fork*" "$(run --rm --pids-limit 20 "$root" sh -c "$bomb" 2>&1 || true)"
+expect "40 fit into the default" survived "$(run --rm "$root" sh -c "$bomb" 2>&1)"
 
 echo "-- time"
-# The kernel counts what the loop gets in 3 s of its clock: a fifth of a processor is 0.6 s.
-run --name loop --cpus 0.2 "$root" sh -c 'timeout 3 sh -c "while :; do :; done"; cat /proc/uptime >/dev/null' &
+"$varve" run --name loop --cpus 0.2 "$root" timeout 120 sh -c "while :; do :; done" &
 looping=$!
 looper_runs() { "$varve" stats --no-stream --json loop >"$scratch/stats" 2>/dev/null && grep -q '"CpuNanoseconds": [1-9]' "$scratch/stats"; }
 expect "the loop is seen" 0 "$(wait_for 30 looper_runs && echo 0)"
 before=$(sed -n 's/.*"CpuNanoseconds": \([0-9]*\).*/\1/p' "$scratch/stats")
 before_s=$(cut -d' ' -f1 /proc/uptime)
-sleep 2
+sleep 3
 looper_runs
 after=$(sed -n 's/.*"CpuNanoseconds": \([0-9]*\).*/\1/p' "$scratch/stats")
 share=$(awk -v b="$before" -v a="$after" -v s="$before_s" -v e="$(cut -d' ' -f1 /proc/uptime)" 'BEGIN { printf "%d", (a - b) / (e - s) / 1e7 }')
@@ -51,10 +50,36 @@ echo "it had $share % of a processor"
 expect "not more than a fifth and a little" yes "$([ "$share" -le 26 ] && echo yes)"
 throttled=0
 for group in $(groups_of loop); do
-  throttled=$((throttled + $(sed -n 's/^nr_throttled //p' "$group/cpu.stat" 2>/dev/null | head -n1 || echo 0) + 0))
+  [ -e "$group/cpu.stat" ] || continue
+  throttled=$((throttled + $(sed -n 's/^nr_throttled //p' "$group/cpu.stat") + 0))
 done
 expect "because it was throttled" yes "$([ "$throttled" -gt 0 ] && echo yes)"
-end_of "$looping"
+kill -TERM "$looping"; end_of "$looping"
+expect_in "the table tells of running ones alone" "*NAME*" "$("$varve" stats --no-stream)"
+expect "one that has ended has no statistics" 1 "$(status "$varve" stats --no-stream loop)"
+
+echo "-- disks"
+# A file system of its own on a loop device, in this test's own mount namespace.
+disk=
+make_disk() {
+  truncate -s 64M "$scratch/disk.img" && mke2fs -q -F "$scratch/disk.img" || return 1
+  disk=$(losetup --find --show "$scratch/disk.img") || return 1
+  mkdir -p "$root/disk" && mount -t ext4 "$disk" "$root/disk"
+}
+remove_disk() {
+  ! mountpoint -q "$root/disk" || umount "$root/disk"
+  [ -z "$disk" ] || losetup --detach "$disk"
+  remove_scratch
+}
+trap remove_disk EXIT
+if make_disk 2>"$scratch/disk.log"; then
+  started=$(cut -d. -f1 /proc/uptime)
+  run --rm --device-write-bps "$disk:1m" "$root" dd if=/dev/zero of=/disk/file bs=256k count=16 oflag=direct 2>/dev/null
+  # At least: a busy machine can only make it more.
+  expect "4 MiB at 1 MiB/s take 3 s or more" yes "$([ $(($(cut -d. -f1 /proc/uptime) - started)) -ge 2 ] && echo yes)"
+else
+  echo "not tested here: --device-write-bps (no loop device with ext4: $(tail -n1 "$scratch/disk.log"))"
+fi
 
 echo "-- devices"
 mkdir -p "$root/nodes"
@@ -70,13 +95,17 @@ expect "its own group is the root" 0 "$(run --rm "$root" cat /proc/self/cgroup |
 expect "it cannot raise its limits" 0 "$(run --rm "$root" sh -c 'find /sys/fs/cgroup -name pids.max -o -name memory.max -o -name memory.limit_in_bytes | while read f; do (echo 1000000 >$f) 2>/dev/null && echo "wrote $f"; done' | grep -c wrote || true)"
 expect "it cannot make groups" 0 "$(run --rm "$root" sh -c 'find /sys/fs/cgroup -type d | while read d; do mkdir $d/new 2>/dev/null && echo made; done' | grep -c made || true)"
 
-echo "-- wrong values"
-expect "a size that is none" 125 "$(status run --rm --memory lots "$root" true)"
-expect_in "is named" "*--memory: lots: this is no size*" "$(cat "$scratch/output")"
-expect "swap below memory" 125 "$(status run --rm --memory 50m --memory-swap 10m "$root" true)"
-expect "processors that are not there" 125 "$(status run --rm --cpuset-cpus 1000 "$root" true)"
-expect_in "are named" "*--cpuset-cpus*" "$(cat "$scratch/output")"
-expect "a limit of no disk" 125 "$(status run --rm --device-write-bps /dev/null:1m "$root" true)"
+wrong_values() {
+  echo "-- wrong values"
+  expect "a size that is none" 125 "$(status run --rm --memory lots "$root" true)"
+  expect_in "is named" "*--memory: lots: this is no size*" "$(cat "$scratch/output")"
+  expect "swap below memory" 125 "$(status run --rm --memory 50m --memory-swap 10m "$root" true)"
+  expect "processors that are not there" 125 "$(status run --rm --cpuset-cpus 1000 "$root" true)"
+  expect_in "are named" "*--cpuset-cpus*" "$(cat "$scratch/output")"
+  expect "a limit of no disk" 125 "$(status run --rm --device-write-bps /dev/null:1m "$root" true)"
+}
+# They do not depend on the kernel.
+[ -n "${VARVE_TEST_ROOT:-}" ] || wrong_values
 
 echo "-- a killed launcher"
 # By its own name, as a function in the background would be a shell around it.
