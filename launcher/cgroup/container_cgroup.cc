@@ -100,6 +100,8 @@ ResultOrFailure<ContainerCgroup> ContainerCgroup::create(const LimitPlan& plan, 
   for (const GroupPlan& group : plan.groups) {
     const StatusOrFailure status = make(group);
     if (status.ok()) continue;
+    if (status.error().error_number == EEXIST)
+      made.groups_.pop_back();  // another container's, which lives on
     const StatusOrFailure removed = made.remove();
     if (!removed.ok()) log_error("{}", removed.error().message);
     return status.error();
@@ -120,6 +122,17 @@ ResultOrFailure<ContainerCgroup> ContainerCgroup::open(const std::vector<std::st
     known.groups_.push_back({.path = path, .directory = {}, .tasks = {}});
   }
   return known;
+}
+
+StatusOrFailure ContainerCgroup::open_for_entry() {
+  for (Group& group : groups_) {
+    if (::access((group.path + "/cgroup.controllers").c_str(), F_OK) == 0) {  // version 2 alone has it
+      VARVE_ASSIGN(group.directory, open_group_file(group.path, O_RDONLY | O_DIRECTORY));
+    } else {
+      VARVE_ASSIGN(group.tasks, open_group_file(group.path + "/tasks", O_WRONLY));
+    }
+  }
+  return {};
 }
 
 std::vector<std::string> ContainerCgroup::paths() const {

@@ -25,14 +25,19 @@ class ContainerCgroup {
   // Of a container known only from its record. Paths that do not end in "/varve/ID" are not believed: EINVAL.
   static ResultOrFailure<ContainerCgroup> open(const std::vector<std::string>& paths, const std::string& id);
 
+  // Opens what clone_fd() and enter() use, for a process that joins a container which another launcher made.
+  StatusOrFailure open_for_entry();
+
   bool empty() const { return groups_.empty(); }
   std::vector<std::string> paths() const;
 
-  // For CLONE_INTO_CGROUP of clone3(2): the group of version 2; -1 when there is none. Requires: made by create().
+  // For CLONE_INTO_CGROUP of clone3(2): the group of version 2; -1 when there is none.
+  // Requires: made by create(), or open_for_entry().
   int clone_fd() const;
   // Puts the calling process, a new one with one thread, into the groups of version 1. A thread that moves itself need
   // not wait for a grace period of the kernel as one does that is moved by another (kernel/cgroup/cgroup.c,
-  // cgroup_procs_write_start): microseconds instead of some ten milliseconds. Requires: made by create().
+  // cgroup_procs_write_start): microseconds instead of some ten milliseconds.
+  // Requires: made by create(), or open_for_entry().
   StatusOrFailure enter() const;
   // Puts another process into all groups.
   StatusOrFailure add(pid_t pid) const;
@@ -53,8 +58,8 @@ class ContainerCgroup {
  private:
   struct Group {
     std::string path;
-    UniqueFd directory;  // version 2, made by create()
-    UniqueFd tasks;      // version 1, made by create()
+    UniqueFd directory;  // version 2, for entry
+    UniqueFd tasks;      // version 1, for entry
   };
   StatusOrFailure set_frozen(bool frozen) const;
   std::vector<Group> groups_;

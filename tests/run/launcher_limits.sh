@@ -120,4 +120,41 @@ expect "it takes the container with it" 0 "$(wait_for 10 no_process "^sleep ${nu
 expect "varve rm" 0 "$(status "$varve" rm orphan)"
 expect "leaves no group" 0 "$(existing "${groups[@]}")"
 
+echo "-- an ordinary user"
+user_run() {  # GROUP ARG...: from that group, which no other process is in
+  local group=$1
+  shift
+  # shellcheck disable=SC2016
+  sh -c 'echo $$ >"$1/cgroup.procs" && shift && exec setpriv --reuid 1000 --regid 1000 --clear-groups "$@"' _ "$group" \
+    env VARVE_STORE="$scratch/user-store" "$varve" run "$@"
+}
+delegate() {  # GROUP: to user 1000
+  mkdir "$1" && chown 1000 "$1" "$1/cgroup.procs" "$1/cgroup.subtree_control"
+}
+delegated() {
+  local top=/sys/fs/cgroup/varve-test-$$
+  mkdir "$scratch/user-store" && chown 1000 "$scratch/user-store"
+  echo "+memory +pids" >/sys/fs/cgroup/cgroup.subtree_control
+  delegate "$top"
+  expect "alone in a group of his own he may limit" 137 "$(status user_run "$top" --name alone --memory 20m --memory-swap 20m "$root" tail -c 50m /dev/zero)"
+  expect_in "which is told" "*memory limit of 20 MiB was reached*" "$(cat "$scratch/output")"
+  expect "his container has left no group" "$top/varve/launcher" "$(find "$top/varve" -mindepth 1 -type d)"
+  rmdir "$top/varve/launcher" "$top/varve"
+  echo "-memory -pids" >"$top/cgroup.subtree_control"
+  delegate "$top/session"
+  expect "below one without processes, too" 20 "$(user_run "$top/session" --rm --pids-limit 20 "$root" cat /sys/fs/cgroup/pids.max)"
+  expect "the group of the container is there" "varve" "$(find "$top" -mindepth 1 -maxdepth 1 -type d -name varve -printf '%f\n')"
+  rmdir "$top/varve" "$top/session" "$top"
+  expect "without delegation he is told" 125 "$(status user_run /sys/fs/cgroup --rm --memory 20m "$root" true)"
+  expect_in "what to do" "*--memory: *Delegate=yes*" "$(cat "$scratch/output")"
+  expect "and without limits nothing is asked" 0 "$(status user_run /sys/fs/cgroup --rm "$root" true)"
+}
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+  delegated
+else
+  echo "not tested here: delegation (the tree of version 2 is not at /sys/fs/cgroup); launcher_limits_v2 does"
+  expect "he is told where the controller is" 125 "$(status setpriv --reuid 1000 --regid 1000 --clear-groups "$varve" run --rm --memory 20m "$root" true)"
+  expect_in "and what to do" "*--memory: *version 1*as root*" "$(cat "$scratch/output")"
+fi
+
 finish

@@ -39,7 +39,7 @@ chmod 755 "$scratch/init"
 result=0
 TMPDIR=$scratch timeout 300 "$linux" mem=512M root=/dev/root rootfstype=hostfs rootflags=/ rw init="$scratch/init" \
   con=null con0=null,fd:1 quiet </dev/null >"$scratch/output" 2>&1 || result=$?
-tr -d '\r' <"$scratch/output" | grep -aE '^(--|good|BAD|  |it had|not tested|skipped|exit status|[0-9]+ failed|varve)' || true
+tr -d '\r' <"$scratch/output" | grep -aE '^(--|good|BAD|  expected|  but got|it had|not tested|skipped|exit status|[0-9]+ failed|varve)' || true
 inside=$(tr -d '\r' <"$scratch/output" | sed -n 's/^exit status inside: \([0-9]*\),.*/\1/p')
 if [ -z "$inside" ] || { [ "$inside" != 0 ] && ! grep -aq '^BAD' "$scratch/output"; }; then
   echo "the kernel ended with $result and said:"

@@ -85,7 +85,9 @@ TEST(ContainerCgroup, SecondOfAnIdIsRefused) {
   trees.add_v1("pids", "pids");
   const LimitPlan plan = plan_for({}, trees);
   ASSERT_TRUE(ContainerCgroup::create(plan, O_CREAT).ok());
+  EXPECT_EQ(trees.text("pids/varve/c0ffee/pids.max"), "2048");
   EXPECT_FALSE(ContainerCgroup::create({.groups = {plan.groups[0]}}, O_CREAT).ok());
+  EXPECT_EQ(::access(trees.path("pids/varve/c0ffee").c_str(), F_OK), 0) << "the first one's is kept";
 }
 
 TEST(ContainerCgroup, PlanWithoutGroupsDoesNothing) {
@@ -103,6 +105,22 @@ TEST(ContainerCgroup, RecordedPathsMustBeGroupsOfTheContainer) {
   }
   EXPECT_FALSE(ContainerCgroup::open({"/varve/"}, "").ok());
   EXPECT_TRUE(ContainerCgroup::open({"/sys/fs/cgroup/varve/c0ffee"}, "c0ffee").ok());
+}
+
+TEST(ContainerCgroup, KnownOneCanBeEntered) {
+  const ScratchDirectory scratch;
+  scratch.make_directory("v1/varve/c0ffee");
+  scratch.write_file("v1/varve/c0ffee/tasks", "");
+  scratch.make_directory("v2/varve/c0ffee");
+  scratch.write_file("v2/varve/c0ffee/cgroup.controllers", "pids");
+  auto cgroup = ContainerCgroup::open(
+      {scratch.path() + "/v1/varve/c0ffee", scratch.path() + "/v2/varve/c0ffee"}, "c0ffee");
+  ASSERT_TRUE(cgroup.ok());
+  EXPECT_EQ(cgroup->clone_fd(), -1);
+  ASSERT_TRUE(cgroup->open_for_entry().ok());
+  EXPECT_GE(cgroup->clone_fd(), 0);
+  ASSERT_TRUE(cgroup->enter().ok());
+  EXPECT_EQ(*read_group_file(scratch.path() + "/v1/varve/c0ffee/tasks"), "0");
 }
 
 TEST(ContainerCgroup, RemoveTakesEmptyGroupsAndThoseThatAreGone) {
