@@ -10,46 +10,62 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/launcher_lib.sh"
 plan=$("$varve" run --dry-run --memory 50m "$root" true 2>&1) || skip "no memory controller can be had: $plan"
 run() { "$varve" run "$@"; }
-# field JSON-KEY CONTAINER: its value in `varve inspect`.
-field() { "$varve" inspect "$2" | sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p"; }
-# groups_of NAME: the directories that its record lists.
-groups_of() { "$varve" inspect "$1" | sed -n 's/^ *"\(\/[^"]*\/varve\/[0-9a-f]*\)",\{0,1\}$/\1/p'; }
+# look_at NAME: sets about to what `varve inspect` says, and groups to the directories of its control groups. Without other
+# processes, because each costs much in user-mode-linux.
+look_at() {
+  local line
+  about=$("$varve" inspect "$1")
+  groups=()
+  while read -r line; do
+    if [[ $line =~ ^\"(/.*/varve/[0-9a-f]+)\" ]]; then groups+=("${BASH_REMATCH[1]}"); fi
+  done <<<"$about"
+}
 # existing GROUP...: how many are there.
 existing() { local one count=0; for one in "$@"; do [ ! -d "$one" ] || count=$((count + 1)); done; echo "$count"; }
 
 echo "-- memory"
 expect "100 MB do not fit into 50" 137 "$(status run --name eater --memory 50m --memory-swap 50m "$root" sh -c "exec tail -c 100m /dev/zero")"
-expect_in "which is told" "*memory limit of 50 MiB was reached; the kernel killed 1 of its processes*" "$(cat "$scratch/output")"
-expect "and remembered" true "$(field OomKilled eater)"
-expect "with the limit" 52428800 "$(field memory eater)"
-expect "the status is a shell's for SIGKILL" 137 "$(field ExitStatus eater)"
-# shellcheck disable=SC2046  # paths without spaces
-expect "its groups are gone" 0 "$(existing $(groups_of eater))"
-expect "they were not none" yes "$([ -n "$(groups_of eater)" ] && echo yes)"
+expect_in "which is told" "*memory limit of 50 MiB was reached; the kernel killed 1 of its processes*" "$(<"$scratch/output")"
+look_at eater
+expect_in "and remembered" '*"OomKilled": true*' "$about"
+expect_in "with the limit" '*"memory": "52428800"*' "$about"
+expect_in "the status is a shell's for SIGKILL" '*"ExitStatus": 137*' "$about"
+expect_in "it had groups" "[1-9]*" "${#groups[@]}"
+expect "they are gone" 0 "$(existing "${groups[@]}")"
 expect "the same fits into 500" 0 "$(status run --name fits --memory 500m "$root" sh -c "head -c 1 /dev/zero | tail -c 100 >/dev/null")"
-expect "then nothing is remembered" false "$(field OomKilled fits)"
+look_at fits
+expect_in "then nothing is remembered" '*"OomKilled": false*' "$about"
 
 echo "-- processes"
 # A fork bomb of 40, which wait for a second each.
 bomb='for i in $(seq 40); do sleep 1 & done; wait; echo survived'
 expect_in "20 are not passed" "*can't fork*" "$(run --rm --pids-limit 20 "$root" sh -c "$bomb" 2>&1 || true)"
-expect "40 fit into the default" survived "$(run --rm "$root" sh -c "$bomb" 2>&1)"
+# Not where a process costs a second.
+[ -n "${VARVE_TEST_ROOT:-}" ] || expect "40 fit into the default" survived "$(run --rm "$root" sh -c "$bomb" 2>&1)"
 
 echo "-- time"
 "$varve" run --name loop --cpus 0.2 "$root" timeout 120 sh -c "while :; do :; done" &
 looping=$!
-looper_runs() { "$varve" stats --no-stream --json loop >"$scratch/stats" 2>/dev/null && grep -q '"CpuNanoseconds": [1-9]' "$scratch/stats"; }
-expect "the loop is seen" 0 "$(wait_for 30 looper_runs && echo 0)"
-before=$(sed -n 's/.*"CpuNanoseconds": \([0-9]*\).*/\1/p' "$scratch/stats")
+time_ns=0
+looper_runs() {
+  local stats
+  stats=$("$varve" stats --no-stream --json loop 2>/dev/null) || return 1
+  [[ $stats =~ \"CpuNanoseconds\":\ ([1-9][0-9]*) ]] && time_ns=${BASH_REMATCH[1]}
+}
+seen=0
+wait_for 30 looper_runs || seen=$?
+expect "the loop is seen" 0 "$seen"
+before=$time_ns
 before_s=$(cut -d' ' -f1 /proc/uptime)
 sleep 3
 looper_runs
-after=$(sed -n 's/.*"CpuNanoseconds": \([0-9]*\).*/\1/p' "$scratch/stats")
+after=$time_ns
 share=$(awk -v b="$before" -v a="$after" -v s="$before_s" -v e="$(cut -d' ' -f1 /proc/uptime)" 'BEGIN { printf "%d", (a - b) / (e - s) / 1e7 }')
 echo "it had $share % of a processor"
 expect "not more than a fifth and a little" yes "$([ "$share" -le 26 ] && echo yes)"
 throttled=0
-for group in $(groups_of loop); do
+look_at loop
+for group in "${groups[@]}"; do
   [ -e "$group/cpu.stat" ] || continue
   throttled=$((throttled + $(sed -n 's/^nr_throttled //p' "$group/cpu.stat") + 0))
 done
@@ -92,8 +108,9 @@ expect "and so can all of /dev" 0 "$(status run --rm "$root" sh -c 'for d in nul
 
 echo "-- what the container sees"
 expect "its own group is the root" 0 "$(run --rm "$root" cat /proc/self/cgroup | grep -c varve || true)"
-expect "it cannot raise its limits" 0 "$(run --rm "$root" sh -c 'find /sys/fs/cgroup -name pids.max -o -name memory.max -o -name memory.limit_in_bytes | while read f; do (echo 1000000 >$f) 2>/dev/null && echo "wrote $f"; done' | grep -c wrote || true)"
-expect "it cannot make groups" 0 "$(run --rm "$root" sh -c 'find /sys/fs/cgroup -type d | while read d; do mkdir $d/new 2>/dev/null && echo made; done' | grep -c made || true)"
+expect "it can neither raise its limits nor make groups" "end" "$(run --rm "$root" sh -c '
+  for f in $(find /sys/fs/cgroup -name pids.max -o -name memory.max -o -name memory.limit_in_bytes); do (echo 1000000 >$f) 2>/dev/null && echo "wrote $f"; done
+  for d in $(find /sys/fs/cgroup -type d); do mkdir $d/new 2>/dev/null && echo "made $d/new"; done; echo end')"
 
 wrong_values() {
   echo "-- wrong values"
@@ -112,8 +129,7 @@ echo "-- a killed launcher"
 "$varve" run --name orphan --memory 100m "$root" sleep "${number}21" &
 launcher=$!
 wait_for 30 pgrep --full "^sleep ${number}21" >/dev/null
-# shellcheck disable=SC2207  # paths without spaces
-groups=($(groups_of orphan))
+look_at orphan
 expect "its groups are there" "${#groups[@]}" "$(existing "${groups[@]}")"
 kill -KILL "$launcher"; end_of "$launcher"
 expect "it takes the container with it" 0 "$(wait_for 10 no_process "^sleep ${number}21" && echo 0)"
