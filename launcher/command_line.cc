@@ -21,6 +21,7 @@ Usage:
   varve logs [-f] CONTAINER         what a detached one has said
   varve stop|kill CONTAINER...      ask them to end; send a signal
   varve inspect CONTAINER...        all that is known of some, as JSON
+  varve stats [CONTAINER...]        memory, time, processes of running ones
   varve rm [-f] CONTAINER...        remove stopped ones with what was written in them
   varve prune                       remove all that do not run
   varve --help | --version          varve COMMAND --help tells more
@@ -151,6 +152,7 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   declare_lifetime_options(app, options.lifetime);
   declare_mount_options(app, options.mounts);
   declare_id_options(app, options.ids);
+  declare_limit_options(app, options.limits);
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
 
   options.layers = split_layers(words.layers);
@@ -207,6 +209,18 @@ CommandLine parse_logs(const std::vector<std::string>& arguments) {
   app.add_option("--tail", options.tail, "Only so many of the last lines");
   app.add_option("CONTAINER", options.name, "Name of the container")->required();
   app.footer("\nExample:\n  varve logs -f --tail 20 web");
+  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  return options;
+}
+
+CommandLine parse_stats(const std::vector<std::string>& arguments) {
+  StatsOptions options;
+  CLI::App app("Tells what running containers use, each second.", "varve stats");
+  app.add_option("--store", options.store, "Image store");
+  app.add_flag("--no-stream", options.once, "Once");
+  app.add_flag("--json", options.json, "As JSON");
+  app.add_option("CONTAINER", options.names, "Names of containers (default: all that run)");
+  app.footer("\nExample:\n  varve stats --no-stream build");
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
   return options;
 }
@@ -282,6 +296,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   if (command == "kill") return parse_kill(rest);
   if (command == "rm") return parse_remove(rest);
   if (command == "prune") return parse_prune(rest);
+  if (command == "stats") return parse_stats(rest);
   if (command == "inspect") {
     return parse_names<InspectOptions>(rest, "varve inspect",
                                        "Tells all that is known of containers, as JSON.");

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "imagetool/image/store/container_state.h"
+#include "launcher/cgroup/container_cgroup.h"
 #include "launcher/commands/running.h"
 #include "launcher/commands/stop.h"
 #include "launcher/explain.h"
@@ -48,7 +49,10 @@ nlohmann::json to_json(const image::ContainerState& state, const std::string& st
           {"Detached", state.detached},
           {"StopSignal", state.stop_signal.empty() ? "SIGTERM" : state.stop_signal},
           {"StopTimeout", state.stop_seconds},
-          {"ExitStatus", state.exit_status}};
+          {"ExitStatus", state.exit_status},
+          {"OomKilled", state.oom_killed},
+          {"Limits", state.limits},
+          {"Cgroups", state.cgroups}};
 }
 
 std::string json_text(const nlohmann::json& value) {
@@ -66,6 +70,8 @@ std::string joined(const std::vector<std::string>& words) {
 
 // All that a container that does not run still owns. Requires: its lock is held.
 StatusOrFailure remove_stopped(const image::ContainerStore& store, const image::ContainerState& state) {
+  VARVE_ASSIGN(const ContainerCgroup cgroup, ContainerCgroup::open(state.cgroups, state.id));
+  VARVE_RETURN_IF_ERROR(cgroup.remove());
   VARVE_RETURN_IF_ERROR(remove_with_all_ids(store.directory_of(state.name) + "/volumes"));
   return store.remove(state.name);
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fs/base/log.h"
+#include "launcher/cgroup/container_cgroup.h"
 #include "launcher/explain.h"
 #include "launcher/inside/entry.h"
 #include "launcher/inside/pid_init.h"
@@ -27,18 +28,30 @@
 namespace varve::launcher {
 namespace {
 
+// In the new process.
+void enter_cgroup(const ContainerCgroup& cgroup, const ControlChannel& channel) {
+  const StatusOrFailure entered = cgroup.enter();
+  if (!entered.ok()) report_and_exit(channel, {entered.error()});
+}
+
 // One fork: clone3(2) makes the namespaces and the process in them at once. The child runs on a copy of this memory.
 ResultOrFailure<SupervisedProcess> clone_container(const Plan& plan, const StandardStreams& streams,
                                                    std::pair<ControlChannel, ControlChannel>& channel,
-                                                   ArgumentArea area) {
+                                                   const ContainerCgroup& cgroup, ArgumentArea area) {
   int process_fd = -1;
   struct clone_args arguments = {};
-  arguments.flags = plan.own_namespaces.clone_flags() | CLONE_PIDFD;
+  // The cgroup namespace comes later: its root is the group in which a process makes it.
+  arguments.flags = (plan.own_namespaces.clone_flags() & ~std::uint64_t{CLONE_NEWCGROUP}) | CLONE_PIDFD;
+  if (cgroup.clone_fd() >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<std::uint64_t>(cgroup.clone_fd());
+  }
   arguments.pidfd = reinterpret_cast<std::uint64_t>(&process_fd);
   arguments.exit_signal = SIGCHLD;
   const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid == 0) {
     channel.first.close();
+    enter_cgroup(cgroup, channel.second);
     streams.take();
     run_inside(plan, std::move(channel.second), area);
   }
@@ -57,7 +70,8 @@ StatusOrFailure prepare_container(const Plan& plan, const SupervisedProcess& con
   return write_id_map(container.pid, plan.id_map);
 }
 
-ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record, ArgumentArea area,
+ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record,
+                             const ContainerCgroup& cgroup, ArgumentArea area,
                              const std::function<void()>& on_started) {
   VARVE_ASSIGN(const std::unique_ptr<KeptOutput> kept, keep_output(plan));
   VARVE_ASSIGN(StandardStreams streams, choose_streams(plan, kept.get()));
@@ -67,7 +81,7 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   if (const Status named = channel->first.name_senders(); !named.ok()) {
     return explain(named.error(), "making a line to the container", "SO_PASSCRED");
   }
-  VARVE_ASSIGN(SupervisedProcess container, clone_container(plan, streams, *channel, area));
+  VARVE_ASSIGN(SupervisedProcess container, clone_container(plan, streams, *channel, cgroup, area));
 
   streams.input.reset();
   if (kept && kept->relay) kept->relay->release_container_ends();
@@ -92,6 +106,15 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   return outcome;
 }
 
+ResultOrFailure<Outcome> run_in_cgroup(const Plan& plan, std::optional<ContainerRecord>& record,
+                                       ArgumentArea area, const std::function<void()>& on_started) {
+  VARVE_ASSIGN(const ContainerCgroup cgroup, ContainerCgroup::create(plan.limits));
+  ResultOrFailure<Outcome> ran = run(plan, record, cgroup, area, on_started);
+  const bool is_oom_killed = end_cgroup(cgroup, plan.limits);
+  if (record) record->note_oom_kill(is_oom_killed);
+  return ran;
+}
+
 }  // namespace
 
 Outcome execute(const Plan& plan, ArgumentArea area, const std::function<void()>& on_started) {
@@ -101,7 +124,7 @@ Outcome execute(const Plan& plan, ArgumentArea area, const std::function<void()>
     if (!created.ok()) return Outcome{kLauncherFailed, created.error()};
     record.emplace(std::move(created).value());
   }
-  const ResultOrFailure<Outcome> ran = run(plan, record, area, on_started);
+  const ResultOrFailure<Outcome> ran = run_in_cgroup(plan, record, area, on_started);
   Outcome outcome = ran.ok() ? *ran : Outcome{kLauncherFailed, ran.error()};
   if (record) {
     // A container that never began is not worth keeping.

@@ -94,6 +94,7 @@ int dispatch(const CommandLine& line, ArgumentArea area) {
   if (const auto* gone = std::get_if<RemoveOptions>(&line)) return good_or_fail(remove_containers(*gone));
   if (const auto* prune = std::get_if<PruneOptions>(&line))
     return show_or_fail(prune_containers(prune->store));
+  if (const auto* stats = std::get_if<StatsOptions>(&line)) return good_or_fail(show_statistics(*stats));
   if (const auto* text = std::get_if<ShowText>(&line)) return show(text->text);
   log_error("{}", std::get<WrongUsage>(line).text);
   return kWrongUsage;

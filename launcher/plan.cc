@@ -119,6 +119,31 @@ ResultOrFailure<std::string> find_daemon(const HostFacts& host) {
                 "it mounts images; install it beside varve");
 }
 
+// What the control group lets the container do with a device that it was given.
+DeviceRule rule_of(const DevicePlan& device) {
+  const auto may = [&device](char access) { return device.access.find(access) != std::string::npos; };
+  return {.is_block = device.type == 'b',
+          .major_number = device.major_number,
+          .minor_number = device.minor_number,
+          .read = may('r'),
+          .write = may('w'),
+          .make = may('m')};
+}
+
+StatusOrFailure give_devices(const std::vector<DevicePlan>& devices, LimitPlan& limits) {
+  for (const DevicePlan& device : devices) {
+    const DeviceRule rule = rule_of(device);
+    // Nodes come from the host alone, so not making any asks for nothing; but one of reading and writing does.
+    if (limits.device_filter == LimitPlan::DeviceFilter::kNone && !(rule.read && rule.write)) {
+      return refuse("reading --device", device.path + ":" + device.access,
+                    "without control groups a device is given for reading and writing, as its mode allows",
+                    "leave the access out, or make a node with the wanted mode");
+    }
+    limits.devices.push_back(rule);
+  }
+  return {};
+}
+
 StatusOrFailure choose_name_and_hostname(const RunOptions& options, Plan& plan) {
   plan.id = image::new_container_id();
   plan.name = options.name.empty() ? plan.id.substr(0, 12) : options.name;
@@ -164,6 +189,7 @@ StatusOrFailure check_shared(const RunOptions& options, const HostFacts& host, c
 ResultOrFailure<HostFacts> facts_of_this_host() {
   HostFacts host;
   host.effective_uid = ::geteuid();
+  host.cgroups = cgroups_of_this_host();
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error)
@@ -221,10 +247,18 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
     // With one id nobody can be given a file. With more, links must be stored so that they can be given away later.
     plan.root.owners_in_xattrs = !plan.id_map.uid_helper.empty();
   }
-  // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store.
+  VARVE_ASSIGN(plan.limits,
+               plan_limits(options.limits, {.host = host.cgroups,
+                                            .is_root = host.effective_uid == 0,
+                                            .id = plan.id,
+                                            .filter_devices = plan.own_namespaces.contains(Namespace::kMount),
+                                            .root_is_fuse = plan.root.kind == RootPlan::Kind::kStack}));
+  VARVE_RETURN_IF_ERROR(give_devices(plan.mounts.devices, plan.limits));
+  // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store; one with
+  // control groups is recorded, so that they are found when the launcher is killed.
   const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();
   plan.recorded = !(anonymous && options.remove_afterwards) || plan.mounts.has_anonymous_volumes ||
-                  plan.lifetime.detached;
+                  plan.lifetime.detached || !plan.limits.groups.empty();
   plan.remove_afterwards = options.remove_afterwards;
   return plan;
 }

@@ -11,6 +11,7 @@
 
 #include "fs/base/result.h"
 #include "launcher/capabilities.h"
+#include "launcher/cgroup/limit_plan.h"
 #include "launcher/environment.h"
 #include "launcher/idmap.h"
 #include "launcher/image_root.h"
@@ -54,6 +55,7 @@ struct Plan {
   ProcessPlan process;
   MaskedPaths masked_paths;
   std::vector<Sysctl> sysctls;
+  LimitPlan limits;
   std::string store_directory;
   bool recorded = true;  // a record lies in the store's containers
   bool remove_afterwards = false;
@@ -66,6 +68,7 @@ struct Plan {
 struct HostFacts {
   uid_t effective_uid = 0;
   HostVariable variable = host_variable;
+  CgroupHost cgroups;
   std::string program_directory;  // where the launcher's own binary lies
 };
 ResultOrFailure<HostFacts> facts_of_this_host();

@@ -63,6 +63,7 @@ std::string to_text(const Plan& plan) {
   text += fmt::format("masked paths: {}\n", to_text(plan.masked_paths));
   text += to_text(plan.sysctls) + to_text(process.limits);
   text += fmt::format("umask:        {:04o}\n", process.umask);
+  text += to_text(plan.limits);
   text += fmt::format("process 1:    {}\n", process.init ? "varve's init" : "the command");
   text += fmt::format("stdin:        {}\n", process.interactive ? "passed on" : "/dev/null");
   text += fmt::format("terminal:     {}\n", process.terminal ? "its own" : "none");

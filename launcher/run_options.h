@@ -9,6 +9,7 @@
 #include "launcher/namespaces.h"
 #include "launcher/options/id_options.h"
 #include "launcher/options/lifetime_options.h"
+#include "launcher/options/limit_options.h"
 #include "launcher/options/mount_options.h"
 #include "launcher/options/security_options.h"
 #include "launcher/options/setting_options.h"
@@ -47,6 +48,8 @@ struct RunOptions {
   LifetimeOptions lifetime;
   MountOptions mounts;
   IdOptions ids;
+
+  LimitOptions limits;
 
   bool dry_run = false;
 };

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <utility>
 
+#include "launcher/cgroup/container_cgroup.h"
 #include "launcher/commands/running.h"
 #include "launcher/detach.h"
 #include "launcher/explain.h"
@@ -30,6 +31,7 @@ struct Target {
   std::string name;
   NamespaceSet namespaces;
   UniqueFd process;  // pidfd of the command, whose namespaces are joined
+  ContainerCgroup cgroup;
   ProcessRecord record;
 };
 
@@ -49,6 +51,8 @@ ResultOrFailure<Target> find_target(const ExecOptions& options, const HostVariab
       open_identified({running.state.command_pid, running.state.command_started_ticks});
   if (!command.ok()) return explain(command.error(), kDoing, target.name, "its own command has ended");
   target.process = std::move(command).value();
+  VARVE_ASSIGN(target.cgroup, ContainerCgroup::open(running.state.cgroups, running.state.id));
+  VARVE_RETURN_IF_ERROR(target.cgroup.open_for_entry());
   VARVE_ASSIGN(target.record, read_process_record(store.directory_of(target.name)));
 
   ProcessPlan& process = target.record.process;
@@ -70,31 +74,23 @@ ResultOrFailure<Target> find_target(const ExecOptions& options, const HostVariab
   return target;
 }
 
-// Messages of the joining process, besides those of the command.
-[[noreturn]] void fail_to_join(const ControlChannel& channel, const Failure& failure) {
-  ControlMessage message;
-  message.kind = ControlMessage::Kind::kFailed;
-  message.exit_status = kLauncherFailed;
-  message.text = failure.message;
-  [[maybe_unused]] const Status told = channel.send(message);
-  ::_exit(kLauncherFailed);
-}
-
 // In a process of its own, because joining cannot be undone. Its child, the command, is made a child of the launcher, in the pid
 // namespace that was joined (CLONE_PARENT, clone(2)).
 [[noreturn]] void join_and_start(const Target& target, const StandardStreams& streams,
                                  ControlChannel channel) {
   // The launcher's memory and binary are not for the container; see inside/entry.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (const StatusOrFailure entered = target.cgroup.enter(); !entered.ok())
+    report_and_exit(channel, {entered.error()});
   const auto flags = static_cast<int>(target.namespaces.clone_flags());
   if (flags != 0 && ::setns(target.process.get(), flags) != 0) {
-    fail_to_join(channel, explain(Errno::last(), "joining the container's namespaces",
-                                  target.namespaces.text(), "only who started it and root may"));
+    report_and_exit(channel, {explain(Errno::last(), "joining the container's namespaces",
+                                      target.namespaces.text(), "only who started it and root may")});
   }
   struct clone_args arguments = {};
   arguments.flags = CLONE_PARENT;
   const long command = ::syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (command < 0) fail_to_join(channel, explain(Errno::last(), kDoing, "clone3"));
+  if (command < 0) report_and_exit(channel, {explain(Errno::last(), kDoing, "clone3")});
   if (command > 0) ::_exit(0);
   streams.take();
   run_joined(target.record.process, target.record.setgroups_denied, std::move(channel));
@@ -126,8 +122,14 @@ ResultOrFailure<Outcome> run(const Target& target, const ExecOptions& options,
   if (const Status named = channel->first.name_senders(); !named.ok()) {
     return explain(named.error(), "making a line to the container", "SO_PASSCRED");
   }
-  const pid_t joiner = ::fork();
-  if (joiner < 0) return explain(Errno::last(), kDoing, "fork");
+  struct clone_args arguments = {};
+  arguments.exit_signal = SIGCHLD;
+  if (target.cgroup.clone_fd() >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<std::uint64_t>(target.cgroup.clone_fd());
+  }
+  const auto joiner = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
+  if (joiner < 0) return explain(Errno::last(), kDoing, "clone3");
   if (joiner == 0) {
     channel->first.close();
     join_and_start(target, streams, std::move(channel->second));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "launcher/explain.h"
+#include "launcher/inside/cgroup_mounts.h"
 #include "launcher/inside/dev_nodes.h"
 #include "launcher/inside/etc_files.h"
 #include "launcher/inside/hostname.h"
@@ -114,6 +115,7 @@ StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, U
                                                  {.own = own,
                                                   .masked = plan.masked_paths,
                                                   .sysctls = plan.sysctls,
+                                                  .groups = plan.limits.groups,
                                                   .forbids_cgroup_namespaces = forbids_cgroup_namespaces}));
   VARVE_RETURN_IF_ERROR(
       bind_etc_files(root.get(), dev.directory.get(),
@@ -134,6 +136,7 @@ StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, UniqueFd
   // After the go, because the launcher writes our id maps through /proc, which the flag decides too.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   ::setsid();
+  if (plan.own_namespaces.contains(Namespace::kCgroup)) VARVE_RETURN_IF_ERROR(make_cgroup_namespace());
   if (plan.own_namespaces.contains(Namespace::kUts)) VARVE_RETURN_IF_ERROR(set_hostname(plan.hostname));
   if (plan.own_namespaces.contains(Namespace::kNet)) VARVE_RETURN_IF_ERROR(bring_loopback_up());
   if (plan.own_namespaces.contains(Namespace::kMount)) return set_up_mounts(plan, channel, terminal);
@@ -148,16 +151,6 @@ void tell_of_command(const ControlChannel& channel) {
   about_to.kind = ControlMessage::Kind::kCommand;
   // Without a launcher there is nobody to tell, and the kernel is about to end us.
   [[maybe_unused]] const Status told = channel.send(about_to);
-}
-
-[[noreturn]] void report_and_exit(const ControlChannel& channel, const StartFailure& failure) {
-  ControlMessage message;
-  message.kind = ControlMessage::Kind::kFailed;
-  message.exit_status = failure.exit_status;
-  message.text = failure.failure.message;
-  // When the launcher is gone there is nobody to tell.
-  [[maybe_unused]] const Status sent = channel.send(message);
-  ::_exit(failure.exit_status);
 }
 
 // Our own hold on the command's input and output would keep the other ends from seeing them closed.
@@ -178,6 +171,16 @@ void let_go_of_standard_streams() {
 }
 
 }  // namespace
+
+void report_and_exit(const ControlChannel& channel, const StartFailure& failure) {
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::kFailed;
+  message.exit_status = failure.exit_status;
+  message.text = failure.failure.message;
+  // When the launcher is gone there is nobody to tell.
+  [[maybe_unused]] const Status sent = channel.send(message);
+  ::_exit(failure.exit_status);
+}
 
 void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
   ControlChannel channel = close_all_but(std::move(inherited));

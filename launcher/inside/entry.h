@@ -4,6 +4,7 @@
 // become the command or its init. The order of the steps matters and is written down there.
 // Thread rule: one thread, in a process of its own.
 
+#include "launcher/inside/process.h"
 #include "launcher/kernel/control_channel.h"
 #include "launcher/plan.h"
 #include "launcher/process_title.h"
@@ -17,5 +18,8 @@ namespace varve::launcher {
 // The same for a command in a container that runs: its namespaces are joined, and `channel` and descriptors 0, 1 and 2 are all
 // that it has. The root it finds is the container's and not trusted.
 [[noreturn]] void run_joined(const ProcessPlan& process, bool setgroups_denied, ControlChannel channel);
+
+// Tells the launcher why the container cannot start, and ends the calling process.
+[[noreturn]] void report_and_exit(const ControlChannel& channel, const StartFailure& failure);
 
 }  // namespace varve::launcher

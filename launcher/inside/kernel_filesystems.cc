@@ -1,7 +1,6 @@
 #include "launcher/inside/kernel_filesystems.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -9,6 +8,7 @@
 #include <string_view>
 
 #include "launcher/explain.h"
+#include "launcher/inside/cgroup_mounts.h"
 #include "launcher/inside/kernel_settings.h"
 #include "launcher/kernel/mount_calls.h"
 
@@ -87,26 +87,13 @@ Result<UniqueFd> make_sys(bool own_net) {
   return copy;
 }
 
-// The container's own part of the cgroup tree, read-only. Only for a host whose tree is one of version 2: the trees of
-// version 1 come with the limits (issue 5), and until then /sys/fs/cgroup is the empty directory of sysfs.
-StatusOrFailure mount_cgroups(int sys_fd, NamespaceSet own) {
-  const UniqueFd host(::open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  const bool is_version_2 = host.valid() && is_on_file_system(host.get(), CGROUP2_SUPER_MAGIC);
-  if (!is_version_2 || !own.contains(Namespace::kCgroup) || !own.contains(Namespace::kNet)) return {};
-  VARVE_RETURN_IF_ERROR(mount_at(sys_fd, "fs/cgroup",
-                                 new_mount({.type = "cgroup2",
-                                            .parameters = {{"source", "cgroup"}},
-                                            .attributes = kHarmless | MOUNT_ATTR_RDONLY})));
-  return {};
-}
-
 }  // namespace
 
 StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, const KernelFilesystems& wanted) {
   const NamespaceSet own = wanted.own;
   VARVE_ASSIGN(const UniqueFd proc, mount_at(root_fd, "/proc", make_proc(own.contains(Namespace::kPid))));
   VARVE_ASSIGN(const UniqueFd sys, mount_at(root_fd, "/sys", make_sys(own.contains(Namespace::kNet))));
-  VARVE_RETURN_IF_ERROR(mount_cgroups(sys.get(), own));
+  VARVE_RETURN_IF_ERROR(mount_cgroups(sys.get(), own, wanted.groups));
   if (wanted.forbids_cgroup_namespaces) VARVE_RETURN_IF_ERROR(forbid_cgroup_namespaces(proc.get()));
   VARVE_RETURN_IF_ERROR(write_sysctls(proc.get(), wanted.sysctls));
   for (const std::string& path : wanted.masked.read_only) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fs/base/result.h"
+#include "launcher/cgroup/limit_plan.h"
 #include "launcher/masked_paths.h"
 #include "launcher/namespaces.h"
 #include "launcher/options/setting_options.h"
@@ -17,6 +18,7 @@ struct KernelFilesystems {
   NamespaceSet own;
   const MaskedPaths& masked;
   const std::vector<Sysctl>& sysctls;
+  const std::vector<GroupPlan>& groups;    // the control groups of the container
   bool forbids_cgroup_namespaces = false;  // see kernel_settings.h
 };
 

@@ -37,16 +37,14 @@ void declare_namespace_options(CLI::App& app, NamespaceOptions& options) {
   app.add_option("--ipc", options.ipc, "host: as --share ipc; private (default)");
   app.add_option("--uts", options.uts, "host: as --share uts; private (default)");
   app.add_option("--cgroupns", options.cgroup, "host: as --share cgroup; private (default)");
-  app.add_option("--userns", options.user, "host: as --share user; private (default)");
 }
 
 ResultOrFailure<NamespaceSet> choose_shared(const NamespaceOptions& options) {
   VARVE_ASSIGN(NamespaceSet shared, NamespaceSet::parse(options.list));
-  const std::array<Word, 5> words = {{{"--pid", Namespace::kPid, options.pid},
+  const std::array<Word, 4> words = {{{"--pid", Namespace::kPid, options.pid},
                                       {"--ipc", Namespace::kIpc, options.ipc},
                                       {"--uts", Namespace::kUts, options.uts},
-                                      {"--cgroupns", Namespace::kCgroup, options.cgroup},
-                                      {"--userns", Namespace::kUser, options.user}}};
+                                      {"--cgroupns", Namespace::kCgroup, options.cgroup}}};
   for (const Word& word : words) VARVE_RETURN_IF_ERROR(apply(word, shared));
   return shared;
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-// --share, and podman's words for single namespaces: --pid, --ipc, --uts, --cgroupns, --userns. Thread rule: stateless.
+// --share, and podman's words for single namespaces: --pid, --ipc, --uts, --cgroupns (--userns: id_options.h). Thread rule: stateless.
 
 #include <string>
 
@@ -20,7 +20,6 @@ struct NamespaceOptions {
   std::string ipc;
   std::string uts;
   std::string cgroup;
-  std::string user;
 };
 void declare_namespace_options(CLI::App& app, NamespaceOptions& options);
 

@@ -23,6 +23,8 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   state.stop_signal = plan.lifetime.stop_signal;
   state.stop_seconds = plan.lifetime.stop_seconds;
   state.detached = plan.lifetime.detached;
+  state.cgroups = plan.limits.paths();
+  state.limits = plan.limits.limits;
   ContainerRecord record(image::ContainerStore(plan.store_directory), std::move(state));
   VARVE_ASSIGN(record.lock_, record.store_.create(record.state_));
   const StatusOrFailure kept =

@@ -26,6 +26,8 @@ class ContainerRecord {
   StatusOrFailure set_running(const ProcessIdentity& first, const ProcessIdentity& command);
   // Requires: the daemon has ended.
   StatusOrFailure set_exited(int exit_status);
+  // Kept with set_exited().
+  void note_oom_kill(bool killed) { state_.oom_killed = killed; }
   StatusOrFailure remove();
 
   int lock_fd() const { return lock_.get(); }

@@ -24,7 +24,7 @@ expect "a directory is no program" 126 "$(status run "$root" /bin)"
 printf '#!/no/such/interpreter\n' >"$root/bin/script"; chmod 755 "$root/bin/script"
 expect "a missing interpreter is 127" 127 "$(status run "$root" script)"
 expect "an image that is not there is 125" 125 "$(status run nosuch true)"
-expect "an option that is not there is 2" 2 "$(status run --memory 1g "$root" true)"
+expect "an option that is not there is 2" 2 "$(status run --no-such-option "$root" true)"
 expect "a working directory that is not there is 125" 125 "$(status run -w /nosuch "$root" true)"
 expect "a user that is not there is 125" 125 "$(status run -u eve "$root" true)"
 
@@ -151,6 +151,9 @@ launcher=$!
 wait_for 10 pgrep --full "^sleep ${number}14" >/dev/null
 kill -KILL "$launcher"; end_of "$launcher"
 expect "a killed launcher takes the container with it" 0 "$(wait_for 5 no_process "^sleep ${number}14" && echo 0)"
+# Its control groups, where it had some, are found by its record.
+killed=$(ls "$VARVE_STORE/containers")
+[ -z "$killed" ] || expect "what it left is removed by name" 0 "$(status "$varve" rm "$killed")"
 
 echo "-- the host afterwards"
 expect "its mounts show nothing of it" 0 "$(mounts_on_host)"

@@ -11,14 +11,16 @@ number=1$$
 busybox=$(command -v busybox) || skip "there is no busybox (scripts/install-dependencies test)"
 if ldd "$busybox" >/dev/null 2>&1; then skip "busybox is not statically linked (package busybox-static)"; fi
 
-scratch=$(mktemp -d /tmp/varve-launcher.XXXXXX)
+scratch=$(mktemp -d "${VARVE_TEST_TMP:-/tmp}/varve-launcher.XXXXXX")
 chmod 755 "$scratch"
 remove_scratch() { rm -rf --one-file-system "$scratch"; }
 trap remove_scratch EXIT
 export VARVE_STORE=$scratch/store
 
 # make_root DIR: busybox under all its names, the accounts root and bob, and the files that are bound over.
+# $VARVE_TEST_ROOT, when set, is such a root made before: where each process costs much.
 make_root() {
+  if [ -n "${VARVE_TEST_ROOT:-}" ]; then cp -a "$VARVE_TEST_ROOT" "$1"; return; fi
   mkdir -p "$1"/{bin,dev,etc,proc,sys,tmp}
   cp "$busybox" "$1/bin/busybox"
   "$busybox" --list | while read -r applet; do [ "$applet" = busybox ] || ln -s busybox "$1/bin/$applet"; done

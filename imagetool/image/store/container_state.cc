@@ -45,7 +45,10 @@ Json to_json(const ContainerState& state) {
               {"stop_signal", state.stop_signal},
               {"stop_seconds", state.stop_seconds},
               {"boot_id", state.boot_id},
-              {"detached", state.detached}};
+              {"detached", state.detached},
+              {"cgroups", state.cgroups},
+              {"limits", state.limits},
+              {"oom_killed", state.oom_killed}};
 }
 
 constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
@@ -85,6 +88,9 @@ ResultOrFailure<ContainerState> from_json(const Json& root) {
   reader.read("stop_seconds", state.stop_seconds, kNoLimit);
   reader.read("boot_id", state.boot_id);
   reader.read("detached", state.detached);
+  reader.read("cgroups", state.cgroups);
+  reader.read("limits", state.limits);
+  reader.read("oom_killed", state.oom_killed);
   if (const Json* image = reader.object("image")) {
     JsonReader image_reader(*image, "container, image");
     image_reader.read("name", state.image_name);

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -51,7 +52,10 @@ struct ContainerState {
   // Of the kernel under which it was made, when it is not to outlive that: a container that is removed at its end. Empty: it is kept.
   // Such a state is not made durable, and under another kernel the container counts as what a killed remove() has left.
   std::string boot_id;
-  bool detached = false;  // its output is kept (outside/container_log of the launcher)
+  bool detached = false;                      // its output is kept (outside/container_log of the launcher)
+  std::vector<std::string> cgroups;           // directories of its control groups, made for it
+  std::map<std::string, std::string> limits;  // by option of `varve run` without "--"
+  bool oom_killed = false;                    // the kernel killed some of its processes for want of memory
 };
 
 std::string new_container_id();

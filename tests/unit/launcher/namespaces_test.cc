@@ -36,9 +36,9 @@ TEST(NamespaceSet, TimeIsKnownAndNotOwnUnlessAsked) {
 
 TEST(NamespaceOptions, PodmansWordsMeanShare) {
   const auto shared =
-      choose_shared({.list = "net", .pid = "host", .ipc = "shareable", .uts = "private", .user = "host"});
+      choose_shared({.list = "net", .pid = "host", .ipc = "shareable", .uts = "private"});
   ASSERT_TRUE(shared.ok()) << shared.error().message;
-  EXPECT_EQ(shared->text(), "pid,net,user");
+  EXPECT_EQ(shared->text(), "pid,net");
   EXPECT_EQ(choose_shared({})->text(), "");
   EXPECT_EQ(choose_shared({.ipc = "host", .uts = "host", .cgroup = "host"})->text(), "ipc,uts,cgroup");
 }
@@ -48,8 +48,8 @@ TEST(NamespaceOptions, OtherWordsAreRefused) {
     const auto shared = choose_shared(options);
     return shared.ok() ? "" : shared.error().message;
   };
-  EXPECT_EQ(complaint({.user = "keep-id"}),
-            "reading --userns: keep-id: varve knows host and private (the default)");
+  EXPECT_EQ(complaint({.pid = "keep-id"}),
+            "reading --pid: keep-id: varve knows host and private (the default)");
   EXPECT_NE(complaint({.pid = "shareable"}), "");
   EXPECT_NE(complaint({.uts = "hosts"}), "");
   EXPECT_EQ(complaint({.list = "pid", .pid = "private"}),

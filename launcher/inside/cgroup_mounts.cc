@@ -1,0 +1,73 @@
+#include "launcher/inside/cgroup_mounts.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+#include <string>
+#include <utility>
+
+#include "launcher/explain.h"
+#include "launcher/kernel/mount_calls.h"
+
+namespace varve::launcher {
+namespace {
+
+constexpr std::uint64_t kHarmless = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+constexpr const char* kMounting = "mounting the container's control groups";
+
+ResultOrFailure<UniqueFd> mount_beneath(int directory_fd, const std::string& path, Result<UniqueFd> mount) {
+  if (!mount.ok()) return explain(mount.error(), kMounting, path);
+  const Result<UniqueFd> target = make_directory_beneath(directory_fd, path);
+  if (!target.ok()) return explain(target.error(), kMounting, path);
+  const Status attached = attach_mount(mount->get(), target->get());
+  if (!attached.ok()) return explain(attached.error(), kMounting, path);
+  return std::move(mount).value();
+}
+
+Result<UniqueFd> tree_of(const GroupPlan& group) {
+  NewFileSystem spec = {.type = group.is_v2 ? "cgroup2" : "cgroup",
+                        .parameters = {{"source", "cgroup"}},
+                        .attributes = kHarmless | MOUNT_ATTR_RDONLY};
+  for (const std::string& controller : group.mounted) spec.parameters.emplace_back(controller.c_str(), "");
+  return new_mount(spec);
+}
+
+StatusOrFailure mount_several(int sys_fd, const std::vector<GroupPlan>& groups) {
+  VARVE_ASSIGN(
+      const UniqueFd directory,
+      mount_beneath(sys_fd, "fs/cgroup",
+                    new_mount({.type = "tmpfs",
+                               .parameters = {{"source", "cgroup"}, {"mode", "0755"}, {"size", "64k"}},
+                               .attributes = kHarmless})));
+  for (const GroupPlan& group : groups) {
+    VARVE_RETURN_IF_ERROR(mount_beneath(directory.get(), group.mounted_as, tree_of(group)));
+  }
+  const Status status = add_mount_attributes(directory.get(), MOUNT_ATTR_RDONLY, false);
+  if (!status.ok()) return explain(status.error(), kMounting, "/sys/fs/cgroup");
+  return {};
+}
+
+}  // namespace
+
+StatusOrFailure make_cgroup_namespace() {
+  if (::unshare(CLONE_NEWCGROUP) != 0)
+    return explain(Errno::last(), "making the container's cgroup namespace", "");
+  return {};
+}
+
+StatusOrFailure mount_cgroups(int sys_fd, NamespaceSet own, const std::vector<GroupPlan>& groups) {
+  if (!own.contains(Namespace::kCgroup) || !own.contains(Namespace::kNet)) return {};
+  const UniqueFd host(::open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (host.valid() && is_on_file_system(host.get(), CGROUP2_SUPER_MAGIC)) {
+    VARVE_RETURN_IF_ERROR(mount_beneath(sys_fd, "fs/cgroup",
+                                        new_mount({.type = "cgroup2",
+                                                   .parameters = {{"source", "cgroup"}},
+                                                   .attributes = kHarmless | MOUNT_ATTR_RDONLY})));
+    return {};
+  }
+  return groups.empty() ? StatusOrFailure() : mount_several(sys_fd, groups);
+}
+
+}  // namespace varve::launcher
