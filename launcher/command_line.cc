@@ -2,7 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <functional>
 #include <optional>
+
+#include "launcher/options/repeated.h"
 
 namespace varve::launcher {
 namespace {
@@ -12,9 +15,13 @@ constexpr const char* kOverview =
 
 Usage:
   varve run [OPTIONS] IMAGE|ROOTFS-DIR [COMMAND [ARG...]]
+  varve exec [OPTIONS] CONTAINER COMMAND [ARG...]
   varve ps [-a] [--json]            containers
+  varve logs [-f] CONTAINER         what a detached one has said
+  varve stop|kill CONTAINER...      ask them to end; send a signal
   varve inspect CONTAINER...        all that is known of some, as JSON
-  varve rm CONTAINER...             remove stopped ones with what was written in them
+  varve rm [-f] CONTAINER...        remove stopped ones with what was written in them
+  varve prune                       remove all that do not run
   varve --help | --version          varve COMMAND --help tells more
 
 Example:
@@ -46,15 +53,6 @@ std::vector<std::string> split_layers(const std::string& list) {
   }
   layers.erase(std::remove(layers.begin(), layers.end(), std::string()), layers.end());
   return layers;
-}
-
-// CLI11 lets an option that may be repeated swallow words up to the next option; ours take one word each time.
-void add_repeated(CLI::App& app, const std::string& names, std::vector<std::string>& to,
-                  const std::string& help) {
-  app.add_option(names, to, help)
-      ->allow_extra_args(false)
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 // CLI11 reports by exceptions; they end here. Returns: what to answer instead of going on, if anything.
@@ -114,14 +112,20 @@ void declare_process_options(CLI::App& app, RunOptions& options, RunWords& words
                "no-new-privileges[=true|false] (default: true)");
 }
 
-// What CLI11 left over: IMAGE and the command, or first an option that it does not know.
-std::optional<WrongUsage> take_positionals(std::vector<std::string> rest, RunOptions& options) {
+// What CLI11 left over: words, or first an option that it does not know. "--" before them is taken away.
+std::optional<WrongUsage> check_positionals(std::vector<std::string>& rest, const std::string& command) {
   if (!rest.empty() && rest[0] == "--") {
     rest.erase(rest.begin());
   } else if (!rest.empty() && rest[0].size() > 1 && rest[0][0] == '-') {
-    return WrongUsage{"reading the command line: " + rest[0] +
-                      ": there is no such option (see varve run --help)"};
+    return WrongUsage{"reading the command line: " + rest[0] + ": there is no such option (see varve " +
+                      command + " --help)"};
   }
+  return std::nullopt;
+}
+
+// IMAGE and the command.
+std::optional<WrongUsage> take_positionals(std::vector<std::string> rest, RunOptions& options) {
+  if (std::optional<WrongUsage> wrong = check_positionals(rest, "run")) return wrong;
   if (options.layers.empty()) {
     if (rest.empty()) {
       return WrongUsage{"reading the command line: no IMAGE or ROOTFS-DIR is given (see varve run --help)"};
@@ -146,6 +150,7 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   declare_process_options(app, options, words);
   declare_mount_options(app, options.mounts);
   declare_id_options(app, options.ids);
+  declare_lifetime_options(app, options.lifetime);
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
 
   options.layers = split_layers(words.layers);
@@ -175,16 +180,93 @@ CommandLine parse_ps(const std::vector<std::string>& arguments) {
   return options;
 }
 
+CommandLine parse_exec(const std::vector<std::string>& arguments) {
+  ExecOptions options;
+  CLI::App app("Runs a further command in a container that runs.", "varve exec");
+  app.footer(
+      "\nExit status: as of varve run.\n\nExamples:\n  varve exec -it web sh\n  varve exec -u nobody web id");
+  app.prefix_command();  // what follows CONTAINER belongs to the command
+  declare_exec_options(app, options);
+  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  std::vector<std::string> rest = app.remaining();
+  if (std::optional<WrongUsage> wrong = check_positionals(rest, "exec")) return *wrong;
+  if (rest.size() < 2) {
+    return WrongUsage{"reading the command line: CONTAINER and COMMAND are needed (see varve exec --help)"};
+  }
+  options.container = rest[0];
+  options.arguments.assign(rest.begin() + 1, rest.end());
+  return options;
+}
+
+CommandLine parse_logs(const std::vector<std::string>& arguments) {
+  LogsOptions options;
+  CLI::App app("Shows what a detached container has said.", "varve logs");
+  app.add_option("--store", options.store, "Image store");
+  app.add_flag("-f,--follow", options.follow, "Go on until the container ends");
+  app.add_flag("-t,--timestamps", options.timestamps, "With the time of each line");
+  app.add_option("--tail", options.tail, "Only so many of the last lines");
+  app.add_option("CONTAINER", options.name, "Name of the container")->required();
+  app.footer("\nExample:\n  varve logs -f --tail 20 web");
+  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  return options;
+}
+
+CommandLine parse_prune(const std::vector<std::string>& arguments) {
+  PruneOptions options;
+  CLI::App app("Removes all containers that do not run, with all that was written in them.", "varve prune");
+  app.add_option("--store", options.store, "Image store");
+  app.footer("\nExample:\n  varve prune");
+  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  return options;
+}
+
+// Commands that take names of containers; `more` declares further options, `with_all` gives --all in place of names.
 template <class Options>
-CommandLine parse_names(const std::vector<std::string>& arguments, const char* name,
-                        const char* description) {
+CommandLine parse_names(const std::vector<std::string>& arguments, const char* name, const char* description,
+                        const std::function<void(CLI::App&, Options&)>& more = {}) {
   Options options;
   CLI::App app(description, name);
   app.add_option("--store", options.store, "Image store");
-  app.add_option("CONTAINER", options.names, "Names of containers")->required();
-  app.footer(std::string("\nExample:\n  ") + name + " build");
+  app.add_option("CONTAINER", options.names, "Names of containers");
+  if (more) more(app, options);
+  app.footer(std::string("\nExample:\n  ") + name + " web");
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  bool is_all = false;
+  if constexpr (requires { options.all; }) is_all = options.all;
+  if (options.names.empty() != is_all) {
+    return WrongUsage{
+        "reading the command line: " +
+        std::string(is_all ? "--all and names of containers exclude each other" : "no CONTAINER is given") +
+        " (see " + name + " --help)"};
+  }
   return options;
+}
+
+CommandLine parse_remove(const std::vector<std::string>& arguments) {
+  return parse_names<RemoveOptions>(
+      arguments, "varve rm", "Removes stopped containers with all that was written in them.",
+      [](CLI::App& app, RemoveOptions& options) {
+        app.add_flag("-f,--force", options.force, "Running ones too: they are killed");
+      });
+}
+
+CommandLine parse_stop(const std::vector<std::string>& arguments) {
+  return parse_names<StopOptions>(
+      arguments, "varve stop", "Asks containers to end, and kills those that do not.",
+      [](CLI::App& app, StopOptions& options) {
+        app.add_option("-t,--time", options.seconds,
+                       "Seconds to wait before killing (default: the container's, 10)");
+        app.add_flag("-a,--all", options.all, "All that run");
+      });
+}
+
+CommandLine parse_kill(const std::vector<std::string>& arguments) {
+  return parse_names<KillOptions>(arguments, "varve kill", "Sends a signal to the command of containers.",
+                                  [](CLI::App& app, KillOptions& options) {
+                                    app.add_option("-s,--signal", options.signal,
+                                                   "Name or number (default: KILL)");
+                                    app.add_flag("-a,--all", options.all, "All that run");
+                                  });
 }
 
 }  // namespace
@@ -194,10 +276,12 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   const std::vector<std::string> rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
   if (command == "run") return parse_run(rest);
   if (command == "ps") return parse_ps(rest);
-  if (command == "rm") {
-    return parse_names<RemoveOptions>(rest, "varve rm",
-                                      "Removes stopped containers with all that was written in them.");
-  }
+  if (command == "exec") return parse_exec(rest);
+  if (command == "logs") return parse_logs(rest);
+  if (command == "stop") return parse_stop(rest);
+  if (command == "kill") return parse_kill(rest);
+  if (command == "rm") return parse_remove(rest);
+  if (command == "prune") return parse_prune(rest);
   if (command == "inspect") {
     return parse_names<InspectOptions>(rest, "varve inspect",
                                        "Tells all that is known of containers, as JSON.");

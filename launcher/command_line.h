@@ -8,7 +8,10 @@
 #include <vector>
 
 #include "fs/base/result.h"
+#include "launcher/commands/logs.h"
+#include "launcher/commands/stop.h"
 #include "launcher/container_commands.h"
+#include "launcher/options/exec_options.h"
 #include "launcher/run_options.h"
 
 namespace varve::launcher {
@@ -17,9 +20,8 @@ struct InspectOptions {
   std::string store;
   std::vector<std::string> names;
 };
-struct RemoveOptions {
+struct PruneOptions {
   std::string store;
-  std::vector<std::string> names;
 };
 // --help or --version was asked for: `text` is the answer.
 struct ShowText {
@@ -30,8 +32,8 @@ struct WrongUsage {
   std::string text;
 };
 
-using CommandLine =
-    std::variant<RunOptions, ListOptions, InspectOptions, RemoveOptions, ShowText, WrongUsage>;
+using CommandLine = std::variant<RunOptions, ExecOptions, ListOptions, LogsOptions, StopOptions, KillOptions,
+                                 InspectOptions, RemoveOptions, PruneOptions, ShowText, WrongUsage>;
 
 // `arguments`: without the program's name.
 CommandLine parse_command_line(const std::vector<std::string>& arguments);

@@ -8,23 +8,19 @@
 #include <optional>
 
 #include "imagetool/image/store/container_state.h"
-#include "imagetool/image/store/store.h"
+#include "launcher/commands/running.h"
+#include "launcher/commands/stop.h"
 #include "launcher/explain.h"
-#include "launcher/outside/container_record.h"
 #include "launcher/outside/mapped_removal.h"
 
 namespace varve::launcher {
 namespace {
 
-image::ContainerStore open_containers(const std::string& store) {
-  return image::ContainerStore(store.empty() ? image::default_store_path() : store);
-}
-
 // "running", "exited (3)", or "died" when its launcher was killed before it could write down the end.
 ResultOrFailure<std::string> status_text(const image::ContainerStore& store,
                                          const image::ContainerState& state) {
   if (state.status == image::ContainerStatus::kExited) return fmt::format("exited ({})", state.exit_status);
-  VARVE_ASSIGN(const std::optional<UniqueFd> lock, lock_stopped_container(store, state.name));
+  VARVE_ASSIGN(const std::optional<UniqueFd> lock, store.lock_stopped(state.name));
   return std::string(lock ? "died" : image::to_text(state.status));
 }
 
@@ -46,6 +42,12 @@ nlohmann::json to_json(const image::ContainerState& state, const std::string& st
           {"Command", state.command},
           {"Status", status},
           {"Pid", status == "running" ? state.pid : 0},
+          {"Started", state.started},
+          {"Finished", state.finished},
+          {"Namespaces", state.namespaces},
+          {"Detached", state.detached},
+          {"StopSignal", state.stop_signal.empty() ? "SIGTERM" : state.stop_signal},
+          {"StopTimeout", state.stop_seconds},
           {"ExitStatus", state.exit_status}};
 }
 
@@ -62,10 +64,16 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+// All that a container that does not run still owns. Requires: its lock is held.
+StatusOrFailure remove_stopped(const image::ContainerStore& store, const image::ContainerState& state) {
+  VARVE_RETURN_IF_ERROR(remove_with_all_ids(store.directory_of(state.name) + "/volumes"));
+  return store.remove(state.name);
+}
+
 }  // namespace
 
 ResultOrFailure<std::string> list_containers(const ListOptions& options) {
-  const image::ContainerStore store = open_containers(options.store);
+  const image::ContainerStore store = containers_of(options.store);
   VARVE_ASSIGN(const std::vector<image::ContainerState> states, store.list());
   nlohmann::json objects = nlohmann::json::array();
   std::string lines = fmt::format("{:<20} {:<12} {:>8} {:<21} {:<24} {}\n", "NAME", "STATUS", "PID",
@@ -83,7 +91,7 @@ ResultOrFailure<std::string> list_containers(const ListOptions& options) {
 
 ResultOrFailure<std::string> inspect_containers(const std::string& store_path,
                                                 const std::vector<std::string>& names) {
-  const image::ContainerStore store = open_containers(store_path);
+  const image::ContainerStore store = containers_of(store_path);
   nlohmann::json objects = nlohmann::json::array();
   for (const std::string& name : names) {
     VARVE_ASSIGN(const image::ContainerState state, store.read(name));
@@ -95,16 +103,35 @@ ResultOrFailure<std::string> inspect_containers(const std::string& store_path,
   return json_text(objects);
 }
 
-StatusOrFailure remove_containers(const std::string& store_path, const std::vector<std::string>& names) {
-  const image::ContainerStore store = open_containers(store_path);
-  for (const std::string& name : names) {
+StatusOrFailure remove_containers(const RemoveOptions& options) {
+  const image::ContainerStore store = containers_of(options.store);
+  for (const std::string& name : options.names) {
     VARVE_ASSIGN(const image::ContainerState state, store.read(name));
-    VARVE_ASSIGN(const std::optional<UniqueFd> lock, lock_stopped_container(store, state.name));
-    if (!lock) return refuse("removing the container", name, "it runs", "stop it first");
-    VARVE_RETURN_IF_ERROR(remove_with_all_ids(store.directory_of(state.name) + "/volumes"));
-    VARVE_RETURN_IF_ERROR(store.remove(state.name));
+    if (options.force) VARVE_RETURN_IF_ERROR(kill_and_wait(options.store, name));
+    // One that removes itself at its end (--rm) may be gone by now.
+    ResultOrFailure<std::optional<UniqueFd>> lock = store.lock_stopped(state.name);
+    if (!lock.ok() && options.force && lock.error().error_number == ENOENT) continue;
+    if (!lock.ok()) return std::move(lock).error();
+    if (!*lock) return refuse("removing the container", name, "it runs", "stop it first, or use --force");
+    VARVE_RETURN_IF_ERROR(remove_stopped(store, state));
   }
   return {};
+}
+
+ResultOrFailure<std::string> prune_containers(const std::string& store_path) {
+  const image::ContainerStore store = containers_of(store_path);
+  VARVE_ASSIGN(const std::vector<image::ContainerState> states, store.list());
+  std::string removed;
+  for (const image::ContainerState& state : states) {
+    const ResultOrFailure<std::optional<UniqueFd>> lock = store.lock_stopped(state.name);
+    if (!lock.ok() && lock.error().error_number == ENOENT) continue;  // by another at the same time
+    if (!lock.ok()) return lock.error();
+    if (!*lock) continue;
+    VARVE_RETURN_IF_ERROR(remove_stopped(store, state));
+    removed += state.name + "\n";
+  }
+  VARVE_RETURN_IF_ERROR(store.remove_leftovers());
+  return removed;
 }
 
 }  // namespace varve::launcher

@@ -22,7 +22,15 @@ ResultOrFailure<std::string> list_containers(const ListOptions& options);
 ResultOrFailure<std::string> inspect_containers(const std::string& store,
                                                 const std::vector<std::string>& names);
 
+struct RemoveOptions {
+  std::string store;
+  std::vector<std::string> names;
+  bool force = false;  // running ones are killed
+};
 // Removes stopped containers with all that was written in them. Returns: a Failure for the first that runs or is none.
-StatusOrFailure remove_containers(const std::string& store, const std::vector<std::string>& names);
+StatusOrFailure remove_containers(const RemoveOptions& options);
+
+// Removes all that do not run, and what killed ones have left. Returns: the names, one on each line.
+ResultOrFailure<std::string> prune_containers(const std::string& store);
 
 }  // namespace varve::launcher

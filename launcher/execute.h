@@ -3,17 +3,15 @@
 // execute: carries a Plan out: starts the container, serves it until its command ends, and leaves nothing behind but what
 // the plan says. Thread rule: the calling process has one thread, and this is it.
 
-#include "fs/base/result.h"
+#include <functional>
+
+#include "launcher/outside/supervisor.h"
 #include "launcher/plan.h"
 #include "launcher/process_title.h"
 
 namespace varve::launcher {
 
-struct Outcome {
-  int exit_status = 0;  // what the launcher exits with
-  Failure failure;      // why, when the launcher itself failed; its message is empty otherwise
-};
-
-Outcome execute(const Plan& plan, ArgumentArea area);
+// `on_started`, when it is one, is called once the container's command runs.
+Outcome execute(const Plan& plan, ArgumentArea area, const std::function<void()>& on_started = {});
 
 }  // namespace varve::launcher

@@ -23,7 +23,8 @@ struct RootPlan {
   std::vector<std::string> lowers;  // top first
   std::string upper;                // empty: a read-only stack
   std::string work;
-  bool own_upper = false;  // `upper` and `work` are the container's own in the store, made for it
+  bool thrown_away = false;  // `upper` is not wanted after the end
+  bool own_upper = false;    // `upper` and `work` are the container's own in the store, made for it
   bool read_only = false;
   bool owners_in_xattrs =
       false;  // the daemon may give files to nobody and keeps all owners in extended attributes

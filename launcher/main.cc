@@ -12,6 +12,8 @@
 
 #include "fs/base/log.h"
 #include "launcher/command_line.h"
+#include "launcher/commands/exec.h"
+#include "launcher/detach.h"
 #include "launcher/execute.h"
 #include "launcher/inside/process.h"
 #include "launcher/plan.h"
@@ -54,16 +56,29 @@ int run_container(const RunOptions& options, ArgumentArea area) {
     return kLauncherFailed;
   }
   if (options.dry_run) return show(to_text(*plan));
-  const Outcome outcome = execute(*plan, area);
+  const std::string monitor_log =
+      image::ContainerStore(plan->store_directory).directory_of(plan->name) + "/monitor.log";
+  const Outcome outcome =
+      plan->lifetime.detached
+          ? go_on_detached(
+                [&](const std::function<void()>& on_started) { return execute(*plan, area, on_started); },
+                {.name = plan->name, .log_path = monitor_log})
+          : execute(*plan, area);
   if (!outcome.failure.message.empty()) log_error("{}", outcome.failure.message);
+  if (plan->lifetime.detached && outcome.exit_status == 0) return show(plan->name + "\n");
   return outcome.exit_status;
 }
 
-int remove(const RemoveOptions& options) {
-  const StatusOrFailure removed = remove_containers(options.store, options.names);
-  if (removed.ok()) return 0;
-  log_error("{}", removed.error().message);
+int good_or_fail(const StatusOrFailure& status) {
+  if (status.ok()) return 0;
+  log_error("{}", status.error().message);
   return kFailed;
+}
+
+int exec(const ExecOptions& options) {
+  const Outcome outcome = exec_in_container(options, host_variable);
+  if (!outcome.failure.message.empty()) log_error("{}", outcome.failure.message);
+  return outcome.exit_status;
 }
 
 int dispatch(const CommandLine& line, ArgumentArea area) {
@@ -72,7 +87,13 @@ int dispatch(const CommandLine& line, ArgumentArea area) {
   if (const auto* inspect = std::get_if<InspectOptions>(&line)) {
     return show_or_fail(inspect_containers(inspect->store, inspect->names));
   }
-  if (const auto* gone = std::get_if<RemoveOptions>(&line)) return remove(*gone);
+  if (const auto* command = std::get_if<ExecOptions>(&line)) return exec(*command);
+  if (const auto* logs = std::get_if<LogsOptions>(&line)) return good_or_fail(show_logs(*logs));
+  if (const auto* stop = std::get_if<StopOptions>(&line)) return good_or_fail(stop_containers(*stop));
+  if (const auto* kill = std::get_if<KillOptions>(&line)) return good_or_fail(kill_containers(*kill));
+  if (const auto* gone = std::get_if<RemoveOptions>(&line)) return good_or_fail(remove_containers(*gone));
+  if (const auto* prune = std::get_if<PruneOptions>(&line))
+    return show_or_fail(prune_containers(prune->store));
   if (const auto* text = std::get_if<ShowText>(&line)) return show(text->text);
   log_error("{}", std::get<WrongUsage>(line).text);
   return kWrongUsage;

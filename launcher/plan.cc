@@ -197,6 +197,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   plan.image_name = std::move(found.image_name);
   plan.image_digest = std::move(found.image_digest);
   VARVE_ASSIGN(plan.process, plan_process(options, found.config, host));
+  VARVE_ASSIGN(plan.lifetime, plan_lifetime(options.lifetime, found.config));
   VARVE_RETURN_IF_ERROR(choose_name_and_hostname(options, plan));
   VARVE_RETURN_IF_ERROR(check_shared(options, host, plan));
   if (plan.own_namespaces.contains(Namespace::kUser)) {
@@ -219,6 +220,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   if (plan.root.own_upper) {
     plan.root.upper = containers.upper_path(plan.name);
     plan.root.work = containers.work_path(plan.name);
+    plan.root.thrown_away = options.remove_afterwards;
   }
   if (plan.root.kind == RootPlan::Kind::kStack) {
     VARVE_ASSIGN(plan.daemon_path, find_daemon(host));
@@ -229,7 +231,8 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   }
   // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store.
   const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();
-  plan.recorded = !(anonymous && options.remove_afterwards) || plan.mounts.has_anonymous_volumes;
+  plan.recorded = !(anonymous && options.remove_afterwards) || plan.lifetime.detached ||
+                  plan.mounts.has_anonymous_volumes;
   plan.remove_afterwards = options.remove_afterwards;
   return plan;
 }

@@ -14,6 +14,7 @@
 #include "launcher/environment.h"
 #include "launcher/idmap.h"
 #include "launcher/image_root.h"
+#include "launcher/lifetime_plan.h"
 #include "launcher/mount_plan.h"
 #include "launcher/namespaces.h"
 #include "launcher/run_options.h"
@@ -51,6 +52,7 @@ struct Plan {
   bool remove_afterwards = false;
   std::string daemon_path;                // varvefs; empty when the root is a directory
   bool daemon_in_user_namespace = false;  // see DaemonDescriptors::own_user_namespace
+  LifetimePlan lifetime;
 };
 
 // What of the host a plan depends on; a parameter so that tests need not change it.

@@ -8,6 +8,7 @@
 
 #include "launcher/namespaces.h"
 #include "launcher/options/id_options.h"
+#include "launcher/options/lifetime_options.h"
 #include "launcher/options/mount_options.h"
 
 namespace varve::launcher {
@@ -43,6 +44,7 @@ struct RunOptions {
   MountOptions mounts;
   IdOptions ids;
 
+  LifetimeOptions lifetime;
   bool dry_run = false;
 };
 

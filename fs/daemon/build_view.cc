@@ -47,6 +47,7 @@ ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options
                                                         .work_path = options.work_path,
                                                         .base_stack = stack->describe(),
                                                         .volatile_upper = options.volatile_upper,
+                                                        .thrown_away = options.thrown_away_upper,
                                                         .keep_access_times = options.keep_access_times,
                                                         .overrides = overrides});
     if (!opened.ok()) return with_context("opening the upper", std::move(opened).error());

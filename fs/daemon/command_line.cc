@@ -20,7 +20,7 @@ constexpr const char* kOptionsFooter =
     "  lowerdir=TOP:...:BOTTOM   layers: layer files or plain directories (escape ':' and ',' with '\\')\n"
     "  lowerlist=FILE            more layers, one a line, top first\n"
     "  upperdir=DIR,workdir=DIR  where writes go; both on one file system\n"
-    "  ro, volatile, fsync=strict|auto|volatile\n"
+    "  ro, volatile, fsync=strict|auto|volatile|never\n"
     "  uidmapping=MAP, gidmapping=MAP   shift owners; MAP is CONTAINER:HOST:LENGTH[:...], stored and shown "
     "ids\n"
     "  xattr_permissions=2       keep owners and modes in xattrs (without it: where they cannot be given)\n"

@@ -106,8 +106,10 @@ StatusOrFailure set_number(std::string_view key, std::string_view value, std::ui
 StatusOrFailure set_durability(std::string_view value, MountOptions& options) {
   if (value == "volatile") {
     options.view.volatile_upper = true;
+  } else if (value == "never") {
+    options.view.thrown_away_upper = true;
   } else if (value != "strict" && value != "auto") {
-    return Failure{EINVAL, fmt::format("option fsync={}: not one of strict, auto, volatile", value)};
+    return Failure{EINVAL, fmt::format("option fsync={}: not one of strict, auto, volatile, never", value)};
   }
   return {};
 }

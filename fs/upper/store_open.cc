@@ -97,6 +97,7 @@ Status Store::sync() {
 }
 
 Status Store::close() {
+  if (work_.thrown_away) return {};  // and stays marked as a volatile upper that was not unmounted
   if (!is_volatile()) VARVE_RETURN_IF_ERROR(sync());
   // Idle files of a volatile upper keep claims that no sync made durable.
   {

@@ -128,6 +128,8 @@ class UpperStore {
     // What the upper is based on, bottom first; recorded at first mount, compared later.
     std::vector<std::string> base_stack;
     bool volatile_upper = false;  // -o volatile: nothing of what is written is synced before close()
+    bool thrown_away =
+        false;  // -o fsync=never: volatile, and nothing is synced at the end either; no later mount takes it
     bool keep_access_times =
         false;  // -o noatime: reading a file moves no time of access, whatever the upper's mount says
     // More than what was recorded or, at the first mount, probed; empty: just that.

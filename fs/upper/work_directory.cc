@@ -347,7 +347,8 @@ ResultOrFailure<WorkDirectory> Opening::run() {
   made_.boot_id = *parsed;
   made_.state.boot_id = boot_id;
   made_.state.base_stack = options_.base_stack;
-  made_.state.volatile_upper = options_.volatile_upper;
+  made_.state.volatile_upper = options_.volatile_upper || options_.thrown_away;
+  made_.thrown_away = options_.thrown_away;
   VARVE_RETURN_IF_ERROR(open_directories());
   VARVE_RETURN_IF_ERROR(check_apart());
   VARVE_RETURN_IF_ERROR(lock(made_.upper.get(), options_.upper_path));
@@ -401,7 +402,7 @@ Status WorkDirectory::write(bool clean) {
   state.clean = clean;
   // Synced for a volatile upper, too: its data was, just before it is called clean; and what is written to it after it was called
   // dirty may reach the disk before, and instead of, that word.
-  VARVE_RETURN_IF_ERROR(write_state(own.get(), state));
+  VARVE_RETURN_IF_ERROR(write_state(own.get(), state, !thrown_away));
   if (!clean) return {};
   VARVE_RETURN_IF_ERROR(marks.remove_text({upper.get(), {}}, kHolderMark));
   return marks.remove_text({work.get(), {}}, kHolderMark);

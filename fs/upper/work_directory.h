@@ -31,6 +31,7 @@ struct WorkDirectory {
   bool was_clean = true;       // the mount before closed it, or there was none
   bool same_boot = false;      // as the mount before
   bool umask_is_zero = false;  // modes arrive as they are given
+  bool thrown_away = false;    // UpperStore::Options::thrown_away
 
   static ResultOrFailure<WorkDirectory> open(const UpperStore::Options& options);
   // Writes the state; `clean`: and tells others that nobody holds the directories any more.

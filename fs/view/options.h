@@ -14,6 +14,7 @@ struct Options {
   std::string upper_path;                // empty: read-only
   std::string work_path;
   bool volatile_upper = false;
+  bool thrown_away_upper = false;  // nothing of it is wanted after the unmount
   bool keep_access_times = false;  // of files of the upper that are read
   // Owners, modes and devices of the upper are kept in override xattrs, even where the file system could hold them, and those
   // of plain directories as layers are read (docs/upper-format.md).

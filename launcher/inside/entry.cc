@@ -134,6 +134,13 @@ StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, UniqueFd
   return change_root(plan.root.directory);
 }
 
+void tell_of_command(const ControlChannel& channel) {
+  ControlMessage about_to;
+  about_to.kind = ControlMessage::Kind::kCommand;
+  // Without a launcher there is nobody to tell, and the kernel is about to end us.
+  [[maybe_unused]] const Status told = channel.send(about_to);
+}
+
 [[noreturn]] void report_and_exit(const ControlChannel& channel, const StartFailure& failure) {
   ControlMessage message;
   message.kind = ControlMessage::Kind::kFailed;
@@ -182,9 +189,27 @@ void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
       serve_as_init(command, owns_pid_namespace, area);
     }
   }
+  tell_of_command(channel);
   const StartFailure failure = become_command({.plan = plan.process,
                                                .user = *user,
                                                .setgroups_denied = plan.id_map.deny_setgroups,
+                                               .terminal = std::move(terminal)});
+  report_and_exit(channel, failure);
+}
+
+void run_joined(const ProcessPlan& process, bool setgroups_denied, ControlChannel inherited) {
+  const ControlChannel channel = close_all_but(std::move(inherited));
+  tell_of_command(channel);
+  UniqueFd terminal;
+  if (process.terminal) {
+    const StatusOrFailure handed = hand_over_terminal(make_joined_terminal(), channel, terminal);
+    if (!handed.ok()) report_and_exit(channel, {handed.error()});
+  }
+  const ResultOrFailure<User> user = find_user(process.user, read_user_files());
+  if (!user.ok()) report_and_exit(channel, {user.error()});
+  const StartFailure failure = become_command({.plan = process,
+                                               .user = *user,
+                                               .setgroups_denied = setgroups_denied,
                                                .terminal = std::move(terminal)});
   report_and_exit(channel, failure);
 }

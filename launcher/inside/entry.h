@@ -14,4 +14,8 @@ namespace varve::launcher {
 // Requires: signals are blocked (block_forwarded_signals), standard input is what the command is to read.
 [[noreturn]] void run_inside(const Plan& plan, ControlChannel channel, ArgumentArea area);
 
+// The same for a command in a container that runs: its namespaces are joined, and `channel` and descriptors 0, 1 and 2 are all
+// that it has. The root it finds is the container's and not trusted.
+[[noreturn]] void run_joined(const ProcessPlan& process, bool setgroups_denied, ControlChannel channel);
+
 }  // namespace varve::launcher

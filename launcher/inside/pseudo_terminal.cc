@@ -1,6 +1,7 @@
 #include "launcher/inside/pseudo_terminal.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 
 #include "launcher/explain.h"
@@ -35,6 +36,17 @@ ResultOrFailure<PseudoTerminal> make_terminal(int terminals_fd, int dev_fd) {
   const Status attached = attach_mount(copy->get(), place->get());
   if (!attached.ok()) return explain(attached.error(), kMaking, "/dev/console");
   return terminal;
+}
+
+ResultOrFailure<PseudoTerminal> make_joined_terminal() {
+  // /dev is the container's to change: no symbolic link, no wait for the other end of a FIFO, and nothing but a terminal.
+  const UniqueFd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  Result<UniqueFd> master = open_beneath(root.get(), "/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK);
+  if (!master.ok()) return explain(master.error(), kMaking, "/dev/pts/ptmx");
+  if (!is_on_file_system(master->get(), DEVPTS_SUPER_MAGIC)) {
+    return refuse(kMaking, "/dev/pts/ptmx", "it is no terminal", "the container has changed its /dev");
+  }
+  return open_both_sides(std::move(master).value());
 }
 
 ResultOrFailure<PseudoTerminal> make_host_terminal() {

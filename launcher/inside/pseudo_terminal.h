@@ -15,6 +15,8 @@ struct PseudoTerminal {
 
 // Makes one in the mounted devpts `terminals_fd` and binds it over /dev/console of `dev_fd`.
 ResultOrFailure<PseudoTerminal> make_terminal(int terminals_fd, int dev_fd);
+// The same of the devpts of a container that runs, whose namespaces this process has joined; not over /dev/console.
+ResultOrFailure<PseudoTerminal> make_joined_terminal();
 // The same of the host's /dev/ptmx, for a container that shares the mount namespace.
 ResultOrFailure<PseudoTerminal> make_host_terminal();
 

@@ -14,6 +14,25 @@ constexpr std::size_t kHeaderBytes = 1 + sizeof(std::int32_t);
 struct alignas(cmsghdr) FdBuffer {
   std::array<char, CMSG_SPACE(sizeof(int))> bytes;
 };
+// For what comes in: a descriptor and the sender.
+struct alignas(cmsghdr) ReceiveBuffer {
+  std::array<char, CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))> bytes;
+};
+
+void take_attached(struct msghdr& header, ControlMessage& message) {
+  for (struct cmsghdr* one = CMSG_FIRSTHDR(&header); one != nullptr; one = CMSG_NXTHDR(&header, one)) {
+    if (one->cmsg_level != SOL_SOCKET) continue;
+    if (one->cmsg_type == SCM_RIGHTS) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(one), sizeof fd);
+      message.fd.reset(fd);
+    } else if (one->cmsg_type == SCM_CREDENTIALS) {
+      struct ucred sender = {};
+      std::memcpy(&sender, CMSG_DATA(one), sizeof sender);
+      message.sender = sender.pid;
+    }
+  }
+}
 
 }  // namespace
 
@@ -21,6 +40,12 @@ Result<std::pair<ControlChannel, ControlChannel>> ControlChannel::make_pair() {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) return Errno::last();
   return std::pair(ControlChannel(UniqueFd(ends[0])), ControlChannel(UniqueFd(ends[1])));
+}
+
+Status ControlChannel::name_senders() const {
+  const int on = 1;
+  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return Errno::last();
+  return {};
 }
 
 Status ControlChannel::send(const ControlMessage& message) const {
@@ -54,7 +79,7 @@ Status ControlChannel::send(const ControlMessage& message) const {
 Result<ControlMessage> ControlChannel::receive() const {
   std::array<char, kHeaderBytes + ControlMessage::kMaxTextBytes> bytes{};
   struct iovec piece = {bytes.data(), bytes.size()};
-  FdBuffer buffer{};
+  ReceiveBuffer buffer{};
   struct msghdr header = {};
   header.msg_iov = &piece;
   header.msg_iovlen = 1;
@@ -69,12 +94,7 @@ Result<ControlMessage> ControlChannel::receive() const {
   if (received < 0) return Errno::last();
 
   ControlMessage message;
-  const struct cmsghdr* attached = CMSG_FIRSTHDR(&header);
-  if (attached != nullptr && attached->cmsg_level == SOL_SOCKET && attached->cmsg_type == SCM_RIGHTS) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(attached), sizeof fd);
-    message.fd.reset(fd);
-  }
+  take_attached(header, message);
   const auto size = static_cast<std::size_t>(received);
   if (size < kHeaderBytes || bytes[0] < 0 || bytes[0] > static_cast<char>(ControlMessage::Kind::kFailed)) {
     return Errno{EBADMSG};

@@ -5,6 +5,8 @@
 // It is closed by the exec of the container's command: the end of the conversation means that it runs.
 // Thread rule: one thread on each side. Each side owns its end.
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -20,12 +22,15 @@ struct ControlMessage {
     kGo,          // to inside: ids are mapped, begin
     kFuseDevice,  // to outside: the /dev/fuse descriptor of the mounted root; start the daemon on it
     kTerminal,    // to outside: the master side of the container's terminal
+    kCommand,     // to outside: the sender is about to become the container's command
     kFailed,      // to outside: `text` says why, `exit_status` what the launcher exits with
   };
   Kind kind = Kind::kEnd;
   std::int32_t exit_status = 0;
   std::string text;  // longer than kMaxTextBytes is cut
   UniqueFd fd;
+  pid_t sender =
+      0;  // of a message that came in: its sender, as numbered for the receiver; 0 before name_senders()
 
   static constexpr std::size_t kMaxTextBytes = 4000;
 };
@@ -40,6 +45,9 @@ class ControlChannel {
   Status send(const ControlMessage& message) const;
   // Waits for a message; kEnd when the other side has closed. Returns: EBADMSG for bytes that are no message.
   Result<ControlMessage> receive() const;
+
+  // From now on messages tell who has sent them (SO_PASSCRED, unix(7)).
+  Status name_senders() const;
 
   int fd() const { return socket_.get(); }
   void close() { socket_.reset(); }

@@ -12,7 +12,7 @@
 
 namespace varve::launcher {
 
-// Requires: `pid` is a child not yet waited for.
+// Requires: `pid` is a child not yet waited for, or what is opened is looked at again (process_identity.h).
 inline Result<UniqueFd> open_process(pid_t pid) {
   const long fd = ::syscall(SYS_pidfd_open, pid, 0);
   if (fd < 0) return Errno::last();

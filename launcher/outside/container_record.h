@@ -11,6 +11,7 @@
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
 #include "imagetool/image/store/container_state.h"
+#include "launcher/kernel/process_identity.h"
 #include "launcher/plan.h"
 
 namespace varve::launcher {
@@ -21,7 +22,8 @@ class ContainerRecord {
   // Returns: a Failure, EEXIST when the name is taken.
   static ResultOrFailure<ContainerRecord> create(const Plan& plan);
 
-  StatusOrFailure set_running(pid_t pid);
+  // `first`: the container's first process, `command`: its command, which is the same without an init.
+  StatusOrFailure set_running(const ProcessIdentity& first, const ProcessIdentity& command);
   // Requires: the daemon has ended.
   StatusOrFailure set_exited(int exit_status);
   StatusOrFailure remove();
@@ -35,9 +37,5 @@ class ContainerRecord {
   image::ContainerState state_;
   UniqueFd lock_;
 };
-
-// The lock of a container whose launcher and daemon are gone. Empty when it still runs.
-ResultOrFailure<std::optional<UniqueFd>> lock_stopped_container(const image::ContainerStore& store,
-                                                                const std::string& name);
 
 }  // namespace varve::launcher

@@ -90,7 +90,8 @@ std::string daemon_options(const RootPlan& root) {
   }
   if (root.upper.empty()) return options + ",ro";
   options += ",upperdir=" + escape_mount_path(root.upper) + ",workdir=" + escape_mount_path(root.work);
-  return root.owners_in_xattrs ? options + ",xattr_permissions=2" : options;
+  if (root.owners_in_xattrs) options += ",xattr_permissions=2";
+  return options + (root.thrown_away ? ",fsync=never" : "");
 }
 
 ResultOrFailure<Daemon> Daemon::start(const std::string& program, const RootPlan& root,

@@ -20,7 +20,7 @@ namespace varve::launcher {
 // A path as a value of -o lowerdir=...: what would end it is escaped with a backslash.
 std::string escape_mount_path(const std::string& path);
 
-// "lowerdir=A:B[,upperdir=U,workdir=W[,xattr_permissions=2] | ,ro]"
+// "lowerdir=A:B[,upperdir=U,workdir=W[,xattr_permissions=2][,fsync=never] | ,ro]"
 std::string daemon_options(const RootPlan& root);
 
 struct DaemonDescriptors {

@@ -41,6 +41,10 @@ TerminalRelay::TerminalRelay(UniqueFd master, bool interactive)
   ::tcsetattr(STDIN_FILENO, TCSADRAIN, &current);
 }
 
+TerminalRelay::TerminalRelay(UniqueFd master, ContainerLog& log) : master_(std::move(master)), log_(&log) {
+  ::fcntl(master_.get(), F_SETFL, O_RDWR | O_NONBLOCK);
+}
+
 TerminalRelay::~TerminalRelay() {
   if (saved_) ::tcsetattr(STDIN_FILENO, TCSADRAIN, &*saved_);
 }
@@ -55,7 +59,7 @@ void TerminalRelay::add_to(std::vector<struct pollfd>& polled) const {
 void TerminalRelay::handle(const std::vector<struct pollfd>& polled) {
   for (const struct pollfd& one : polled) {
     if (one.revents == 0) continue;
-    if (one.fd == STDIN_FILENO) read_input();
+    if (reads_stdin_ && one.fd == STDIN_FILENO) read_input();
     if (one.fd != master_.get()) continue;
     if ((one.revents & POLLOUT) != 0) write_input();
     if ((one.revents & (POLLIN | POLLHUP | POLLERR)) != 0) copy_output();
@@ -97,7 +101,12 @@ bool TerminalRelay::copy_output() {
   std::array<char, 16384> bytes{};
   const ssize_t got = ::read(master_.get(), bytes.data(), bytes.size());
   if (got > 0) {
-    write_all(STDOUT_FILENO, bytes.data(), static_cast<std::size_t>(got));
+    const auto size = static_cast<std::size_t>(got);
+    if (log_ != nullptr) {
+      log_->write(LogStream::kOut, {bytes.data(), size});
+    } else {
+      write_all(STDOUT_FILENO, bytes.data(), size);
+    }
     return true;
   }
   if (got < 0 && errno == EINTR) return true;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fs/base/unique_fd.h"
+#include "launcher/outside/container_log.h"
 
 namespace varve::launcher {
 
@@ -19,6 +20,8 @@ class TerminalRelay {
  public:
   // `interactive`: stdin is carried in, and set to raw mode when it is a terminal.
   TerminalRelay(UniqueFd master, bool interactive);
+  // Of a detached container: what it says goes to `log`, which is borrowed and outlives the relay; nothing is carried in.
+  TerminalRelay(UniqueFd master, ContainerLog& log);
   ~TerminalRelay();
   TerminalRelay(TerminalRelay&&) = delete;
   TerminalRelay& operator=(TerminalRelay&&) = delete;
@@ -38,6 +41,7 @@ class TerminalRelay {
   bool copy_output();
 
   UniqueFd master_;
+  ContainerLog* log_ = nullptr;  // null: what comes out goes to stdout
   bool reads_stdin_ = false;
   std::string pending_input_;
   std::optional<struct termios> saved_;

@@ -88,14 +88,16 @@ Result<std::string> read_small_file(const std::string& path, std::uint64_t limit
   }
 }
 
-Status write_file_atomically(const std::string& path, std::string_view bytes, mode_t mode) {
+Status write_file_atomically(const std::string& path, std::string_view bytes, mode_t mode,
+                             Durability durability) {
+  const bool synced = durability == Durability::kSynced;
   std::string temporary = path + ".XXXXXX";
   const UniqueFd file(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!file.valid()) return Errno::last();
   const auto finish = [&]() -> Status {
     VARVE_RETURN_IF_ERROR(write_all(file.get(), bytes));
     if (::fchmod(file.get(), mode) != 0) return Errno::last();
-    if (::fsync(file.get()) != 0) return Errno::last();
+    if (synced && ::fsync(file.get()) != 0) return Errno::last();
     if (::rename(temporary.c_str(), path.c_str()) != 0) return Errno::last();
     return {};
   };
@@ -104,7 +106,7 @@ Status write_file_atomically(const std::string& path, std::string_view bytes, mo
     ::unlink(temporary.c_str());
     return status;
   }
-  return sync_parent_directory(path);
+  return synced ? sync_parent_directory(path) : Status();
 }
 
 Status sync_parent_directory(const std::string& path) {

@@ -1,11 +1,17 @@
 #include "imagetool/image/store/container_state.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <fstream>
+#include <limits>
 #include <memory>
 
 #include "imagetool/image/store/atomic_file.h"
@@ -29,7 +35,25 @@ Json to_json(const ContainerState& state) {
               {"command", state.command},
               {"status", std::string(to_text(state.status))},
               {"pid", static_cast<std::uint64_t>(std::max<pid_t>(state.pid, 0))},
-              {"exit_status", static_cast<std::uint64_t>(std::clamp(state.exit_status, 0, 255))}};
+              {"exit_status", static_cast<std::uint64_t>(std::clamp(state.exit_status, 0, 255))},
+              {"started", state.started},
+              {"finished", state.finished},
+              {"pid_started_ticks", state.pid_started_ticks},
+              {"command_pid", static_cast<std::uint64_t>(std::max<pid_t>(state.command_pid, 0))},
+              {"command_started_ticks", state.command_started_ticks},
+              {"namespaces", state.namespaces},
+              {"stop_signal", state.stop_signal},
+              {"stop_seconds", state.stop_seconds},
+              {"boot_id", state.boot_id},
+              {"detached", state.detached}};
+}
+
+constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
+
+pid_t read_pid(JsonReader& reader, const char* key) {
+  std::uint64_t number = 0;
+  reader.read(key, number, 1 << 22);  // PID_MAX_LIMIT, linux/threads.h
+  return static_cast<pid_t>(number);
 }
 
 ResultOrFailure<ContainerState> from_json(const Json& root) {
@@ -47,12 +71,20 @@ ResultOrFailure<ContainerState> from_json(const Json& root) {
   if (reader.check("status", found != kStatusNames.end(), "created, running or exited")) {
     state.status = static_cast<ContainerStatus>(found - kStatusNames.begin());
   }
+  state.pid = read_pid(reader, "pid");
   std::uint64_t number = 0;
-  reader.read("pid", number, 1 << 22);  // PID_MAX_LIMIT, linux/threads.h
-  state.pid = static_cast<pid_t>(number);
-  number = 0;
   reader.read("exit_status", number, 255);
   state.exit_status = static_cast<int>(number);
+  reader.read("started", state.started);
+  reader.read("finished", state.finished);
+  reader.read("pid_started_ticks", state.pid_started_ticks, kNoLimit);
+  state.command_pid = read_pid(reader, "command_pid");
+  reader.read("command_started_ticks", state.command_started_ticks, kNoLimit);
+  reader.read("namespaces", state.namespaces);
+  reader.read("stop_signal", state.stop_signal);
+  reader.read("stop_seconds", state.stop_seconds, kNoLimit);
+  reader.read("boot_id", state.boot_id);
+  reader.read("detached", state.detached);
   if (const Json* image = reader.object("image")) {
     JsonReader image_reader(*image, "container, image");
     image_reader.read("name", state.image_name);
@@ -64,10 +96,75 @@ ResultOrFailure<ContainerState> from_json(const Json& root) {
   return state;
 }
 
+constexpr std::string_view kNewPrefix = "/.new-";
+constexpr std::string_view kOldPrefix = "/.old-";
+
+// Names in a directory, in no order, without "." and ".."; empty when it does not exist.
+ResultOrFailure<std::vector<std::string>> entries_of(const std::string& path) {
+  struct CloseDirectory {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+  };
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(path.c_str()));
+  if (!directory) {
+    if (errno == ENOENT) return names;
+    return failure_from(Errno::last(), path);
+  }
+  while (const dirent* entry = ::readdir(directory.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  return names;
+}
+
+// `flags`: O_CREAT to make it. Returns: empty when another holds it.
+ResultOrFailure<std::optional<UniqueFd>> lock_if_free(const std::string& directory, int flags = 0) {
+  const std::string path = directory + "/lock";
+  UniqueFd lock(::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0600));
+  if (!lock.valid()) return failure_from(Errno::last(), path);
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return std::optional<UniqueFd>(std::move(lock));
+  if (errno != EWOULDBLOCK) return failure_from(Errno::last(), path);
+  return std::optional<UniqueFd>();
+}
+
+bool is_gone(const ResultOrFailure<ContainerState>& state) {
+  return !state.ok() && state.error().error_number == ENOENT;
+}
+
+StatusOrFailure write_state(const std::string& directory, const ContainerState& state) {
+  const std::string path = directory + "/container.json";
+  const Status written =
+      write_file_atomically(path, json_text(to_json(state), 2) + "\n", 0600,
+                            state.boot_id.empty() ? Durability::kSynced : Durability::kUntilReboot);
+  if (!written.ok()) return failure_from(written.error(), path);
+  return {};
+}
+
+// What belongs into a container's new directory. Returns: its lock, held.
+ResultOrFailure<UniqueFd> fill(const std::string& directory, const ContainerState& state) {
+  VARVE_ASSIGN(std::optional<UniqueFd> lock, lock_if_free(directory, O_CREAT | O_EXCL));
+  if (!lock) return Failure{EBUSY, directory + ": is removed by another at this moment (try again)"};
+  // 0755 whatever the umask: the upper's own mode shows as the mode of the container's root.
+  const std::string upper = directory + "/upper";
+  if (::mkdir(upper.c_str(), 0755) != 0 || ::chmod(upper.c_str(), 0755) != 0) {
+    return failure_from(Errno::last(), upper);
+  }
+  const std::string work = directory + "/work";
+  if (::mkdir(work.c_str(), 0700) != 0) return failure_from(Errno::last(), work);
+  VARVE_RETURN_IF_ERROR(write_state(directory, state));
+  return std::move(*lock);
+}
+
 }  // namespace
 
 std::string_view to_text(ContainerStatus status) {
   return kStatusNames[static_cast<std::size_t>(status)];
+}
+
+std::string current_boot_id() {
+  std::string id;
+  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), id);
+  return id;
 }
 
 std::string new_container_id() {
@@ -105,7 +202,7 @@ std::string ContainerStore::work_path(std::string_view name) const {
   return directory_of(name) + "/work";
 }
 
-StatusOrFailure ContainerStore::create(const ContainerState& state) const {
+ResultOrFailure<UniqueFd> ContainerStore::create(const ContainerState& state) const {
   if (!is_container_name(state.name)) {
     return Failure{EINVAL,
                    "\"" + state.name + "\" is no container name (use letters, digits, '_', '.', '-')"};
@@ -113,39 +210,38 @@ StatusOrFailure ContainerStore::create(const ContainerState& state) const {
   if (const Status made = make_directories(containers_, 0755); !made.ok()) {
     return failure_from(made.error(), containers_);
   }
-  const std::string directory = directory_of(state.name);
-  if (::mkdir(directory.c_str(), 0700) != 0) {
-    if (errno == EEXIST) {
-      return Failure{EEXIST,
-                     directory + ": a container of this name exists (choose another name, or remove it)"};
+  // Made aside and renamed: who sees the name sees all of it, locked.
+  const std::string aside = containers_ + std::string(kNewPrefix) + state.id;
+  if (::mkdir(aside.c_str(), 0700) != 0) return failure_from(Errno::last(), aside);
+  const auto make = [&]() -> ResultOrFailure<UniqueFd> {
+    VARVE_ASSIGN(UniqueFd lock, fill(aside, state));
+    const std::string directory = directory_of(state.name);
+    // By number: glibc 2.36 has the flag in a header of its own.
+    constexpr unsigned kNoReplace = 1;  // RENAME_NOREPLACE, linux/fs.h
+    if (::syscall(SYS_renameat2, AT_FDCWD, aside.c_str(), AT_FDCWD, directory.c_str(), kNoReplace) == 0) {
+      return lock;
     }
-    return failure_from(Errno::last(), directory);
-  }
-  const auto fill = [&]() -> StatusOrFailure {
-    // 0755 whatever the umask: the upper's own mode shows as the mode of the container's root.
-    if (::mkdir(upper_path(state.name).c_str(), 0755) != 0 ||
-        ::chmod(upper_path(state.name).c_str(), 0755) != 0) {
-      return failure_from(Errno::last(), upper_path(state.name));
-    }
-    if (::mkdir(work_path(state.name).c_str(), 0700) != 0) {
-      return failure_from(Errno::last(), work_path(state.name));
-    }
-    return write(state);
+    if (errno != EEXIST) return failure_from(Errno::last(), directory);
+    return Failure{EEXIST,
+                   directory + ": a container of this name exists (choose another name, or remove it)"};
   };
-  StatusOrFailure filled = fill();
-  if (!filled.ok()) {
-    if (const Status removed = remove_tree(directory); !removed.ok())
-      return failure_from(removed.error(), directory);
+  ResultOrFailure<UniqueFd> made = make();
+  if (!made.ok()) {
+    if (const Status removed = remove_tree(aside); !removed.ok()) return failure_from(removed.error(), aside);
   }
-  return filled;
+  return made;
+}
+
+ResultOrFailure<std::optional<UniqueFd>> ContainerStore::lock_stopped(std::string_view name) const {
+  if (!is_container_name(name)) return Failure{ENOENT, "\"" + std::string(name) + "\": no such container"};
+  ResultOrFailure<std::optional<UniqueFd>> lock = lock_if_free(directory_of(name));
+  if (lock.ok() || lock.error().error_number != ENOENT) return lock;
+  return Failure{ENOENT, std::string(name) + ": no such container"};
 }
 
 StatusOrFailure ContainerStore::write(const ContainerState& state) const {
   if (!is_container_name(state.name)) return Failure{EINVAL, "\"" + state.name + "\" is no container name"};
-  const std::string path = directory_of(state.name) + "/container.json";
-  const Status written = write_file_atomically(path, json_text(to_json(state), 2) + "\n", 0600);
-  if (!written.ok()) return failure_from(written.error(), path);
-  return {};
+  return write_state(directory_of(state.name), state);
 }
 
 ResultOrFailure<ContainerState> ContainerStore::read(std::string_view name) const {
@@ -156,28 +252,25 @@ ResultOrFailure<ContainerState> ContainerStore::read(std::string_view name) cons
     if (text.error().value == ENOENT) return Failure{ENOENT, std::string(name) + ": no such container"};
     return failure_from(text.error(), path);
   }
+  constexpr const char* kNotKept =
+      "what a restart of the machine has left of a container that was to be removed (use varve prune)";
+  if (text->empty()) return Failure{ENOENT, path + ": " + kNotKept};
   auto json = parse_json_object(*text);
   if (!json.ok()) return Failure{EINVAL, path + ": " + json.error().message};
   auto state = from_json(*json);
   if (!state.ok()) return Failure{EINVAL, path + ": " + state.error().message};
   if (state->name != name)
     return Failure{EINVAL, path + ": holds the state of another container, " + state->name};
+  if (!state->boot_id.empty() && state->boot_id != current_boot_id())
+    return Failure{ENOENT, path + ": " + kNotKept};
   return state;
 }
 
 ResultOrFailure<std::vector<ContainerState>> ContainerStore::list() const {
-  struct CloseDirectory {
-    void operator()(DIR* directory) const { ::closedir(directory); }
-  };
-  const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(containers_.c_str()));
-  if (!directory) {
-    if (errno == ENOENT) return std::vector<ContainerState>{};
-    return failure_from(Errno::last(), containers_);
-  }
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(directory.get())) {
-    if (is_container_name(entry->d_name)) names.emplace_back(entry->d_name);
-  }
+  VARVE_ASSIGN(std::vector<std::string> names, entries_of(containers_));
+  names.erase(std::remove_if(names.begin(), names.end(),
+                             [](const std::string& name) { return !is_container_name(name); }),
+              names.end());
   std::sort(names.begin(), names.end());
   std::vector<ContainerState> containers;
   for (const std::string& name : names) {
@@ -192,14 +285,31 @@ ResultOrFailure<std::vector<ContainerState>> ContainerStore::list() const {
 StatusOrFailure ContainerStore::remove(std::string_view name) const {
   if (!is_container_name(name)) return Failure{ENOENT, "\"" + std::string(name) + "\": no such container"};
   const std::string directory = directory_of(name);
-  struct stat status {};
-  if (::lstat(directory.c_str(), &status) != 0) {
+  const std::string aside = containers_ + std::string(kOldPrefix) + new_container_id();
+  if (::rename(directory.c_str(), aside.c_str()) != 0) {
     if (errno == ENOENT) return Failure{ENOENT, std::string(name) + ": no such container"};
     return failure_from(Errno::last(), directory);
   }
-  const Status removed = remove_tree(directory);
-  if (!removed.ok()) return failure_from(removed.error(), directory);
+  const Status removed = remove_tree(aside);
+  if (!removed.ok()) return failure_from(removed.error(), aside);
   return {};
+}
+
+ResultOrFailure<std::size_t> ContainerStore::remove_leftovers() const {
+  VARVE_ASSIGN(const std::vector<std::string> names, entries_of(containers_));
+  std::size_t count = 0;
+  for (const std::string& name : names) {
+    const std::string path = containers_ + "/" + name;
+    const bool is_aside = ("/" + name).starts_with(kNewPrefix) || ("/" + name).starts_with(kOldPrefix);
+    if (!is_aside && !(is_container_name(name) && is_gone(read(name)))) continue;
+    // One that was killed before it made its lock, or after it had removed it, has none.
+    const ResultOrFailure<std::optional<UniqueFd>> lock = lock_if_free(path);
+    if (lock.ok() && !lock->has_value()) continue;  // somebody is at it just now
+    const Status removed = remove_tree(path);
+    if (!removed.ok() && removed.error().value != ENOENT) return failure_from(removed.error(), path);
+    ++count;
+  }
+  return count;
 }
 
 }  // namespace varve::image

@@ -3,7 +3,9 @@
 // ContainerState: what is remembered of one container, and ContainerStore, where they lie:
 //
 //   STORE/containers/NAME/container.json   the state, replaced by rename
+//   STORE/containers/NAME/lock             held (flock(2)) by whoever still writes there: it is alive
 //   STORE/containers/NAME/upper/, work/    its writable side (fs/upper)
+//   STORE/containers/.new-ID, .old-ID      one that is being made or removed; left over when its lock is free
 //
 // The launcher writes them; `imagetool commit CONTAINER` and `gc` read them.
 // Thread rule: plain values and stateless calls; a container's state has one writer, its launcher.
@@ -11,11 +13,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fs/base/result.h"
+#include "fs/base/unique_fd.h"
 
 namespace varve::image {
 
@@ -34,9 +38,25 @@ struct ContainerState {
   ContainerStatus status = ContainerStatus::kCreated;
   pid_t pid = 0;        // of the container's first process on the host, while running
   int exit_status = 0;  // once exited: as a shell gives it, 128+n for signal n
+  std::string started;  // RFC 3339; empty: not yet
+  std::string finished;
+  // When `pid` began, in clock ticks since boot (proc_pid_stat(5), starttime): a number that is used again has another.
+  std::uint64_t pid_started_ticks = 0;
+  pid_t command_pid =
+      0;  // of the command on the host, once it runs: what `varve exec` joins; `pid` without an init
+  std::uint64_t command_started_ticks = 0;
+  std::string namespaces;           // its own ones, as the launcher writes them: "mnt,pid,..."
+  std::string stop_signal;          // name or number; empty: SIGTERM
+  std::uint64_t stop_seconds = 10;  // how long `varve stop` waits before it kills
+  // Of the kernel under which it was made, when it is not to outlive that: a container that is removed at its end. Empty: it is kept.
+  // Such a state is not made durable, and under another kernel the container counts as what a killed remove() has left.
+  std::string boot_id;
+  bool detached = false;  // its output is kept (outside/container_log of the launcher)
 };
 
 std::string new_container_id();
+// /proc/sys/kernel/random/boot_id (random(4)); empty when it cannot be read.
+std::string current_boot_id();
 // [A-Za-z0-9][A-Za-z0-9_.-]{0,63}: never a path.
 bool is_container_name(std::string_view name);
 
@@ -49,16 +69,21 @@ class ContainerStore {
   std::string upper_path(std::string_view name) const;
   std::string work_path(std::string_view name) const;
 
-  // Makes the container's directory (0700), upper (0755) and work (0700), and writes the state.
-  // Returns: EEXIST when the name is taken, EINVAL for a name that is none.
-  StatusOrFailure create(const ContainerState& state) const;
+  // Makes the container's directory (0700) with its state, upper (0755) and work (0700), whole or not at all.
+  // Returns: its lock, held; EEXIST when the name is taken, EINVAL for a name that is none.
+  ResultOrFailure<UniqueFd> create(const ContainerState& state) const;
+  // The lock of a container that nobody writes to any more, however it ended. Empty while it is alive. Returns: ENOENT.
+  ResultOrFailure<std::optional<UniqueFd>> lock_stopped(std::string_view name) const;
   StatusOrFailure write(const ContainerState& state) const;
   // Returns: ENOENT when there is none. The file is not trusted: broken JSON is one clear message.
   ResultOrFailure<ContainerState> read(std::string_view name) const;
   // Sorted by name. A container whose file cannot be read fails the call and is named.
   ResultOrFailure<std::vector<ContainerState>> list() const;
-  // Deletes the container with everything written in it. Requires: it does not run.
+  // Deletes the container with everything written in it; the name is free at once, also when this is killed on the way.
+  // Requires: it does not run, or the caller is the one who runs it.
   StatusOrFailure remove(std::string_view name) const;
+  // Deletes what a create() or remove() that was killed has left. Returns: how many.
+  ResultOrFailure<std::size_t> remove_leftovers() const;
 
  private:
   std::string containers_;

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <optional>
 #include <thread>
 
 #include "imagetool/image/store/container_state.h"
@@ -283,6 +285,42 @@ TEST_F(ContainerStoreTest, ATakenNameIsRefusedAndRemovedOnesAreGone) {
   must(store_.remove("web.1"));
   EXPECT_EQ(store_.read("web.1").error().error_number, ENOENT);
   EXPECT_EQ(::access(store_.directory_of("web.1").c_str(), F_OK), -1);
+}
+
+TEST_F(ContainerStoreTest, IsLockedFromItsFirstMomentToItsEnd) {
+  std::optional<UniqueFd> lock = must(store_.create(state_));
+  EXPECT_FALSE(must(store_.lock_stopped("web.1")).has_value());
+  lock.reset();
+  EXPECT_TRUE(must(store_.lock_stopped("web.1")).has_value());
+}
+
+TEST_F(ContainerStoreTest, LeftoversOfKilledOnesAreRemovedAndNothingElse) {
+  const UniqueFd lock = must(store_.create(state_));
+  const std::string containers = store_.directory_of("web.1") + "/../";
+  // As a create() leaves it that was killed, at its beginning and near its end, and a remove().
+  for (const char* name : {".new-1", ".new-2/upper", ".old-3/upper/etc"}) {
+    std::filesystem::create_directories(containers + name);
+  }
+  write_file(containers + ".new-2/container.json", "{}");
+  EXPECT_EQ(must(store_.list()).size(), 1U);
+  EXPECT_EQ(must(store_.remove_leftovers()), 3U);
+  EXPECT_EQ(must(store_.remove_leftovers()), 0U);
+  EXPECT_TRUE(must(store_.read("web.1")).id == state_.id);
+}
+
+TEST_F(ContainerStoreTest, OneThatWasToBeRemovedDoesNotOutliveAReboot) {
+  state_.boot_id = "of another boot";
+  must(store_.create(state_));
+  EXPECT_EQ(store_.read("web.1").error().error_number, ENOENT);
+  EXPECT_TRUE(must(store_.list()).empty());
+  EXPECT_EQ(must(store_.remove_leftovers()), 1U);
+  state_.boot_id = current_boot_id();
+  must(store_.create(state_));
+  EXPECT_EQ(must(store_.list()).size(), 1U);
+  // As a power loss may leave it.
+  write_file(store_.directory_of("web.1") + "/container.json", "");
+  EXPECT_TRUE(must(store_.list()).empty());
+  EXPECT_EQ(must(store_.remove_leftovers()), 1U);
 }
 
 TEST_F(ContainerStoreTest, NamesAreNeverPaths) {

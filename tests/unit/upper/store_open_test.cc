@@ -113,6 +113,15 @@ TEST_F(StoreOpen, AcceptsAVolatileUpperAfterACleanUnmount) {
   EXPECT_EQ(refusal(), "");
 }
 
+TEST_F(StoreOpen, RefusesAnUpperThatWasToBeThrownAway) {
+  options_.thrown_away = true;
+  open_store();
+  ASSERT_TRUE(store_->close().ok());
+  store_.reset();
+  options_.thrown_away = false;
+  EXPECT_THAT(refusal(), HasSubstr("volatile upper that was not unmounted cleanly"));
+}
+
 TEST_F(StoreOpen, RefusesAStateThatCannotBeRead) {
   open_store();
   store_.reset();

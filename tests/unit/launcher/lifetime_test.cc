@@ -1,0 +1,115 @@
+// How containers end: signals by name, the plan of a lifetime, processes that are found again, and what exec needs.
+
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "launcher/kernel/process_identity.h"
+#include "launcher/lifetime_plan.h"
+#include "launcher/outside/process_record.h"
+#include "launcher/signal_names.h"
+#include "tests/unit/launcher/scratch_directory.h"
+
+namespace varve::launcher {
+namespace {
+
+TEST(SignalNames, AreReadInEveryForm) {
+  for (const char* word : {"TERM", "SIGTERM", "term", "sigterm", "15"})
+    EXPECT_EQ(*parse_signal(word), SIGTERM) << word;
+  EXPECT_EQ(*parse_signal("RTMIN"), SIGRTMIN);
+  EXPECT_EQ(*parse_signal("SIGRTMIN+3"), SIGRTMIN + 3);
+  EXPECT_EQ(*parse_signal("RTMAX-1"), SIGRTMAX - 1);
+  for (const char* word :
+       {"", "0", "-1", "65", "NONE", "SIG", "RTMIN-1", "RTMIN+99", "RTMAX+1", "15x", "TERM "}) {
+    EXPECT_FALSE(parse_signal(word).ok()) << word;
+  }
+}
+
+TEST(LifetimePlan, TakesTheImagesStopSignalUnlessOneIsTyped) {
+  image::ImageConfig config;
+  config.stop_signal = "SIGQUIT";
+  EXPECT_EQ(plan_lifetime({}, config)->stop_signal, "SIGQUIT");
+  LifetimeOptions options;
+  options.stop_signal = "HUP";
+  EXPECT_EQ(plan_lifetime(options, config)->stop_signal, "HUP");
+  config.stop_signal = "SIGNONE";
+  EXPECT_FALSE(plan_lifetime({}, config).ok());
+}
+
+TEST(LifetimePlan, LogOptionsAreSizesAndCountsOfADetachedOne) {
+  LifetimeOptions options;
+  options.detached = true;
+  options.log_options = {"max-size=2k", "max-file=5"};
+  const ResultOrFailure<LifetimePlan> plan = plan_lifetime(options, {});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->log.max_bytes, 2048U);
+  EXPECT_EQ(plan->log.max_files, 5U);
+  for (const char* bad :
+       {"max-size", "max-size=", "max-size=0", "max-size=1x", "max-file=0", "max-file=1m", "other=1"}) {
+    options.log_options = {bad};
+    EXPECT_FALSE(plan_lifetime(options, {}).ok()) << bad;
+  }
+  options.log_options = {"max-size=1m"};
+  options.detached = false;
+  EXPECT_FALSE(plan_lifetime(options, {}).ok());
+}
+
+TEST(ProcessIdentity, IsOfOneProcessOnly) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  const Result<ProcessIdentity> identity = identify_process(child);
+  ASSERT_TRUE(identity.ok());
+  EXPECT_TRUE(open_identified(*identity).ok());
+  // Its number in the hands of another.
+  EXPECT_EQ(open_identified({child, identity->started_ticks + 1}).error().value, ESRCH);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(open_identified(*identity).error().value, ESRCH);
+  EXPECT_EQ(identify_process(child).error().value, ESRCH);
+  EXPECT_EQ(open_identified({}).error().value, ESRCH);
+}
+
+TEST(ProcessRecord, ComesBackAsItWasWritten) {
+  const ScratchDirectory scratch;
+  ProcessRecord record;
+  record.process.arguments = {"sh", "-c", "a b"};
+  record.process.environment.set("A", "1=2");
+  record.process.working_directory = "/srv";
+  record.process.user = "bob:wheel";
+  record.process.capabilities = CapabilitySet::defaults();
+  record.process.user_capabilities = CapabilitySet(1);
+  record.process.no_new_privileges = false;
+  record.setgroups_denied = true;
+  ASSERT_TRUE(write_process_record(scratch.path(), record).ok());
+  const ResultOrFailure<ProcessRecord> back = read_process_record(scratch.path());
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->process.arguments, record.process.arguments);
+  EXPECT_EQ(back->process.environment.entries(), record.process.environment.entries());
+  EXPECT_EQ(back->process.working_directory, "/srv");
+  EXPECT_EQ(back->process.user, "bob:wheel");
+  EXPECT_EQ(back->process.capabilities, record.process.capabilities);
+  EXPECT_EQ(back->process.user_capabilities, record.process.user_capabilities);
+  EXPECT_FALSE(back->process.no_new_privileges);
+  EXPECT_TRUE(back->setgroups_denied);
+}
+
+TEST(ProcessRecord, BrokenTextIsOneMessage) {
+  const ScratchDirectory scratch;
+  EXPECT_EQ(read_process_record(scratch.path()).error().error_number, ENOENT);
+  for (const char* bad :
+       {"", "[]", R"({"arguments":1})", R"({"environment":["A"]})", R"({"environment":["=1"]})"}) {
+    std::ofstream(scratch.path() + "/process.json") << bad;
+    const ResultOrFailure<ProcessRecord> read = read_process_record(scratch.path());
+    ASSERT_FALSE(read.ok()) << bad;
+    EXPECT_EQ(read.error().message.find('\n'), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace varve::launcher
