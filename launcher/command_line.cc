@@ -144,6 +144,7 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   app.prefix_command();  // what follows IMAGE belongs to the command
   declare_container_options(app, options, words);
   declare_process_options(app, options, words);
+  declare_network_options(app, options.network);
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
 
   options.layers = split_layers(words.layers);

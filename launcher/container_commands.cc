@@ -45,6 +45,12 @@ nlohmann::json to_json(const image::ContainerState& state, const std::string& st
           {"Command", state.command},
           {"Status", status},
           {"Pid", status == "running" ? state.pid : 0},
+          {"Network",
+           {{"Mode", state.network.mode},
+            {"Address", state.network.address},
+            {"Gateway", state.network.gateway},
+            {"HostLink", state.network.host_link},
+            {"Published", state.network.published}}},
           {"ExitStatus", state.exit_status}};
 }
 

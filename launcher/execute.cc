@@ -21,6 +21,7 @@
 #include "launcher/inside/process.h"
 #include "launcher/kernel/control_channel.h"
 #include "launcher/kernel/pidfd.h"
+#include "launcher/network/container_network.h"
 #include "launcher/outside/container_record.h"
 #include "launcher/outside/daemon.h"
 #include "launcher/outside/terminal_relay.h"
@@ -71,6 +72,7 @@ class Supervisor {
         channel_(std::move(channel)),
         signals_(std::move(signals)) {}
 
+  void hold_network(ContainerNetwork network) { network_.emplace(std::move(network)); }
   // Returns when the container and its daemon have ended.
   Outcome serve(int lock_fd);
 
@@ -78,6 +80,7 @@ class Supervisor {
   void handle_message();
   void handle_signal();
   void handle_daemon();
+  void handle_network();
   void start_daemon(UniqueFd device);
   void fail(int exit_status, Failure failure);
   void poll_once();
@@ -91,6 +94,7 @@ class Supervisor {
   UniqueFd signals_;
   int lock_fd_ = -1;
   std::optional<Daemon> daemon_;
+  std::optional<ContainerNetwork> network_;
   std::unique_ptr<TerminalRelay> terminal_;
   std::optional<Outcome> failed_;
   bool ended_ = false;
@@ -125,8 +129,11 @@ void Supervisor::handle_message() {
       // Without its daemon the root answers nothing, and that is what the container would complain of.
       if (daemon_ && daemon_->wait(kDaemonFailureTimeoutMs).value_or(0) != 0) return handle_daemon();
       return fail(message->exit_status, Failure{EIO, std::move(message->text)});
+    case ControlMessage::Kind::kWarning:
+      return log_warning("{}", message->text);
     case ControlMessage::Kind::kEnd:
     case ControlMessage::Kind::kGo:
+    case ControlMessage::Kind::kNetworkUp:
       return channel_.close();
   }
 }
@@ -159,11 +166,34 @@ void Supervisor::handle_daemon() {
   }
 }
 
+void Supervisor::handle_network() {
+  const NetworkKeeper::News news = network_->keeper().receive();
+  switch (news.kind) {
+    case NetworkKeeper::News::Kind::kReady: {
+      ControlMessage up;
+      up.kind = ControlMessage::Kind::kNetworkUp;
+      [[maybe_unused]] const Status sent = channel_.send(up);  // EPIPE: it has failed, and says so itself
+      return;
+    }
+    case NetworkKeeper::News::Kind::kWarning:
+      return log_warning("{}", news.text);
+    case NetworkKeeper::News::Kind::kFailed:
+      return fail(kLauncherFailed, Failure{EIO, news.text});
+    case NetworkKeeper::News::Kind::kEnd:
+      if (!started())
+        fail(kLauncherFailed, refuse("connecting the container", plan_.name, "the keeper died"));
+      return log_warning("the network of {} is gone: its keeper was killed", plan_.name);
+  }
+}
+
 void Supervisor::poll_once() {
   std::vector<struct pollfd> polled = {{container_.process.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
   if (!started()) polled.push_back({channel_.fd(), POLLIN, 0});
   if (daemon_ && daemon_->output_fd() >= 0) polled.push_back({daemon_->output_fd(), POLLIN, 0});
   if (daemon_ && !daemon_->has_ended()) polled.push_back({daemon_->process_fd(), POLLIN, 0});
+  if (network_ && network_->keeper().channel_fd() >= 0) {
+    polled.push_back({network_->keeper().channel_fd(), POLLIN, 0});
+  }
   if (terminal_) terminal_->add_to(polled);
   if (::poll(polled.data(), polled.size(), -1) < 0) return;
 
@@ -172,6 +202,7 @@ void Supervisor::poll_once() {
     if (one.revents == 0) continue;
     if (one.fd == signals_.get()) handle_signal();
     if (!started() && one.fd == channel_.fd()) return handle_message();
+    if (network_ && one.fd == network_->keeper().channel_fd()) handle_network();
     if (daemon_ && (one.fd == daemon_->output_fd() || one.fd == daemon_->process_fd())) handle_daemon();
   }
   if (terminal_) terminal_->handle(polled);
@@ -224,6 +255,35 @@ StatusOrFailure prepare_container(const Plan& plan, Container& container) {
   return {};
 }
 
+// Makes the network of a container that waits for its go, where it needs one.
+ResultOrFailure<std::optional<ContainerNetwork>> connect_network(const Plan& plan,
+                                                                 const Container& container) {
+  if (!plan.network.is_connected()) return std::optional<ContainerNetwork>();
+  VARVE_ASSIGN(ContainerNetwork network,
+               ContainerNetwork::connect(
+                   plan.network, {.pid = container.pid,
+                                  .process_fd = container.process.get(),
+                                  .own_user_namespace = plan.own_namespaces.contains(Namespace::kUser),
+                                  .container_id = plan.id}));
+  return std::optional<ContainerNetwork>(std::move(network));
+}
+
+StatusOrFailure begin(const Plan& plan, Container& container, std::optional<ContainerRecord>& record,
+                      const ControlChannel& channel, std::optional<ContainerNetwork>& network) {
+  VARVE_RETURN_IF_ERROR(prepare_container(plan, container));
+  VARVE_ASSIGN(network, connect_network(plan, container));
+  image::ContainerNetworkState about_network;
+  about_network.mode = to_text(plan.network.mode);
+  if (record) {
+    VARVE_RETURN_IF_ERROR(record->set_running(container.pid, network ? network->state() : about_network));
+  }
+  ControlMessage go;
+  go.kind = ControlMessage::Kind::kGo;
+  if (network) go.text = network->connection().text();
+  if (!channel.send(go).ok()) return refuse("starting the container", plan.name, "it died at once");
+  return {};
+}
+
 // Standard input of the command: the launcher's own only when it was asked for.
 StatusOrFailure choose_standard_input(const ProcessPlan& process) {
   if (process.interactive) return {};
@@ -253,18 +313,15 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   VARVE_ASSIGN(Container container, clone_container(plan, *channel, area));
 
   if (!plan.process.terminal) let_go_of_input_and_output();
-  StatusOrFailure begun = prepare_container(plan, container);
-  if (begun.ok() && record) begun = record->set_running(container.pid);
-  ControlMessage go;
-  go.kind = ControlMessage::Kind::kGo;
-  if (begun.ok() && !channel->first.send(go).ok())
-    begun = refuse("starting the container", plan.name, "it died at once");
+  std::optional<ContainerNetwork> network;
+  const StatusOrFailure begun = begin(plan, container, record, channel->first, network);
   if (!begun.ok()) {
     [[maybe_unused]] const Status ignored = send_signal(container.process.get(), SIGKILL);
     ::waitpid(container.pid, nullptr, 0);
     return begun.error();
   }
   Supervisor supervisor(plan, std::move(container), std::move(channel->first), std::move(signals));
+  if (network) supervisor.hold_network(std::move(*network));
   return supervisor.serve(record ? record->lock_fd() : -1);
 }
 

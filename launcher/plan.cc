@@ -170,6 +170,18 @@ StatusOrFailure check_shared(const RunOptions& options, const HostFacts& host, c
   return {};
 }
 
+StatusOrFailure choose_network(const RunOptions& options, const HostFacts& host,
+                               const image::ImageConfig& config, Plan& plan) {
+  NetworkFacts facts{.effective_uid = host.effective_uid,
+                     .shares_namespace = !plan.own_namespaces.contains(Namespace::kNet),
+                     .exposed_ports = config.exposed_ports,
+                     .variable = host.variable};
+  read_resolver_files(facts);
+  VARVE_ASSIGN(plan.network, plan_network(options.network, facts));
+  if (plan.network.mode == NetworkMode::kHost) plan.own_namespaces.remove(Namespace::kNet);
+  return {};
+}
+
 }  // namespace
 
 ResultOrFailure<HostFacts> facts_of_this_host() {
@@ -194,6 +206,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   plan.root = std::move(found.root);
   plan.image_name = std::move(found.image_name);
   plan.image_digest = std::move(found.image_digest);
+  VARVE_RETURN_IF_ERROR(choose_network(options, host, found.config, plan));
   VARVE_ASSIGN(plan.process, plan_process(options, found.config, host));
   VARVE_RETURN_IF_ERROR(choose_name_and_hostname(options, plan));
   VARVE_RETURN_IF_ERROR(check_shared(options, host, plan));
@@ -210,9 +223,10 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
     // Root's map is the identity, and a daemon outside can do more than one inside: trusted attributes, file handles.
     plan.daemon_in_user_namespace = plan.id_map.deny_setgroups;
   }
-  // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store.
+  // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store. One
+  // that the host has interfaces or ports for is to be found by those who wonder whose they are.
   const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();
-  plan.recorded = !(anonymous && options.remove_afterwards);
+  plan.recorded = !(anonymous && options.remove_afterwards) || plan.network.is_connected();
   plan.remove_afterwards = options.remove_afterwards;
   return plan;
 }

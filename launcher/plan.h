@@ -15,6 +15,7 @@
 #include "launcher/idmap.h"
 #include "launcher/image_root.h"
 #include "launcher/namespaces.h"
+#include "launcher/network/network_plan.h"
 #include "launcher/run_options.h"
 
 namespace varve::launcher {
@@ -46,6 +47,7 @@ struct Plan {
   std::string store_directory;
   bool recorded = true;  // a record lies in the store's containers
   bool remove_afterwards = false;
+  NetworkPlan network;
   std::string daemon_path;                // varvefs; empty when the root is a directory
   bool daemon_in_user_namespace = false;  // see DaemonDescriptors::user_namespace
 };

@@ -52,6 +52,7 @@ std::string to_text(const Plan& plan) {
                         to_text(plan.id_map.gids));
   }
   if (!plan.hostname.empty()) text += fmt::format("hostname:     {}\n", plan.hostname);
+  text += to_text(plan.network);
   text += fmt::format("user:         {}\n", process.user.empty() ? "0" : process.user);
   text += fmt::format("capabilities: {}\n", process.capabilities.text());
   text += fmt::format("privileges:   {}\n",

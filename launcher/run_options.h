@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "launcher/namespaces.h"
+#include "launcher/options/network_options.h"
 
 namespace varve::launcher {
 
@@ -37,6 +38,8 @@ struct RunOptions {
   std::vector<std::string> capabilities_added;
   std::vector<std::string> capabilities_dropped;
   std::vector<std::string> security_options;
+
+  NetworkOptions network;
 
   bool dry_run = false;
 };

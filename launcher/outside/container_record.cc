@@ -31,6 +31,7 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   state.root_directory = plan.root.directory;
   state.created = image::rfc3339(::time(nullptr));
   state.command = plan.process.arguments;
+  state.network.mode = to_text(plan.network.mode);
   ContainerRecord record(image::ContainerStore(plan.store_directory), std::move(state));
   VARVE_RETURN_IF_ERROR(record.store_.create(record.state_));
   VARVE_ASSIGN(record.lock_, open_lock(record.store_, plan.name));
@@ -43,7 +44,8 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   return record;
 }
 
-StatusOrFailure ContainerRecord::set_running(pid_t pid) {
+StatusOrFailure ContainerRecord::set_running(pid_t pid, const image::ContainerNetworkState& network) {
+  state_.network = network;
   state_.status = image::ContainerStatus::kRunning;
   state_.pid = pid;
   return store_.write(state_);

@@ -21,7 +21,8 @@ class ContainerRecord {
   // Returns: a Failure, EEXIST when the name is taken.
   static ResultOrFailure<ContainerRecord> create(const Plan& plan);
 
-  StatusOrFailure set_running(pid_t pid);
+  // `network`: what was made for the container, with the ports as they were chosen.
+  StatusOrFailure set_running(pid_t pid, const image::ContainerNetworkState& network);
   // Requires: the daemon has ended.
   StatusOrFailure set_exited(int exit_status);
   StatusOrFailure remove();
