@@ -63,6 +63,11 @@ ResultOrFailure<Container> clone_container(const Plan& plan,
   return Container{static_cast<pid_t>(pid), UniqueFd(process_fd), {}};
 }
 
+bool has_ended(const Container& container) {
+  struct pollfd process = {container.process.get(), POLLIN, 0};
+  return ::poll(&process, 1, 0) > 0;
+}
+
 // Serves one container from its go to its end.
 class Supervisor {
  public:
@@ -180,8 +185,10 @@ void Supervisor::handle_network() {
     case NetworkKeeper::News::Kind::kFailed:
       return fail(kLauncherFailed, Failure{EIO, news.text});
     case NetworkKeeper::News::Kind::kEnd:
-      if (!started())
-        fail(kLauncherFailed, refuse("connecting the container", plan_.name, "the keeper died"));
+      if (has_ended(container_)) return;  // as it should
+      if (!started()) {
+        return fail(kLauncherFailed, refuse("connecting the container", plan_.name, "its keeper was killed"));
+      }
       return log_warning("the network of {} is gone: its keeper was killed", plan_.name);
   }
 }

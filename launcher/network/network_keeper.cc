@@ -9,6 +9,7 @@
 #include <array>
 #include <csignal>
 
+#include "launcher/capabilities.h"
 #include "launcher/explain.h"
 #include "launcher/inside/pid_init.h"
 #include "launcher/network/packet_filter.h"
@@ -56,6 +57,15 @@ void tell(const ControlChannel& channel, ControlMessage::Kind kind, std::string 
   [[maybe_unused]] const Status sent = channel.send(message);
 }
 
+// What stays carries bytes of strangers; all it needs of root's powers is to take the interface off in the end.
+StatusOrFailure give_up_privileges() {
+  VARVE_ASSIGN(const CapabilitySet kept, CapabilitySet::parse("NET_ADMIN"));
+  Status done = limit_bounding_set(kept);
+  if (done.ok()) done = set_capabilities(kept, CapabilitySet());
+  if (!done.ok()) return explain(done.error(), kStarting, "giving up capabilities");
+  return {};
+}
+
 void keep_bridge(KeeperTask& task, const ControlChannel& channel) {
   const BridgeAttachment& attachment = *task.attachment;
   std::vector<PublishedPort> ports;
@@ -68,6 +78,8 @@ void keep_bridge(KeeperTask& task, const ControlChannel& channel) {
          filter.error().message +
              ": the container has no way out of the host, and published ports are carried in user space");
   }
+  const StatusOrFailure harmless = give_up_privileges();
+  if (!harmless.ok()) return tell(channel, ControlMessage::Kind::kFailed, harmless.error().message);
   tell(channel, ControlMessage::Kind::kGo);
   const Status served = relay_ports(std::move(task.ports), attachment.address.base, task.container_fd);
   if (!served.ok()) {

@@ -209,6 +209,23 @@ expect "killed: no process is left" 0 "$(wait_for 30 no_process "varve run.*$scr
 expect "the ports are free again" "from the container" \
   "$(start again --network bridge -p 8080:80 "$root" httpd -f -p 80 -h /www; wait_for 30 fetches http://127.0.0.1:8080/; fetch http://127.0.0.1:8080/; kill -TERM "$launcher")"
 
+start orphan --network bridge --ip 10.201.0.82 -p 8060:80 "$root" httpd -f -p 80 -h /www
+wait_for 30 fetches http://127.0.0.1:8060/
+keeper=$(pgrep --parent "$launcher" | grep --invert-match --line-regexp "$(field orphan "['Pid']")")
+expect "the keeper has one capability" "0000000000001000" "$(sed -n 's/CapEff:\t//p' "/proc/$keeper/status")"
+kill -KILL "$keeper"
+expect "its keeper killed: the rules go" 0 "$(wait_for 30 no_rules && echo 0)"
+expect "its keeper killed: the container goes on" "from the container" "$(fetch http://10.201.0.82/)"
+expect "its keeper killed: it is said" 0 "$(wait_for 30 grep -q 'the network of orphan is gone' "$scratch/orphan.log" && echo 0)"
+kill -TERM "$launcher"
+end_of "$launcher"
+expect "no bridge and no interface is in the next one's way" "from the container" "$(
+  start again --network bridge --ip 10.201.0.82 "$root" httpd -f -p 80 -h /www
+  wait_for 30 fetches http://10.201.0.82/
+  fetch http://10.201.0.82/
+  kill -TERM "$launcher"
+)"
+
 echo "== the host's network"
 expect "host: the interfaces are the host's" 1 "$(run --network host "$root" ip -o link | grep -c ' out@')"
 expect "host: ports are not published" 125 "$(status run --network host -p 8080:80 "$root" true)"
