@@ -178,6 +178,16 @@ expect "a read-only image without the files gets them" "$wanted 10.201.0.9 box" 
   "$(run "${dns[@]}" --ip 10.201.0.9 --hostname box --read-only "$root" sh -c 'cat /etc/resolv.conf; tail -n 1 /etc/hosts' | xargs)"
 expect "and its other files stay" "bob" "$(run "${dns[@]}" --read-only "$root" sed -n 's/:.*//;2p' /etc/passwd)"
 expect "nothing was made in it" "" "$(find "$root/etc" -name resolv.conf -o -name hosts)"
+if [ -w /dev/fuse ]; then
+  expect "a stack without the files gets them" "$wanted 10.201.0.9 box" \
+    "$(run "${dns[@]}" --ip 10.201.0.9 --hostname box --layers "$root" sh -c 'cat /etc/resolv.conf; tail -n 1 /etc/hosts' | xargs)"
+  expect "a read-only one too" "$wanted 10.201.0.9 box bob" \
+    "$(run "${dns[@]}" --ip 10.201.0.9 --hostname box --read-only --layers "$root" \
+      sh -c 'cat /etc/resolv.conf; tail -n 1 /etc/hosts; sed -n "s/:.*//;2p" /etc/passwd' | xargs)"
+  expect "nothing was made in the layer" "" "$(find "$root/etc" -name resolv.conf -o -name hosts)"
+else
+  echo "not tried: a stack, since there is no /dev/fuse"
+fi
 mkdir "$root/etc/resolv.conf"
 expect "a directory of this name is refused" 125 "$(status run "${dns[@]}" "$root" true)"
 rmdir "$root/etc/resolv.conf"
