@@ -29,6 +29,7 @@ Examples:
   varve run --rm -it debian bash                      a shell in an image of the store
   varve run --rm --read-only -w /tmp ./rootfs ls -l   a command in a directory
   varve run --rm --layers app.layer:base.layer sh -c 'id; hostname'
+  varve run --rm --network bridge -p 8080:80 web      its port 80 is the host's 8080
   tar c . | varve run -i --name build debian tar x -C /srv
 )";
 

@@ -278,5 +278,22 @@ expect_in "with the way out" "*--network pasta does without*" "$(cat "$scratch/o
 as_user=()
 expect "root reaches the internet by it, too" "from the internet" "$(asks --network pasta 198.51.100.1 80)"
 expect "and no pasta is left" 0 "$(wait_for 30 no_pasta && echo 0)"
+echo "nameserver 127.0.0.1" >"$scratch/resolv.conf"
+if mount --bind "$scratch/resolv.conf" /etc/resolv.conf; then
+  : >"$scratch/udp.ready"
+  python3 "$scratch/udp.py" serve 53 >"$scratch/udp.ready" &
+  wait_for 30 grep -q ready "$scratch/udp.ready"
+  start resolver --network pasta "$root" sleep "${number}8"
+  wait_for 30 is_running resolver
+  eth0_is_up() { nsenter --target "$(field resolver "['Pid']")" --net ip -4 -o address show eth0 2>/dev/null | grep inet >/dev/null; }
+  wait_for 30 eth0_is_up
+  expect "the host's own resolver is reached" "echo 0123456789abcdef" \
+    "$(nsenter --target "$(field resolver "['Pid']")" --net python3 "$scratch/udp.py" 169.254.1.1 53 0123456789abcdef)"
+  kill -TERM "$launcher"
+  end_of "$launcher"
+  expect "and is what the container asks" "nameserver 169.254.1.1" "$(run --network pasta "$root" cat /etc/resolv.conf)"
+  expect_in "on the bridge it is said that it cannot be" "*its loopback alone*give --dns*" "$(run --network bridge "$root" true 2>&1)"
+  umount /etc/resolv.conf
+fi
 umount /dev/net/tun "$scratch/node"
 finish
