@@ -38,6 +38,7 @@ Examples:
   varve run --rm -it debian bash                      a shell in an image of the store
   varve run --rm --read-only -w /tmp ./rootfs ls -l   a command in a directory
   varve run --rm --layers app.layer:base.layer sh -c 'id; hostname'
+  varve run --rm --network bridge -p 8080:80 web      its port 80 is the host's 8080
   tar c . | varve run -i --name build debian tar x -C /srv
 )";
 
@@ -153,6 +154,7 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   declare_mount_options(app, options.mounts);
   declare_id_options(app, options.ids);
   declare_limit_options(app, options.limits);
+  declare_network_options(app, options.network);
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
 
   options.layers = split_layers(words.layers);

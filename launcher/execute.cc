@@ -21,6 +21,7 @@
 #include "launcher/inside/process.h"
 #include "launcher/kernel/control_channel.h"
 #include "launcher/kernel/pidfd.h"
+#include "launcher/network/container_network.h"
 #include "launcher/outside/container_record.h"
 #include "launcher/outside/standard_streams.h"
 #include "launcher/outside/supervisor.h"
@@ -70,6 +71,32 @@ StatusOrFailure prepare_container(const Plan& plan, const SupervisedProcess& con
   return write_id_map(container.pid, plan.id_map);
 }
 
+// Makes the network of a container that waits for its go, where it needs one.
+ResultOrFailure<std::optional<ContainerNetwork>> connect_network(const Plan& plan,
+                                                                 const SupervisedProcess& container) {
+  if (!plan.network.is_connected()) return std::optional<ContainerNetwork>();
+  VARVE_ASSIGN(ContainerNetwork network,
+               ContainerNetwork::connect(
+                   plan.network, {.pid = container.pid,
+                                  .process_fd = container.process.get(),
+                                  .own_user_namespace = plan.own_namespaces.contains(Namespace::kUser),
+                                  .container_id = plan.id}));
+  return std::optional<ContainerNetwork>(std::move(network));
+}
+
+StatusOrFailure begin(const Plan& plan, const SupervisedProcess& container,
+                      std::optional<ContainerRecord>& record, const ControlChannel& channel,
+                      std::optional<ContainerNetwork>& network) {
+  VARVE_RETURN_IF_ERROR(prepare_container(plan, container));
+  VARVE_ASSIGN(network, connect_network(plan, container));
+  if (record && network) record->note_network(network->state());
+  ControlMessage go;
+  go.kind = ControlMessage::Kind::kGo;
+  if (network) go.text = network->connection().text();
+  if (!channel.send(go).ok()) return refuse("starting the container", plan.name, "it died at once");
+  return {};
+}
+
 ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record,
                              const ContainerCgroup& cgroup, ArgumentArea area,
                              const std::function<void()>& on_started) {
@@ -86,11 +113,8 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   streams.input.reset();
   if (kept && kept->relay) kept->relay->release_container_ends();
   if (!plan.process.terminal && !plan.lifetime.detached) let_go_of_input_and_output();
-  StatusOrFailure begun = prepare_container(plan, container);
-  ControlMessage go;
-  go.kind = ControlMessage::Kind::kGo;
-  if (begun.ok() && !channel->first.send(go).ok())
-    begun = refuse("starting the container", plan.name, "it died at once");
+  std::optional<ContainerNetwork> network;
+  const StatusOrFailure begun = begin(plan, container, record, channel->first, network);
   if (!begun.ok()) {
     [[maybe_unused]] const Status ignored = send_signal(container.process.get(), SIGKILL);
     ::waitpid(container.pid, nullptr, 0);
@@ -101,6 +125,7 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
                          .output = kept && kept->relay ? &*kept->relay : nullptr,
                          .log = kept ? &kept->log : nullptr,
                          .on_started = on_started});
+  if (network) supervisor.hold_network(std::move(*network));
   Outcome outcome = supervisor.serve();
   if (kept) kept->log.finish();
   return outcome;

@@ -24,6 +24,7 @@ class NamespaceSet {
   bool contains(Namespace one) const { return (bits_ & bit(one)) != 0; }
   NamespaceSet without(NamespaceSet other) const { return NamespaceSet(bits_ & ~other.bits_ & 0xff); }
   void add(Namespace one) { bits_ |= bit(one); }
+  void remove(Namespace one) { bits_ &= ~bit(one); }
   // The CLONE_NEW... flags of clone3(2).
   std::uint64_t clone_flags() const;
   // The words that parse() reads, in their order; empty for the empty set.

@@ -184,6 +184,18 @@ StatusOrFailure check_shared(const RunOptions& options, const HostFacts& host, c
   return {};
 }
 
+StatusOrFailure choose_network(const RunOptions& options, const HostFacts& host,
+                               const image::ImageConfig& config, Plan& plan) {
+  NetworkFacts facts{.effective_uid = host.effective_uid,
+                     .shares_namespace = !plan.own_namespaces.contains(Namespace::kNet),
+                     .exposed_ports = config.exposed_ports,
+                     .variable = host.variable};
+  read_resolver_files(facts);
+  VARVE_ASSIGN(plan.network, plan_network(options.network, facts));
+  if (plan.network.mode == NetworkMode::kHost) plan.own_namespaces.remove(Namespace::kNet);
+  return {};
+}
+
 }  // namespace
 
 ResultOrFailure<HostFacts> facts_of_this_host() {
@@ -211,6 +223,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
   plan.root = std::move(found.root);
   plan.image_name = std::move(found.image_name);
   plan.image_digest = std::move(found.image_digest);
+  VARVE_RETURN_IF_ERROR(choose_network(options, host, found.config, plan));
   VARVE_ASSIGN(const SecurityChoice security, choose_security(options.security));
   VARVE_ASSIGN(plan.process, plan_process(options, found.config, host, security));
   VARVE_ASSIGN(plan.masked_paths, choose_masked_paths(security.masked, security.unmasked));
@@ -254,11 +267,12 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
                                             .filter_devices = plan.own_namespaces.contains(Namespace::kMount),
                                             .root_is_fuse = plan.root.kind == RootPlan::Kind::kStack}));
   VARVE_RETURN_IF_ERROR(give_devices(plan.mounts.devices, plan.limits));
-  // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store; one with
-  // control groups is recorded, so that they are found when the launcher is killed.
+  // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store. One with
+  // control groups is recorded, so that they are found when the launcher is killed; one that the host has interfaces or ports
+  // for, so that those are found who wonder whose they are.
   const bool anonymous = plan.root.kind == RootPlan::Kind::kDirectory && options.name.empty();
   plan.recorded = !(anonymous && options.remove_afterwards) || plan.mounts.has_anonymous_volumes ||
-                  plan.lifetime.detached || !plan.limits.groups.empty();
+                  plan.lifetime.detached || !plan.limits.groups.empty() || plan.network.is_connected();
   plan.remove_afterwards = options.remove_afterwards;
   return plan;
 }

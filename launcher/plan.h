@@ -19,6 +19,7 @@
 #include "launcher/masked_paths.h"
 #include "launcher/mount_plan.h"
 #include "launcher/namespaces.h"
+#include "launcher/network/network_plan.h"
 #include "launcher/run_options.h"
 #include "launcher/seccomp/seccomp_plan.h"
 
@@ -62,6 +63,7 @@ struct Plan {
   std::string daemon_path;  // varvefs; empty when the root is a directory
   LifetimePlan lifetime;
   bool daemon_in_user_namespace = false;  // see DaemonDescriptors::own_user_namespace
+  NetworkPlan network;
 };
 
 // What of the host a plan depends on; a parameter so that tests need not change it.

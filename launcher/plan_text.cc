@@ -55,6 +55,7 @@ std::string to_text(const Plan& plan) {
   if (!plan.id_note.empty()) text += fmt::format("ids:          one alone: {}\n", plan.id_note);
   if (!plan.hostname.empty()) text += fmt::format("hostname:     {}\n", plan.hostname);
   text += to_text(plan.lifetime);
+  text += to_text(plan.network);
   text += fmt::format("user:         {}\n", process.user.empty() ? "0" : process.user);
   text += fmt::format("capabilities: {}\n", process.capabilities.text());
   text += fmt::format("privileges:   {}\n",

@@ -11,6 +11,7 @@
 #include "launcher/options/lifetime_options.h"
 #include "launcher/options/limit_options.h"
 #include "launcher/options/mount_options.h"
+#include "launcher/options/network_options.h"
 #include "launcher/options/security_options.h"
 #include "launcher/options/setting_options.h"
 
@@ -50,6 +51,8 @@ struct RunOptions {
   IdOptions ids;
 
   LimitOptions limits;
+
+  NetworkOptions network;
 
   bool dry_run = false;
 };

@@ -42,13 +42,23 @@ ControlChannel close_all_but(ControlChannel channel) {
   return channel;
 }
 
-StatusOrFailure wait_for_go(const ControlChannel& channel) {
+ResultOrFailure<NetworkConnection> wait_for_go(const ControlChannel& channel) {
   // The container must not outlive the launcher, whatever kills it. Between clone and here it may have died already; then
   // the channel has ended.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   const Result<ControlMessage> message = channel.receive();
   if (!message.ok() || message->kind != ControlMessage::Kind::kGo) {
     return refuse("starting in the container", "", "the launcher is gone");
+  }
+  return NetworkConnection::parse(message->text);
+}
+
+// What connects the container may still be at work when all else is set up.
+StatusOrFailure wait_for_network(const Plan& plan, const ControlChannel& channel) {
+  if (!plan.network.is_connected()) return {};
+  const Result<ControlMessage> message = channel.receive();
+  if (!message.ok() || message->kind != ControlMessage::Kind::kNetworkUp) {
+    return refuse("waiting for the network", "", "the launcher is gone");
   }
   return {};
 }
@@ -92,7 +102,8 @@ StatusOrFailure hand_over_terminal(ResultOrFailure<PseudoTerminal> made, const C
 }
 
 // Builds the tree the container sees and enters it. Sets `terminal` when the plan has one.
-StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, UniqueFd& terminal) {
+StatusOrFailure set_up_mounts(const Plan& plan, const NetworkConnection& connection,
+                              const ControlChannel& channel, UniqueFd& terminal) {
   VARVE_RETURN_IF_ERROR(make_propagation_private());
   VARVE_ASSIGN(std::vector<HostNode> nodes, copy_host_nodes());
   VARVE_ASSIGN(const std::vector<OpenSource> sources, open_mount_sources(plan.mounts));
@@ -117,9 +128,8 @@ StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, U
                                                   .sysctls = plan.sysctls,
                                                   .groups = plan.limits.groups,
                                                   .forbids_cgroup_namespaces = forbids_cgroup_namespaces}));
-  VARVE_RETURN_IF_ERROR(
-      bind_etc_files(root.get(), dev.directory.get(),
-                     {.hostname = plan.hostname, .host_network = !own.contains(Namespace::kNet)}));
+  VARVE_RETURN_IF_ERROR(bind_etc_files(root.get(), dev.directory.get(),
+                                       choose_etc_files(plan.hostname, plan.network, connection)));
   VARVE_RETURN_IF_ERROR(mount_volumes(root.get(), plan.mounts, sources));
   if (plan.process.terminal) {
     VARVE_RETURN_IF_ERROR(
@@ -130,7 +140,7 @@ StatusOrFailure set_up_mounts(const Plan& plan, const ControlChannel& channel, U
 }
 
 StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, UniqueFd& terminal) {
-  VARVE_RETURN_IF_ERROR(wait_for_go(channel));
+  VARVE_ASSIGN(const NetworkConnection connection, wait_for_go(channel));
   // The launcher's memory (its environment, its command line) and its binary (/proc/1/exe) are not for the container:
   // without the dumpable flag only those who may trace a process of the host can look at them (ptrace(2), proc(5)).
   // After the go, because the launcher writes our id maps through /proc, which the flag decides too.
@@ -139,7 +149,8 @@ StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, UniqueFd
   if (plan.own_namespaces.contains(Namespace::kCgroup)) VARVE_RETURN_IF_ERROR(make_cgroup_namespace());
   if (plan.own_namespaces.contains(Namespace::kUts)) VARVE_RETURN_IF_ERROR(set_hostname(plan.hostname));
   if (plan.own_namespaces.contains(Namespace::kNet)) VARVE_RETURN_IF_ERROR(bring_loopback_up());
-  if (plan.own_namespaces.contains(Namespace::kMount)) return set_up_mounts(plan, channel, terminal);
+  if (plan.own_namespaces.contains(Namespace::kMount))
+    return set_up_mounts(plan, connection, channel, terminal);
   if (plan.process.terminal) {
     VARVE_RETURN_IF_ERROR(hand_over_terminal(make_host_terminal(), channel, terminal));
   }
@@ -189,6 +200,8 @@ void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
   if (!ready.ok()) report_and_exit(channel, {ready.error()});
   const ResultOrFailure<User> user = find_user(plan.process.user, read_user_files());
   if (!user.ok()) report_and_exit(channel, {user.error()});
+  const StatusOrFailure connected = wait_for_network(plan, channel);
+  if (!connected.ok()) report_and_exit(channel, {connected.error()});
 
   const bool owns_pid_namespace = plan.own_namespaces.contains(Namespace::kPid);
   if (plan.process.init) {

@@ -1,24 +1,31 @@
 #pragma once
 
-// etc_files: /etc/hosts, /etc/hostname and /etc/resolv.conf of the container, bound over the files that the image has.
-// The image itself is not written to; what the image does not have is not added.
+// etc_files: /etc/hosts, /etc/hostname and /etc/resolv.conf of the container, bound over what the image has of these
+// names: a file, or a symbolic link whatever it leads to (it is covered itself, not followed). The image is not
+// written to; a file that it lacks but the container must have is made empty in its writable side, to be bound over, and
+// where that is read-only /etc as a whole is covered by a union of it and the missing ones.
 // Thread rule: one thread; acts on the mount namespace of the calling process.
 
 #include <string>
+#include <vector>
 
 #include "fs/base/result.h"
+#include "launcher/network/container_network.h"
+#include "launcher/network/network_plan.h"
 
 namespace varve::launcher {
 
-struct EtcOptions {
-  std::string hostname;       // empty: the host's name is shared, so hosts and hostname stay the image's
-  bool host_network = false;  // the network is the host's, and with it the name servers
+struct EtcFile {
+  std::string name;  // in /etc
+  std::string text;
+  bool required = false;  // else only where the image has one
 };
 
-// Requires: the container's root and /dev are attached (`dev_fd`), the host's tree is not left yet.
-StatusOrFailure bind_etc_files(int root_fd, int dev_fd, const EtcOptions& options);
+// `hostname` empty: the host's name is shared, and the image's files with it, as far as the network needs none.
+std::vector<EtcFile> choose_etc_files(const std::string& hostname, const NetworkPlan& network,
+                                      const NetworkConnection& connection);
 
-// What /etc/hosts says for a container of this name.
-std::string hosts_text(const std::string& hostname);
+// Requires: the container's root and /dev are attached (`dev_fd`), the host's tree is not left yet.
+StatusOrFailure bind_etc_files(int root_fd, int dev_fd, const std::vector<EtcFile>& files);
 
 }  // namespace varve::launcher

@@ -19,7 +19,9 @@ namespace varve::launcher {
 struct ControlMessage {
   enum class Kind : std::uint8_t {
     kEnd,         // the other side has closed its end
-    kGo,          // to inside: ids are mapped, begin
+    kGo,          // to inside: ids are mapped, begin; `text`: a NetworkConnection
+    kNetworkUp,   // to inside: the network is as the plan wants it
+    kWarning,     // to outside: `text` is for the person; nothing fails
     kFuseDevice,  // to outside: the /dev/fuse descriptor of the mounted root; start the daemon on it
     kTerminal,    // to outside: the master side of the container's terminal
     kCommand,     // to outside: the sender is about to become the container's command

@@ -25,6 +25,7 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   state.detached = plan.lifetime.detached;
   state.cgroups = plan.limits.paths();
   state.limits = plan.limits.limits;
+  state.network.mode = to_text(plan.network.mode);
   ContainerRecord record(image::ContainerStore(plan.store_directory), std::move(state));
   VARVE_ASSIGN(record.lock_, record.store_.create(record.state_));
   const StatusOrFailure kept =

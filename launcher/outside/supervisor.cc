@@ -64,8 +64,11 @@ void Supervisor::handle_message() {
       // Without its daemon the root answers nothing, and that is what the container would complain of.
       if (daemon_ && daemon_->wait(kDaemonFailureTimeoutMs).value_or(0) != 0) return handle_daemon();
       return fail(message->exit_status, Failure{EIO, std::move(message->text)});
+    case ControlMessage::Kind::kWarning:
+      return log_warning("{}", message->text);
     case ControlMessage::Kind::kEnd:
     case ControlMessage::Kind::kGo:
+    case ControlMessage::Kind::kNetworkUp:
       return handle_start();
   }
 }
@@ -125,8 +128,7 @@ void Supervisor::handle_daemon() {
 
 // The root answers nothing any more. A container that is ending takes its mount along before it can be seen to have ended.
 void Supervisor::handle_lost_daemon(int exit_status) {
-  struct pollfd ended = {container_.process.get(), POLLIN, 0};
-  if (::poll(&ended, 1, kContainerEndTimeoutMs) > 0) return;
+  if (has_ended(kContainerEndTimeoutMs)) return;
   fail(kLauncherFailed,
        Failure{EIO, fmt::format(
                         "serving the container's files: {}: ended with {}; the container was killed (what it "
@@ -134,11 +136,41 @@ void Supervisor::handle_lost_daemon(int exit_status) {
                         plan_.daemon_path, exit_status)});
 }
 
+bool Supervisor::has_ended(int timeout_ms) const {
+  struct pollfd ended = {container_.process.get(), POLLIN, 0};
+  return ::poll(&ended, 1, timeout_ms) > 0;
+}
+
+void Supervisor::handle_network() {
+  const NetworkKeeper::News news = network_->keeper().receive();
+  switch (news.kind) {
+    case NetworkKeeper::News::Kind::kReady: {
+      ControlMessage up;
+      up.kind = ControlMessage::Kind::kNetworkUp;
+      [[maybe_unused]] const Status sent = channel_.send(up);  // EPIPE: it has failed, and says so itself
+      return;
+    }
+    case NetworkKeeper::News::Kind::kWarning:
+      return log_warning("{}", news.text);
+    case NetworkKeeper::News::Kind::kFailed:
+      return fail(kLauncherFailed, Failure{EIO, news.text});
+    case NetworkKeeper::News::Kind::kEnd:
+      if (has_ended()) return;  // as it should
+      if (!started()) {
+        return fail(kLauncherFailed, refuse("connecting the container", plan_.name, "its keeper was killed"));
+      }
+      return log_warning("the network of {} is gone: its keeper was killed", plan_.name);
+  }
+}
+
 void Supervisor::poll_once() {
   std::vector<struct pollfd> polled = {{container_.process.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
   if (!started()) polled.push_back({channel_.fd(), POLLIN, 0});
   if (daemon_ && daemon_->output_fd() >= 0) polled.push_back({daemon_->output_fd(), POLLIN, 0});
   if (daemon_ && !daemon_->has_ended()) polled.push_back({daemon_->process_fd(), POLLIN, 0});
+  if (network_ && network_->keeper().channel_fd() >= 0) {
+    polled.push_back({network_->keeper().channel_fd(), POLLIN, 0});
+  }
   if (terminal_) terminal_->add_to(polled);
   if (surroundings_.output != nullptr) surroundings_.output->add_to(polled);
   if (::poll(polled.data(), polled.size(), remaining_ms()) < 0) return;
@@ -148,6 +180,7 @@ void Supervisor::poll_once() {
     if (one.revents == 0) continue;
     if (one.fd == signals_.get()) handle_signal();
     if (!started() && one.fd == channel_.fd()) return handle_message();
+    if (network_ && one.fd == network_->keeper().channel_fd()) handle_network();
     if (daemon_ && (one.fd == daemon_->output_fd() || one.fd == daemon_->process_fd())) handle_daemon();
   }
   if (terminal_) terminal_->handle(polled);

@@ -14,6 +14,7 @@
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
 #include "launcher/kernel/control_channel.h"
+#include "launcher/network/container_network.h"
 #include "launcher/outside/container_log.h"
 #include "launcher/outside/container_record.h"
 #include "launcher/outside/daemon.h"
@@ -51,6 +52,8 @@ class Supervisor {
         signals_(std::move(signals)),
         surroundings_(surroundings) {}
 
+  // Watched from now on.
+  void hold_network(ContainerNetwork network) { network_.emplace(std::move(network)); }
   // Returns when the container and its daemon have ended.
   Outcome serve();
 
@@ -60,12 +63,14 @@ class Supervisor {
   void handle_start();
   void handle_signal();
   void handle_daemon();
+  void handle_network();
   void handle_lost_daemon(int exit_status);
   void start_daemon(UniqueFd device);
   void fail(int exit_status, Failure failure);
   void poll_once();
   // Of the wait for the next event; kills the container when its time is over.
   int remaining_ms();
+  bool has_ended(int timeout_ms = 0) const;
   int reap();
   void finish_daemon();
   bool started() const { return channel_.fd() < 0; }
@@ -76,6 +81,7 @@ class Supervisor {
   UniqueFd signals_;
   Surroundings surroundings_;
   std::optional<Daemon> daemon_;
+  std::optional<ContainerNetwork> network_;
   std::unique_ptr<TerminalRelay> terminal_;
   std::optional<Outcome> failed_;
   std::optional<std::chrono::steady_clock::time_point>

@@ -34,6 +34,12 @@ Json to_json(const ContainerState& state) {
               {"created", state.created},
               {"command", state.command},
               {"status", std::string(to_text(state.status))},
+              {"network",
+               {{"mode", state.network.mode},
+                {"address", state.network.address},
+                {"gateway", state.network.gateway},
+                {"host_link", state.network.host_link},
+                {"published", state.network.published}}},
               {"pid", static_cast<std::uint64_t>(std::max<pid_t>(state.pid, 0))},
               {"exit_status", static_cast<std::uint64_t>(std::clamp(state.exit_status, 0, 255))},
               {"started", state.started},
@@ -96,6 +102,15 @@ ResultOrFailure<ContainerState> from_json(const Json& root) {
     image_reader.read("name", state.image_name);
     image_reader.read("digest", state.image_digest);
     VARVE_RETURN_IF_ERROR(image_reader.status());
+  }
+  if (const Json* network = reader.object("network")) {
+    JsonReader network_reader(*network, "container, network");
+    network_reader.read("mode", state.network.mode);
+    network_reader.read("address", state.network.address);
+    network_reader.read("gateway", state.network.gateway);
+    network_reader.read("host_link", state.network.host_link);
+    network_reader.read("published", state.network.published);
+    VARVE_RETURN_IF_ERROR(network_reader.status());
   }
   reader.check("name", is_container_name(state.name), "a container's name");
   VARVE_RETURN_IF_ERROR(reader.status());

@@ -27,6 +27,15 @@ namespace varve::image {
 enum class ContainerStatus { kCreated, kRunning, kExited };
 std::string_view to_text(ContainerStatus status);  // "created", "running", "exited"
 
+// What the launcher has made of a network. All as text, for people and for `varve inspect`.
+struct ContainerNetworkState {
+  std::string mode;                    // "none", "host", "bridge", "pasta"
+  std::string address;                 // IPv4, of the bridge
+  std::string gateway;                 // the host's on the bridge
+  std::string host_link;               // the host's end of the veth pair
+  std::vector<std::string> published;  // "0.0.0.0:8080->80/tcp"
+};
+
 struct ContainerState {
   std::string name;
   std::string id;            // 64 hexadecimal digits; new_container_id()
@@ -37,7 +46,8 @@ struct ContainerState {
   std::string created;                   // RFC 3339
   std::vector<std::string> command;
   ContainerStatus status = ContainerStatus::kCreated;
-  pid_t pid = 0;        // of the container's first process on the host, while running
+  pid_t pid = 0;  // of the container's first process on the host, while running
+  ContainerNetworkState network;
   int exit_status = 0;  // once exited: as a shell gives it, 128+n for signal n
   std::string started;  // RFC 3339; empty: not yet
   std::string finished;

@@ -264,6 +264,11 @@ class ContainerStoreTest : public ::testing::Test {
     state.command = {"sh", "-c", "echo \xc3\xa9"};
     state.status = ContainerStatus::kExited;
     state.exit_status = 137;
+    state.network = {.mode = "bridge",
+                     .address = "10.201.0.2",
+                     .gateway = "10.201.0.1",
+                     .host_link = "varve0v0002",
+                     .published = {"0.0.0.0:8080->80/tcp"}};
     return state;
   }();
 };
@@ -276,6 +281,11 @@ TEST_F(ContainerStoreTest, StateComesBackAsItWasWritten) {
   EXPECT_EQ(back.command, state_.command);
   EXPECT_EQ(back.status, ContainerStatus::kExited);
   EXPECT_EQ(back.exit_status, 137);
+  EXPECT_EQ(back.network.mode, "bridge");
+  EXPECT_EQ(back.network.address, "10.201.0.2");
+  EXPECT_EQ(back.network.gateway, "10.201.0.1");
+  EXPECT_EQ(back.network.host_link, "varve0v0002");
+  EXPECT_EQ(back.network.published, state_.network.published);
   EXPECT_EQ(must(store_.list()).size(), 1U);
 }
 

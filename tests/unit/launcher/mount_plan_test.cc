@@ -188,7 +188,7 @@ TEST_F(MountPlanTest, DevicesAreNodesOfTheHost) {
   EXPECT_EQ(to_text(*plan), "device:       /dev/sink <- /dev/null (c 1:3, rwm)\n");
   EXPECT_THAT(refusal({.devices = {scratch_.write_file("file", "") + ":/dev/x"}}),
               HasSubstr("no device node"));
-  EXPECT_EQ(plan({.devices = {"/dev/null:/dev/sink:r"}}).devices.at(0).access, "r");
+  EXPECT_EQ(plan_mounts({.devices = {"/dev/null:/dev/sink:r"}}, context_)->devices.at(0).access, "r");
 }
 
 TEST_F(MountPlanTest, VolumesAreRefusedWhereNobodyInsideMayOwnThem) {

@@ -35,8 +35,7 @@ TEST(NamespaceSet, TimeIsKnownAndNotOwnUnlessAsked) {
 }
 
 TEST(NamespaceOptions, PodmansWordsMeanShare) {
-  const auto shared =
-      choose_shared({.list = "net", .pid = "host", .ipc = "shareable", .uts = "private"});
+  const auto shared = choose_shared({.list = "net", .pid = "host", .ipc = "shareable", .uts = "private"});
   ASSERT_TRUE(shared.ok()) << shared.error().message;
   EXPECT_EQ(shared->text(), "pid,net");
   EXPECT_EQ(choose_shared({})->text(), "");

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "launcher/inside/etc_files.h"
 #include "tests/unit/launcher/scratch_directory.h"
 
 namespace varve::launcher {
@@ -38,10 +37,6 @@ TEST(FindProgram, DirectoryIsNoProgram) {
 TEST(FindProgram, NothingIsFoundNowhere) {
   EXPECT_EQ(find_program("tool", "").error().value, ENOENT);
   EXPECT_EQ(find_program("", "/bin").error().value, ENOENT);
-}
-
-TEST(EtcFiles, HostsNamesTheContainer) {
-  EXPECT_EQ(hosts_text("box"), "127.0.0.1\tlocalhost box\n::1\tlocalhost ip6-localhost ip6-loopback box\n");
 }
 
 }  // namespace

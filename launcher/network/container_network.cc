@@ -1,0 +1,67 @@
+#include "launcher/network/container_network.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include "fs/base/log.h"
+#include "launcher/explain.h"
+
+namespace varve::launcher {
+namespace {
+
+ResultOrFailure<UniqueFd> open_namespace(pid_t pid, const char* name) {
+  const std::string path = fmt::format("/proc/{}/ns/{}", pid, name);
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return explain(Errno::last(), "opening the container's network", path);
+  return fd;
+}
+
+// With pasta the ports are not ours to hold; but only here is it told well which of them cannot be had, and a free one is
+// chosen. Between this and pasta's start another program may take it; then pasta says so.
+ResultOrFailure<std::vector<PublishedPort>> look_at_ports(const std::vector<PublishedPort>& ports) {
+  VARVE_ASSIGN(const std::vector<BoundPort> bound, bind_ports(ports));
+  std::vector<PublishedPort> chosen;
+  for (const BoundPort& one : bound) chosen.push_back(one.port);
+  return chosen;
+}
+
+}  // namespace
+
+NetworkConnection NetworkConnection::parse(const std::string& text) {
+  const std::size_t space = text.find(' ');
+  if (space == std::string::npos) return {};
+  return {text.substr(0, space), text.substr(space + 1)};
+}
+
+ResultOrFailure<ContainerNetwork> ContainerNetwork::connect(const NetworkPlan& plan,
+                                                            const NetworkTarget& target) {
+  for (const std::string& warning : plan.warnings) log_warning("{}", warning);
+  NetworkPlan chosen = plan;
+  KeeperTask task{.plan = chosen, .container_id = target.container_id, .container_fd = target.process_fd};
+  VARVE_ASSIGN(task.network_namespace, open_namespace(target.pid, "net"));
+  NetworkConnection connection;
+  image::ContainerNetworkState state;
+  state.mode = to_text(plan.mode);
+  if (plan.mode == NetworkMode::kPasta) {
+    if (target.own_user_namespace) {
+      VARVE_ASSIGN(task.user_namespace, open_namespace(target.pid, "user"));
+    }
+    VARVE_ASSIGN(chosen.ports, look_at_ports(plan.ports));
+  } else {
+    // The ports first: they are what fails most, and nothing is to be taken back then.
+    VARVE_ASSIGN(task.ports, bind_ports(plan.ports));
+    VARVE_ASSIGN(task.attachment,
+                 attach_to_bridge(task.network_namespace.get(), target.container_id, plan.address));
+    connection = {task.attachment->address.base.text(), task.attachment->gateway.text()};
+    state.address = connection.address;
+    state.gateway = connection.gateway;
+    state.host_link = task.attachment->host_link;
+    chosen.ports.clear();
+    for (const BoundPort& one : task.ports) chosen.ports.push_back(one.port);
+  }
+  for (const PublishedPort& port : chosen.ports) state.published.push_back(to_text(port));
+  VARVE_ASSIGN(NetworkKeeper keeper, NetworkKeeper::start(std::move(task)));
+  return ContainerNetwork(std::move(connection), std::move(state), std::move(keeper));
+}
+
+}  // namespace varve::launcher
