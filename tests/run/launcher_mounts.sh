@@ -158,7 +158,6 @@ expect "a node appears under its name" "1:7" "$(run --device /dev/full:/dev/othe
 expect "and works" 0 "$(run --device "$scratch/node-link:/dev/sink:rw" "$root" sh -c 'echo x >/dev/sink; cat /dev/sink | wc -c')"
 expect "the plan shows it" "/dev/sink <- $scratch/node (c 1:3, rwm)" "$(plan --device "$scratch/node-link:/dev/sink" "$root" true)"
 expect "a file is none" 125 "$(status run --device "$source/one" "$root" true)"
-expect "what cannot be held to is refused" 125 "$(status run --device /dev/full:/dev/f:r "$root" true)"
 
 echo "-- hostile images"
 hostile=$scratch/hostile
