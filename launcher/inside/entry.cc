@@ -25,6 +25,7 @@
 #include "launcher/inside/user_lookup.h"
 #include "launcher/inside/volumes.h"
 #include "launcher/kernel/mount_calls.h"
+#include "launcher/kernel/quick_fork.h"
 
 namespace varve::launcher {
 namespace {
@@ -204,22 +205,22 @@ void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
   if (!connected.ok()) report_and_exit(channel, {connected.error()});
 
   const bool owns_pid_namespace = plan.own_namespaces.contains(Namespace::kPid);
-  if (plan.process.init) {
-    if (!owns_pid_namespace) become_subreaper();
-    const pid_t command = ::fork();
-    if (command < 0) report_and_exit(channel, {explain(Errno::last(), "starting the command", "fork")});
-    if (command > 0) {
-      channel.close();
-      terminal.reset();
-      serve_as_init(command, owns_pid_namespace, area);
-    }
-  }
-  tell_of_command(channel);
-  const StartFailure failure = become_command({.plan = plan.process,
-                                               .user = *user,
-                                               .setgroups_denied = plan.id_map.deny_setgroups,
-                                               .terminal = std::move(terminal)});
-  report_and_exit(channel, failure);
+  auto command = [&]() {
+    tell_of_command(channel);
+    // The init lets go of its own terminal; this one is never closed but by the exec.
+    const StartFailure failure = become_command({.plan = plan.process,
+                                                 .user = *user,
+                                                 .setgroups_denied = plan.id_map.deny_setgroups,
+                                                 .terminal = UniqueFd(terminal.get())});
+    report_and_exit(channel, failure);
+  };
+  if (!plan.process.init) command();
+  if (!owns_pid_namespace) become_subreaper();
+  const Result<pid_t> started = quick_fork(command);
+  if (!started.ok()) report_and_exit(channel, {explain(started.error(), "starting the command", "clone")});
+  channel.close();
+  terminal.reset();
+  serve_as_init(*started, owns_pid_namespace, area);
 }
 
 void run_joined(const ProcessPlan& process, bool setgroups_denied, ControlChannel inherited) {

@@ -12,6 +12,7 @@
 #include "launcher/explain.h"
 #include "launcher/inside/pid_init.h"
 #include "launcher/kernel/pidfd.h"
+#include "launcher/kernel/quick_fork.h"
 
 namespace varve::launcher {
 namespace {
@@ -71,6 +72,15 @@ bool prepare_daemon(const DaemonFds& fds) {
   ::_exit(kCannotStart);
 }
 
+// A user namespace cannot be made by a process that shares its memory (unshare(2)).
+template <class Work>
+Result<pid_t> fork_for(Work& work) {
+  const pid_t pid = ::fork();
+  if (pid == 0) work();
+  if (pid < 0) return Errno::last();
+  return pid;
+}
+
 }  // namespace
 
 std::string escape_mount_path(const std::string& path) {
@@ -106,12 +116,12 @@ ResultOrFailure<Daemon> Daemon::start(const std::string& program, const RootPlan
                       descriptors.own_user_namespace};
   if (!fds.device.valid() || !fds.output.valid()) return explain(Errno::last(), kStarting, program);
   const std::string mount_point = "/dev/fd/" + std::to_string(kDeviceFd);
-  const pid_t pid = ::fork();
-  if (pid == 0) become_daemon({program, "-f", "-o", daemon_options(root), mount_point}, fds);
-  if (pid < 0) return explain(Errno::last(), kStarting, program);
-  Result<UniqueFd> process = open_process(pid);
+  auto work = [&]() { become_daemon({program, "-f", "-o", daemon_options(root), mount_point}, fds); };
+  const Result<pid_t> pid = descriptors.own_user_namespace ? fork_for(work) : quick_fork(work);
+  if (!pid.ok()) return explain(pid.error(), kStarting, program);
+  Result<UniqueFd> process = open_process(*pid);
   if (!process.ok()) return explain(process.error(), kStarting, program);
-  return Daemon(pid, std::move(process).value(), std::move(output));
+  return Daemon(*pid, std::move(process).value(), std::move(output));
 }
 
 void Daemon::read_output() {
