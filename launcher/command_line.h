@@ -11,7 +11,7 @@
 #include "launcher/commands/logs.h"
 #include "launcher/commands/stats.h"
 #include "launcher/commands/stop.h"
-#include "launcher/container_commands.h"
+#include "launcher/commands/containers.h"
 #include "launcher/options/exec_options.h"
 #include "launcher/run_options.h"
 

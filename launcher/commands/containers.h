@@ -1,6 +1,6 @@
 #pragma once
 
-// container_commands: `varve ps`, `rm` and `inspect`: what is told of containers, and done to them, without entering them.
+// containers: `varve ps`, `rm` and `inspect`: what is told of containers, and done to them, without entering them.
 // Thread rule: stateless.
 
 #include <string>

@@ -1,4 +1,4 @@
-#include "launcher/container_commands.h"
+#include "launcher/commands/containers.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
