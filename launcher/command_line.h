@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "fs/base/result.h"
+#include "launcher/commands/containers.h"
 #include "launcher/commands/logs.h"
 #include "launcher/commands/stats.h"
 #include "launcher/commands/stop.h"
-#include "launcher/commands/containers.h"
 #include "launcher/options/exec_options.h"
 #include "launcher/run_options.h"
 
