@@ -22,16 +22,17 @@ void let_go_of_streams(const std::string& log_path) {
   }
 }
 
-[[noreturn]] void become_monitor(const std::function<Outcome(const std::function<void()>&)>& work,
+[[noreturn]] void become_monitor(const std::function<Outcome(const std::function<bool()>&)>& work,
                                  const DetachedWork& about, ControlChannel report) {
   ::setsid();
   const Outcome outcome = work([&]() {
     ControlMessage started;
     started.kind = ControlMessage::Kind::kGo;
-    // Nobody may be waiting for it any more.
-    [[maybe_unused]] const Status told = report.send(started);
+    // Who was killed before knows of no container, and nobody else does.
+    if (!report.send(started).ok()) return false;
     report.close();
     let_go_of_streams(about.log_path);
+    return true;
   });
   if (report.fd() >= 0) {
     ControlMessage failed;
@@ -47,7 +48,7 @@ void let_go_of_streams(const std::string& log_path) {
 
 }  // namespace
 
-Outcome go_on_detached(const std::function<Outcome(const std::function<void()>& on_started)>& work,
+Outcome go_on_detached(const std::function<Outcome(const std::function<bool()>& on_started)>& work,
                        const DetachedWork& about) {
   Result<std::pair<ControlChannel, ControlChannel>> report = ControlChannel::make_pair();
   if (!report.ok())

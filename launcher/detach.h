@@ -17,7 +17,7 @@ struct DetachedWork {
 
 // Runs `work` in a monitor, to which it gives the function to call once it has started.
 // Returns: in the calling process, then (exit status 0), or when it could not be started. The monitor never returns.
-Outcome go_on_detached(const std::function<Outcome(const std::function<void()>& on_started)>& work,
+Outcome go_on_detached(const std::function<Outcome(const std::function<bool()>& on_started)>& work,
                        const DetachedWork& about);
 
 }  // namespace varve::launcher

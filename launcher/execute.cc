@@ -99,7 +99,7 @@ StatusOrFailure begin(const Plan& plan, const SupervisedProcess& container,
 
 ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record,
                              const ContainerCgroup& cgroup, ArgumentArea area,
-                             const std::function<void()>& on_started) {
+                             const std::function<bool()>& on_started) {
   VARVE_ASSIGN(const std::unique_ptr<KeptOutput> kept, keep_output(plan));
   VARVE_ASSIGN(StandardStreams streams, choose_streams(plan, kept.get()));
   VARVE_ASSIGN(UniqueFd signals, catch_signals());
@@ -132,7 +132,7 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
 }
 
 ResultOrFailure<Outcome> run_in_cgroup(const Plan& plan, std::optional<ContainerRecord>& record,
-                                       ArgumentArea area, const std::function<void()>& on_started) {
+                                       ArgumentArea area, const std::function<bool()>& on_started) {
   VARVE_ASSIGN(const ContainerCgroup cgroup, ContainerCgroup::create(plan.limits));
   ResultOrFailure<Outcome> ran = run(plan, record, cgroup, area, on_started);
   const bool is_oom_killed = end_cgroup(cgroup, plan.limits);
@@ -142,7 +142,7 @@ ResultOrFailure<Outcome> run_in_cgroup(const Plan& plan, std::optional<Container
 
 }  // namespace
 
-Outcome execute(const Plan& plan, ArgumentArea area, const std::function<void()>& on_started) {
+Outcome execute(const Plan& plan, ArgumentArea area, const std::function<bool()>& on_started) {
   std::optional<ContainerRecord> record;
   if (plan.recorded) {
     ResultOrFailure<ContainerRecord> created = ContainerRecord::create(plan);

@@ -11,7 +11,8 @@
 
 namespace varve::launcher {
 
-// `on_started`, when it is one, is called once the container's command runs.
-Outcome execute(const Plan& plan, ArgumentArea area, const std::function<void()>& on_started = {});
+// `on_started`, when it is one, is called once the container's command runs; it returns false when that is wanted no longer, and the
+// container is killed.
+Outcome execute(const Plan& plan, ArgumentArea area, const std::function<bool()>& on_started = {});
 
 }  // namespace varve::launcher

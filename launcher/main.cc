@@ -61,7 +61,7 @@ int run_container(const RunOptions& options, ArgumentArea area) {
   const Outcome outcome =
       plan->lifetime.detached
           ? go_on_detached(
-                [&](const std::function<void()>& on_started) { return execute(*plan, area, on_started); },
+                [&](const std::function<bool()>& on_started) { return execute(*plan, area, on_started); },
                 {.name = plan->name, .log_path = monitor_log})
           : execute(*plan, area);
   if (!outcome.failure.message.empty()) log_error("{}", outcome.failure.message);

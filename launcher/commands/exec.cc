@@ -111,7 +111,7 @@ ResultOrFailure<SupervisedProcess> hear_of_command(const ControlChannel& channel
 }
 
 ResultOrFailure<Outcome> run(const Target& target, const ExecOptions& options,
-                             const std::function<void()>& on_started) {
+                             const std::function<bool()>& on_started) {
   Plan plan;
   plan.name = target.name;
   plan.process = target.record.process;
@@ -146,7 +146,7 @@ ResultOrFailure<Outcome> run(const Target& target, const ExecOptions& options,
 }
 
 Outcome run_to_end(const Target& target, const ExecOptions& options,
-                   const std::function<void()>& on_started) {
+                   const std::function<bool()>& on_started) {
   ResultOrFailure<Outcome> outcome = run(target, options, on_started);
   if (outcome.ok()) return std::move(*outcome);
   return Outcome{kLauncherFailed, outcome.error()};
@@ -159,7 +159,7 @@ Outcome exec_in_container(const ExecOptions& options, const HostVariable& host) 
   if (!target.ok()) return Outcome{kLauncherFailed, target.error()};
   if (!options.detached) return run_to_end(*target, options, {});
   return go_on_detached(
-      [&](const std::function<void()>& on_started) { return run_to_end(*target, options, on_started); },
+      [&](const std::function<bool()>& on_started) { return run_to_end(*target, options, on_started); },
       {.name = target->name, .log_path = {}});
 }
 

@@ -90,7 +90,9 @@ void Supervisor::handle_start() {
   if (plan_.lifetime.timeout_seconds > 0) {
     deadline_ = std::chrono::steady_clock::now() + std::chrono::seconds(plan_.lifetime.timeout_seconds);
   }
-  if (surroundings_.on_started) surroundings_.on_started();
+  if (surroundings_.on_started && !surroundings_.on_started()) {
+    fail(kLauncherFailed, refuse("starting in the background", plan_.name, "who started it is gone"));
+  }
 }
 
 void Supervisor::handle_signal() {

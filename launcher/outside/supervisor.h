@@ -42,7 +42,7 @@ class Supervisor {
     ContainerRecord* record = nullptr;
     OutputRelay* output = nullptr;  // of a detached container without a terminal
     ContainerLog* log = nullptr;    // of a detached container
-    const std::function<void()>& on_started;
+    const std::function<bool()>& on_started;
   };
   Supervisor(const Plan& plan, SupervisedProcess container, ControlChannel channel, UniqueFd signals,
              const Surroundings& surroundings)
