@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "launcher/kernel/process_identity.h"
+#include "launcher/kernel/quick_fork.h"
 #include "launcher/lifetime_plan.h"
 #include "launcher/outside/process_record.h"
 #include "launcher/signal_names.h"
@@ -56,6 +57,31 @@ TEST(LifetimePlan, LogOptionsAreSizesAndCountsOfADetachedOne) {
   options.log_options = {"max-size=1m"};
   options.detached = false;
   EXPECT_FALSE(plan_lifetime(options, {}).ok());
+}
+
+TEST(QuickFork, TheCallerGoesOnOnceTheChildHasExecutedOrEnded) {
+  int seen = 0;
+  auto ends = [&seen]() {
+    seen = 7;  // in the memory that the two share
+    ::_exit(3);
+  };
+  const Result<pid_t> ended = quick_fork(ends);
+  ASSERT_TRUE(ended.ok());
+  EXPECT_EQ(seen, 7);
+  int wait_status = 0;
+  ASSERT_EQ(::waitpid(*ended, &wait_status, 0), *ended);
+  EXPECT_EQ(WEXITSTATUS(wait_status), 3);
+
+  auto executes = []() {
+    ::execl("/bin/sleep", "sleep", "100", nullptr);
+    ::_exit(127);
+  };
+  const Result<pid_t> executed = quick_fork(executes);
+  ASSERT_TRUE(executed.ok());
+  EXPECT_EQ(::waitpid(*executed, &wait_status, WNOHANG), 0);
+  ASSERT_EQ(::kill(*executed, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(*executed, &wait_status, 0), *executed);
+  EXPECT_TRUE(WIFSIGNALED(wait_status));
 }
 
 TEST(ProcessIdentity, IsOfOneProcessOnly) {
