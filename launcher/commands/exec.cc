@@ -93,7 +93,10 @@ ResultOrFailure<Target> find_target(const ExecOptions& options, const HostVariab
   if (command < 0) report_and_exit(channel, {explain(Errno::last(), kDoing, "clone3")});
   if (command > 0) ::_exit(0);
   streams.take();
-  run_joined(target.record.process, target.record.setgroups_denied, std::move(channel));
+  run_joined(target.record.process,
+             {.own_user_namespace = target.namespaces.contains(Namespace::kUser),
+              .setgroups_denied = target.record.setgroups_denied},
+             std::move(channel));
 }
 
 // The command as it is known outside. The first message that comes is its own, or says why there is none.

@@ -223,9 +223,14 @@ void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
   serve_as_init(*started, owns_pid_namespace, area);
 }
 
-void run_joined(const ProcessPlan& process, bool setgroups_denied, ControlChannel inherited) {
+void run_joined(const ProcessPlan& process, const JoinOptions& options, ControlChannel inherited) {
   const ControlChannel channel = close_all_but(std::move(inherited));
   tell_of_command(channel);
+  if (options.own_user_namespace) {
+    // The id outside may not be mapped inside; what is made would belong to nobody, and is refused (EOVERFLOW).
+    const StatusOrFailure is_root = become_root_inside();
+    if (!is_root.ok()) report_and_exit(channel, {is_root.error()});
+  }
   UniqueFd terminal;
   if (process.terminal) {
     const StatusOrFailure handed = hand_over_terminal(make_joined_terminal(), channel, terminal);
@@ -235,7 +240,7 @@ void run_joined(const ProcessPlan& process, bool setgroups_denied, ControlChanne
   if (!user.ok()) report_and_exit(channel, {user.error()});
   const StartFailure failure = become_command({.plan = process,
                                                .user = *user,
-                                               .setgroups_denied = setgroups_denied,
+                                               .setgroups_denied = options.setgroups_denied,
                                                .terminal = std::move(terminal)});
   report_and_exit(channel, failure);
 }

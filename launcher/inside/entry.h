@@ -17,7 +17,11 @@ namespace varve::launcher {
 
 // The same for a command in a container that runs: its namespaces are joined, and `channel` and descriptors 0, 1 and 2 are all
 // that it has. The root it finds is the container's and not trusted.
-[[noreturn]] void run_joined(const ProcessPlan& process, bool setgroups_denied, ControlChannel channel);
+struct JoinOptions {
+  bool own_user_namespace = false;  // of the container
+  bool setgroups_denied = false;    // in it
+};
+[[noreturn]] void run_joined(const ProcessPlan& process, const JoinOptions& options, ControlChannel channel);
 
 // Tells the launcher why the container cannot start, and ends the calling process.
 [[noreturn]] void report_and_exit(const ControlChannel& channel, const StartFailure& failure);

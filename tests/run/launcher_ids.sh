@@ -78,6 +78,9 @@ expect "with uid= and gid= it is that one" "uid=1000(bob) gid=10(wheel)" "$(run 
 expect "the map leaves no id out" "0 $range1 1000 1000 $uid 1 1001 $range2 9000" "$(run --userns keep-id:uid=1000 base cat /proc/self/uid_map | xargs)"
 expect "the user's files are the user's" "$uid" "$(mkdir -m 700 "$scratch/home/mine"; chown "$uid:$gid" "$scratch/home/mine"; run --userns keep-id -v "$scratch/home/mine:/mnt" base sh -c 'echo x >/mnt/x'; stat -c %u "$scratch/home/mine/x")"
 expect "the layer's owners are as in the image" "0:0 1000:10" "$(run --userns keep-id base stat -c %u:%g /etc/passwd /tmp | xargs)"
+as_user "$varve" run -d --name joined --userns keep-id base sh -c 'while :; do sleep 0.1; done' >/dev/null
+expect "exec is the user as well" "$uid 0" "$(as_user "$varve" exec joined id -u) $(as_user "$varve" exec -u 0 joined id -u)"
+as_user "$varve" rm -f joined
 expect "-u wins" "0" "$(run --userns keep-id -u 0 base id -u)"
 expect "volumes are root's inside, and filled" "0:0 1000:10" "$({ run --userns keep-id -v kept:/kept base stat -c %u:%g /kept; run --userns keep-id -v /tmp base stat -c %u:%g /tmp; } | xargs)"
 # By its own name: a function in the background would be a shell that gets the signal.
@@ -109,6 +112,10 @@ expect "--userns host shares the namespace" "$(readlink /proc/self/ns/user)" "$(
 expect "--userns auto takes a range of containers" "0 $((range2 + 20000)) 5000" "$("$varve" run --rm --userns auto base cat /proc/self/uid_map | xargs)"
 expect "owners are as in the image" "0:0 1000:10 7:8" "$("$varve" run --rm --userns auto base sh -c 'echo x >/x; chown 7:8 /x; stat -c %u:%g /etc/passwd /tmp /x' | xargs)"
 expect "what is written outside belongs to the range" "$((range2 + 20007))" "$(mkdir -m 777 "$scratch/out"; chmod 777 "$scratch/out"; "$varve" run --rm --userns auto -u 7 -v "$scratch/out:/out" base touch /out/x; stat -c %u "$scratch/out/x")"
+"$varve" run -d --name joined --userns auto base sh -c 'while :; do sleep 0.1; done' >/dev/null
+expect "exec is root of the range, with a terminal of it too" "0 /dev/pts/0" \
+  "$("$varve" exec joined id -u) $(script -qec "$varve exec -t joined tty" /dev/null </dev/null | tr -d '\r')"
+"$varve" rm -f joined
 expect "volumes are refused with auto" 125 "$(status "$varve" run --rm --userns auto -v v:/data base true)"
 drop_lines ^containers: "$scratch/etc/subuid"
 expect "without such a range it is refused" 125 "$(status "$varve" run --rm --userns auto base true)"
