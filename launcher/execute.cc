@@ -43,10 +43,7 @@ ResultOrFailure<SupervisedProcess> clone_container(const Plan& plan, const Stand
   struct clone_args arguments = {};
   // The cgroup namespace comes later: its root is the group in which a process makes it.
   arguments.flags = (plan.own_namespaces.clone_flags() & ~std::uint64_t{CLONE_NEWCGROUP}) | CLONE_PIDFD;
-  if (cgroup.clone_fd() >= 0) {
-    arguments.flags |= CLONE_INTO_CGROUP;
-    arguments.cgroup = static_cast<std::uint64_t>(cgroup.clone_fd());
-  }
+  cgroup.apply_to(arguments);
   arguments.pidfd = reinterpret_cast<std::uint64_t>(&process_fd);
   arguments.exit_signal = SIGCHLD;
   const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
@@ -105,9 +102,6 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   VARVE_ASSIGN(UniqueFd signals, catch_signals());
   Result<std::pair<ControlChannel, ControlChannel>> channel = ControlChannel::make_pair();
   if (!channel.ok()) return explain(channel.error(), "making a line to the container", "socketpair");
-  if (const Status named = channel->first.name_senders(); !named.ok()) {
-    return explain(named.error(), "making a line to the container", "SO_PASSCRED");
-  }
   VARVE_ASSIGN(SupervisedProcess container, clone_container(plan, streams, *channel, cgroup, area));
 
   streams.input.reset();

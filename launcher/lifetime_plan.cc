@@ -3,44 +3,29 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <optional>
 
+#include "launcher/cgroup/limit_values.h"
 #include "launcher/explain.h"
 #include "launcher/signal_names.h"
 
 namespace varve::launcher {
 namespace {
 
-// A number with k, m, g or nothing behind it, as podman-run(1) has it for sizes. Empty: it is none.
-std::optional<std::uint64_t> parse_size(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc()) return std::nullopt;
-  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-  unsigned shift = 0;
-  if (unit == "k") shift = 10;
-  if (unit == "m") shift = 20;
-  if (unit == "g") shift = 30;
-  if ((!unit.empty() && unit != "b" && shift == 0) || number == 0 || number > (std::uint64_t{1} << 33))
-    return std::nullopt;
-  return number << shift;
-}
-
 StatusOrFailure apply_log_option(const std::string& option, LogLimits& limits) {
   const std::size_t equals = option.find('=');
   const std::string key = option.substr(0, equals);
   const std::string value = equals == std::string::npos ? "" : option.substr(equals + 1);
-  const std::optional<std::uint64_t> size = parse_size(value);
   constexpr unsigned kMostFiles = 1000;
-  if (key == "max-size" && size) {
-    limits.max_bytes = *size;
-  } else if (key == "max-file" && size && *size <= kMostFiles) {
-    limits.max_files = static_cast<unsigned>(*size);
-  } else {
-    return refuse("reading --log-opt", option, "this is no max-size=SIZE or max-file=COUNT",
-                  "e.g. max-size=10m");
+  if (key == "max-size") {
+    VARVE_ASSIGN(limits.max_bytes, parse_size("--log-opt max-size", value));
+    if (limits.max_bytes > 0) return {};
+  } else if (key == "max-file") {
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), limits.max_files);
+    const bool is_number = error == std::errc() && end == value.data() + value.size();
+    if (is_number && limits.max_files > 0 && limits.max_files <= kMostFiles) return {};
   }
-  return {};
+  return refuse("reading --log-opt", option, "this is no max-size=SIZE or max-file=COUNT",
+                "e.g. max-size=10m");
 }
 
 }  // namespace

@@ -148,6 +148,12 @@ int ContainerCgroup::clone_fd() const {
   return -1;
 }
 
+void ContainerCgroup::apply_to(struct clone_args& arguments) const {
+  if (clone_fd() < 0) return;
+  arguments.flags |= CLONE_INTO_CGROUP;
+  arguments.cgroup = static_cast<std::uint64_t>(clone_fd());
+}
+
 StatusOrFailure ContainerCgroup::enter() const {
   for (const Group& group : groups_) {
     if (!group.tasks.valid()) continue;

@@ -4,6 +4,7 @@
 // remove(), not with the object: a launcher that is killed leaves them to `varve rm`, which finds their paths in the
 // container's record. Thread rule: one thread.
 
+#include <linux/sched.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -34,6 +35,8 @@ class ContainerCgroup {
   // For CLONE_INTO_CGROUP of clone3(2): the group of version 2; -1 when there is none.
   // Requires: made by create(), or open_for_entry().
   int clone_fd() const;
+  // Makes clone3(2) start the new process in that group, where there is one.
+  void apply_to(struct clone_args& arguments) const;
   // Puts the calling process, a new one with one thread, into the groups of version 1. A thread that moves itself need
   // not wait for a grace period of the kernel as one does that is moved by another (kernel/cgroup/cgroup.c,
   // cgroup_procs_write_start): microseconds instead of some ten milliseconds.

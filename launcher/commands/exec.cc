@@ -122,15 +122,9 @@ ResultOrFailure<Outcome> run(const Target& target, const ExecOptions& options,
   VARVE_ASSIGN(UniqueFd signals, catch_signals());
   Result<std::pair<ControlChannel, ControlChannel>> channel = ControlChannel::make_pair();
   if (!channel.ok()) return explain(channel.error(), "making a line to the container", "socketpair");
-  if (const Status named = channel->first.name_senders(); !named.ok()) {
-    return explain(named.error(), "making a line to the container", "SO_PASSCRED");
-  }
   struct clone_args arguments = {};
   arguments.exit_signal = SIGCHLD;
-  if (target.cgroup.clone_fd() >= 0) {
-    arguments.flags |= CLONE_INTO_CGROUP;
-    arguments.cgroup = static_cast<std::uint64_t>(target.cgroup.clone_fd());
-  }
+  target.cgroup.apply_to(arguments);
   const auto joiner = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
   if (joiner < 0) return explain(Errno::last(), kDoing, "clone3");
   if (joiner == 0) {

@@ -39,13 +39,11 @@ void take_attached(struct msghdr& header, ControlMessage& message) {
 Result<std::pair<ControlChannel, ControlChannel>> ControlChannel::make_pair() {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) return Errno::last();
-  return std::pair(ControlChannel(UniqueFd(ends[0])), ControlChannel(UniqueFd(ends[1])));
-}
-
-Status ControlChannel::name_senders() const {
+  std::pair<ControlChannel, ControlChannel> pair{ControlChannel(UniqueFd(ends[0])),
+                                                 ControlChannel(UniqueFd(ends[1]))};
   const int on = 1;
-  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return Errno::last();
-  return {};
+  if (::setsockopt(pair.first.fd(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return Errno::last();
+  return pair;
 }
 
 Status ControlChannel::send(const ControlMessage& message) const {

@@ -32,14 +32,14 @@ struct ControlMessage {
   std::string text;  // longer than kMaxTextBytes is cut
   UniqueFd fd;
   pid_t sender =
-      0;  // of a message that came in: its sender, as numbered for the receiver; 0 before name_senders()
+      0;  // of a message that came in: its sender, as numbered for the receiver; 0 at the second end
 
   static constexpr std::size_t kMaxTextBytes = 4000;
 };
 
 class ControlChannel {
  public:
-  // Both ends, close-on-exec.
+  // Both ends, close-on-exec. Messages that come in at the first, the launcher's, tell who has sent them (SO_PASSCRED, unix(7)).
   static Result<std::pair<ControlChannel, ControlChannel>> make_pair();
   explicit ControlChannel(UniqueFd socket) : socket_(std::move(socket)) {}
 
@@ -47,9 +47,6 @@ class ControlChannel {
   Status send(const ControlMessage& message) const;
   // Waits for a message; kEnd when the other side has closed. Returns: EBADMSG for bytes that are no message.
   Result<ControlMessage> receive() const;
-
-  // From now on messages tell who has sent them (SO_PASSCRED, unix(7)).
-  Status name_senders() const;
 
   int fd() const { return socket_.get(); }
   void close() { socket_.reset(); }
