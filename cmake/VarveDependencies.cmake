@@ -18,3 +18,28 @@ endif()
 if(VARVE_BENCH)
   find_package(benchmark REQUIRED)
 endif()
+
+# fmt for those that link varve_fmt: shared, or for programs with VARVE_STATIC the static one below.
+# Debian has no static libfmt, and with a shared one libstdc++ would be shared, too: this is fmt's header-only form, all of it,
+# compiled once (compiled in each source file it would cost two seconds a file).
+file(WRITE ${PROJECT_BINARY_DIR}/fmt_all.cc "#include <fmt/format.h>\n")
+add_library(varve_fmt_static STATIC EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/fmt_all.cc)
+target_link_libraries(varve_fmt_static PRIVATE fmt::fmt-header-only)
+target_compile_options(varve_fmt_static PRIVATE -fkeep-inline-functions -ffunction-sections)
+add_library(varve_fmt INTERFACE)
+target_link_libraries(varve_fmt INTERFACE
+  $<IF:$<BOOL:$<TARGET_PROPERTY:VARVE_STATIC>>,varve_fmt_static,fmt::fmt>)
+target_include_directories(varve_fmt INTERFACE $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)
+
+# Programs with VARVE_STATIC take the static form of these, where it is installed: each shared library costs a start of the
+# program a quarter of a millisecond and more.
+foreach(package ZSTD XXHASH CRYPTO SECCOMP CAP FUSE3)
+  list(GET ${package}_LIBRARIES 0 name)
+  find_library(VARVE_STATIC_${package} lib${name}.a HINTS ${${package}_LIBRARY_DIRS})
+  if(VARVE_STATIC_${package})
+    get_target_property(shared PkgConfig::${package} INTERFACE_LINK_LIBRARIES)
+    string(REPLACE ";" "$<SEMICOLON>" shared "${shared}")
+    set_property(TARGET PkgConfig::${package} PROPERTY INTERFACE_LINK_LIBRARIES
+      "$<IF:$<BOOL:$<TARGET_PROPERTY:VARVE_STATIC>>,${VARVE_STATIC_${package}},${shared}>")
+  endif()
+endforeach()

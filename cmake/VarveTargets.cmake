@@ -51,10 +51,15 @@ function(varve_library name)
   endif()
 endfunction()
 
-# varve_program(varvefs SOURCES ... DEPENDS ...): an executable that `cmake --install` puts into bin.
+# varve_program(varvefs [STATIC] SOURCES ... DEPENDS ...): an executable that `cmake --install` puts into bin.
+# STATIC: of shared libraries only libc, for a quick start; a sanitized build stays shared.
 function(varve_program name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "STATIC" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  if(ARG_STATIC AND NOT VARVE_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    set_target_properties(${name} PROPERTIES VARVE_STATIC ON)
+    target_link_options(${name} PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--as-needed)
+  endif()
   target_link_libraries(${name} PRIVATE varve_options ${ARG_DEPENDS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
   install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

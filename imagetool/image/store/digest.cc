@@ -1,6 +1,8 @@
 #include "imagetool/image/store/digest.h"
 
-#include <openssl/evp.h>
+// The SHA256_* functions: EVP loads the providers and reads openssl.cnf first, which takes as long as starting a container.
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,27 +33,22 @@ Digest Digest::of(std::string_view bytes) {
 }
 
 struct Sha256::Context {
-  EVP_MD_CTX* evp = EVP_MD_CTX_new();
-  Context() = default;
-  Context(const Context&) = delete;
-  Context& operator=(const Context&) = delete;
-  ~Context() { EVP_MD_CTX_free(evp); }
+  SHA256_CTX sha;
 };
 
 Sha256::Sha256() : context_(std::make_unique<Context>()) {
-  VARVE_CHECK(context_->evp != nullptr);
-  VARVE_CHECK(EVP_DigestInit_ex(context_->evp, EVP_sha256(), nullptr) == 1);
+  VARVE_CHECK(SHA256_Init(&context_->sha) == 1);
 }
 
 Sha256::~Sha256() = default;
 
 void Sha256::update(std::span<const std::byte> bytes) {
-  VARVE_CHECK(EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size()) == 1);
+  VARVE_CHECK(SHA256_Update(&context_->sha, bytes.data(), bytes.size()) == 1);
 }
 
 Digest Sha256::finish() {
-  std::array<unsigned char, 32> raw{};
-  VARVE_CHECK(EVP_DigestFinal_ex(context_->evp, raw.data(), nullptr) == 1);
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> raw{};
+  VARVE_CHECK(SHA256_Final(raw.data(), &context_->sha) == 1);
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text(kPrefix);
   for (const unsigned char byte : raw) {
