@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fs/base/log.h"
+#include "fs/fuse/given_device.h"
 
 namespace varve::daemon {
 namespace {
@@ -23,7 +24,7 @@ int wait_for_child(pid_t child, const UniqueFd& pipe, const std::string& mount_p
     return WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : 1;
   }
   struct stat stat {};
-  if (!mount_point.starts_with("/dev/fd/") && ::stat(mount_point.c_str(), &stat) != 0) {
+  if (!fuse::is_descriptor(mount_point) && ::stat(mount_point.c_str(), &stat) != 0) {
     log_error("mounting: {}: mounted, but it does not answer: {}", mount_point, std::strerror(errno));
     return 1;
   }

@@ -29,7 +29,9 @@ constexpr const char* kOptionsFooter =
     "allows it)\n"
     "  threads=N                 worker threads\n"
     "  logfile=FILE              log of a mount in the background (default: syslog)\n"
-    "  nodev nosuid noexec noatime allow_other ...  as for mount(8)";
+    "  nodev nosuid noexec noatime allow_other ...  as for mount(8)\n\n"
+    "A mount point /dev/fd/N is an open /dev/fuse that the starter has mounted, or a socket through which\n"
+    "it will come (one message, SCM_RIGHTS); layers and upper are opened before it is waited for.";
 
 }  // namespace
 

@@ -13,6 +13,7 @@
 
 #include "fs/base/log.h"
 #include "fs/fuse/dispatch.h"
+#include "fs/fuse/given_device.h"
 #include "fs/fuse/read_ahead.h"
 #include "fs/fuse/request.h"
 #include "fs/fuse/request_loop.h"
@@ -88,11 +89,6 @@ void give_back_memory(SessionState& state) {
   ::malloc_trim(0);
 }
 
-// A mount point given as /dev/fd/N is an open /dev/fuse that somebody else has mounted.
-bool is_descriptor(const std::string& mount_point) {
-  return mount_point.starts_with("/dev/fd/");
-}
-
 // The mount point as an absolute path: it is unmounted by this name, from whatever directory the process is in then.
 ResultOrFailure<std::string> resolve_mount_point(const std::string& mount_point) {
   if (is_descriptor(mount_point)) return mount_point;
@@ -145,6 +141,8 @@ class LibfuseSession final : public Session {
     session_ = fuse_session_new(&arguments, &operations, sizeof operations, &state_);
     fuse_opt_free_args(&arguments);
     if (session_ == nullptr) return Failure{EINVAL, "mounting: libfuse did not accept the options " + joined};
+    // Last of all that does not need it.
+    VARVE_RETURN_IF_ERROR(await_device(mount_point));
     if (fuse_set_signal_handlers(session_) != 0)
       return Failure{EIO, "mounting: setting signal handlers failed"};
     handlers_set_ = true;

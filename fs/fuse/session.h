@@ -20,7 +20,7 @@ namespace varve::fuse {
 class Session {
  public:
   struct Options {
-    std::string mount_point;  // a directory, or /dev/fd/N: an open /dev/fuse that has been mounted already
+    std::string mount_point;  // a directory, or /dev/fd/N (fs/fuse/given_device.h)
     std::vector<std::string> kernel_options;
     IdMaps ids;  // between what the view stores and what the kernel sees
     bool read_only = false;
