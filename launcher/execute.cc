@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "fs/base/log.h"
@@ -23,6 +24,7 @@
 #include "launcher/kernel/pidfd.h"
 #include "launcher/network/container_network.h"
 #include "launcher/outside/container_record.h"
+#include "launcher/outside/daemon.h"
 #include "launcher/outside/standard_streams.h"
 #include "launcher/outside/supervisor.h"
 
@@ -94,8 +96,19 @@ StatusOrFailure begin(const Plan& plan, const SupervisedProcess& container,
   return {};
 }
 
+// Early: it opens layers and upper while the namespaces are made.
+ResultOrFailure<std::optional<Daemon>> start_daemon(const Plan& plan,
+                                                    const std::optional<ContainerRecord>& record) {
+  if (plan.root.kind != RootPlan::Kind::kStack) return std::optional<Daemon>();
+  VARVE_ASSIGN(Daemon daemon, Daemon::start(plan.daemon_path, plan.root,
+                                            {.lock_fd = record ? record->lock_fd() : -1,
+                                             .own_user_namespace = plan.daemon_in_user_namespace}));
+  return std::optional<Daemon>(std::move(daemon));
+}
+
+// Takes `daemon` once a container is there for it.
 ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record,
-                             const ContainerCgroup& cgroup, ArgumentArea area,
+                             std::optional<Daemon>& daemon, const ContainerCgroup& cgroup, ArgumentArea area,
                              const std::function<bool()>& on_started) {
   VARVE_ASSIGN(const std::unique_ptr<KeptOutput> kept, keep_output(plan));
   VARVE_ASSIGN(StandardStreams streams, choose_streams(plan, kept.get()));
@@ -120,6 +133,7 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
                          .log = kept ? &kept->log : nullptr,
                          .on_started = on_started});
   if (network) supervisor.hold_network(std::move(*network));
+  if (daemon) supervisor.hold_daemon(std::move(*std::exchange(daemon, std::nullopt)));
   Outcome outcome = supervisor.serve();
   if (kept) kept->log.finish();
   return outcome;
@@ -127,9 +141,13 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
 
 ResultOrFailure<Outcome> run_in_cgroup(const Plan& plan, std::optional<ContainerRecord>& record,
                                        ArgumentArea area, const std::function<bool()>& on_started) {
-  VARVE_ASSIGN(const ContainerCgroup cgroup, ContainerCgroup::create(plan.limits));
-  ResultOrFailure<Outcome> ran = run(plan, record, cgroup, area, on_started);
-  const bool is_oom_killed = end_cgroup(cgroup, plan.limits);
+  VARVE_ASSIGN(std::optional<Daemon> daemon, start_daemon(plan, record));
+  ResultOrFailure<ContainerCgroup> cgroup = ContainerCgroup::create(plan.limits);
+  ResultOrFailure<Outcome> ran =
+      cgroup.ok() ? run(plan, record, daemon, *cgroup, area, on_started) : cgroup.error();
+  if (daemon) daemon->call_off();
+  if (!cgroup.ok()) return ran;
+  const bool is_oom_killed = end_cgroup(*cgroup, plan.limits);
   if (record) record->note_oom_kill(is_oom_killed);
   return ran;
 }

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t kMaxKeptOutputBytes = 64 * 1024;
 // Where the daemon finds its descriptors.
-constexpr int kDeviceFd = 3;
+constexpr int kChannelFd = 3;
 constexpr int kLockFd = 4;
 constexpr int kAboveThose = 10;
 
@@ -30,7 +30,7 @@ UniqueFd lifted(int fd) {
 }
 
 struct DaemonFds {
-  UniqueFd device;
+  UniqueFd channel;
   UniqueFd output;
   UniqueFd lock;  // may be invalid
   bool own_user_namespace = false;
@@ -56,7 +56,7 @@ bool prepare_daemon(const DaemonFds& fds) {
   restore_default_signals();
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   return ::dup2(null.get(), STDIN_FILENO) >= 0 && ::dup2(null.get(), STDOUT_FILENO) >= 0 &&
-         ::dup2(fds.output.get(), STDERR_FILENO) >= 0 && ::dup2(fds.device.get(), kDeviceFd) >= 0 &&
+         ::dup2(fds.output.get(), STDERR_FILENO) >= 0 && ::dup2(fds.channel.get(), kChannelFd) >= 0 &&
          (!fds.lock.valid() || ::dup2(fds.lock.get(), kLockFd) >= 0);
 }
 
@@ -105,23 +105,40 @@ std::string daemon_options(const RootPlan& root) {
 }
 
 ResultOrFailure<Daemon> Daemon::start(const std::string& program, const RootPlan& root,
-                                      DaemonDescriptors descriptors) {
+                                      const DaemonSurroundings& surroundings) {
   constexpr const char* kStarting = "starting the file system daemon";
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return explain(Errno::last(), kStarting, program);
   UniqueFd output(ends[0]);
   const UniqueFd daemon_end(ends[1]);
   ::fcntl(output.get(), F_SETFL, O_NONBLOCK);
-  const DaemonFds fds{lifted(descriptors.device.get()), lifted(daemon_end.get()), lifted(descriptors.lock_fd),
-                      descriptors.own_user_namespace};
-  if (!fds.device.valid() || !fds.output.valid()) return explain(Errno::last(), kStarting, program);
-  const std::string mount_point = "/dev/fd/" + std::to_string(kDeviceFd);
+  Result<std::pair<ControlChannel, ControlChannel>> channel = ControlChannel::make_pair();
+  if (!channel.ok()) return explain(channel.error(), kStarting, program);
+  const DaemonFds fds{lifted(channel->second.fd()), lifted(daemon_end.get()), lifted(surroundings.lock_fd),
+                      surroundings.own_user_namespace};
+  if (!fds.channel.valid() || !fds.output.valid()) return explain(Errno::last(), kStarting, program);
+  const std::string mount_point = "/dev/fd/" + std::to_string(kChannelFd);
   auto work = [&]() { become_daemon({program, "-f", "-o", daemon_options(root), mount_point}, fds); };
-  const Result<pid_t> pid = descriptors.own_user_namespace ? fork_for(work) : quick_fork(work);
+  const Result<pid_t> pid = surroundings.own_user_namespace ? fork_for(work) : quick_fork(work);
   if (!pid.ok()) return explain(pid.error(), kStarting, program);
   Result<UniqueFd> process = open_process(*pid);
   if (!process.ok()) return explain(process.error(), kStarting, program);
-  return Daemon(*pid, std::move(process).value(), std::move(output));
+  return Daemon(*pid, std::move(process).value(), std::move(output), std::move(channel->first));
+}
+
+void Daemon::give_device(UniqueFd device) {
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::kFuseDevice;
+  message.fd = std::move(device);
+  [[maybe_unused]] const Status sent = channel_.send(message);  // EPIPE: it has ended, and says why itself
+  channel_.close();
+  has_device_ = true;
+}
+
+void Daemon::call_off() {
+  channel_.close();
+  while (!wait(-1)) {
+  }
 }
 
 void Daemon::read_output() {

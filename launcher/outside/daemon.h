@@ -2,6 +2,8 @@
 
 // Daemon: the varvefs process that serves a container's root. It runs outside the container's namespaces and holds
 // the only descriptor of the FUSE connection, so that it ends by itself when the container's mount namespace is gone.
+// It is started before there is a container, so that it opens layers and upper while that one's namespaces are made; the
+// descriptor of the mount follows.
 // Thread rule: one thread. Owned by the launcher's execute(); the process is not killed when a Daemon is destroyed,
 // because it still has to write out what the container wrote.
 
@@ -14,6 +16,7 @@
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
 #include "launcher/image_root.h"
+#include "launcher/kernel/control_channel.h"
 
 namespace varve::launcher {
 
@@ -23,8 +26,7 @@ std::string escape_mount_path(const std::string& path);
 // "lowerdir=A:B[,upperdir=U,workdir=W[,xattr_permissions=2][,fsync=never] | ,ro]"
 std::string daemon_options(const RootPlan& root);
 
-struct DaemonDescriptors {
-  UniqueFd device;   // /dev/fuse, mounted
+struct DaemonSurroundings {
   int lock_fd = -1;  // borrowed; stays open in the daemon as long as it lives
   // The daemon makes a user namespace of its own, in which the user is root and nobody else is. For an ordinary user's
   // container: ids of the FUSE connection are those inside anyway, and the upper's own directory shows as root's. Owners are
@@ -36,7 +38,13 @@ class Daemon {
  public:
   // Starts `program -f -o OPTIONS /dev/fd/3`. When it cannot be executed it ends with 127 and has said why.
   static ResultOrFailure<Daemon> start(const std::string& program, const RootPlan& root,
-                                       DaemonDescriptors descriptors);
+                                       const DaemonSurroundings& surroundings);
+  // `device`: /dev/fuse, mounted. Of a daemon that has ended already, wait() tells. Requires: called once.
+  void give_device(UniqueFd device);
+  // For a container that will not come to its mount: the daemon ends without having served anything, and this returns then.
+  void call_off();
+  // Whether it has, or had, a mount to serve.
+  bool has_device() const { return has_device_; }
 
   // Readable once the process has ended.
   int process_fd() const { return process_.get(); }
@@ -54,11 +62,13 @@ class Daemon {
   bool has_ended() const { return exit_status_.has_value(); }
 
  private:
-  Daemon(pid_t pid, UniqueFd process, UniqueFd output)
-      : pid_(pid), process_(std::move(process)), output_(std::move(output)) {}
+  Daemon(pid_t pid, UniqueFd process, UniqueFd output, ControlChannel channel)
+      : pid_(pid), process_(std::move(process)), output_(std::move(output)), channel_(std::move(channel)) {}
   pid_t pid_;
   UniqueFd process_;
   UniqueFd output_;
+  ControlChannel channel_;  // closed once the device is on its way
+  bool has_device_ = false;
   std::string said_;
   std::optional<int> exit_status_;
 };

@@ -36,23 +36,13 @@ void Supervisor::fail(int exit_status, Failure failure) {
       send_signal(container_.process.get(), SIGKILL);  // ESRCH: it is dead already
 }
 
-void Supervisor::start_daemon(UniqueFd device) {
-  ResultOrFailure<Daemon> daemon =
-      Daemon::start(plan_.daemon_path, plan_.root,
-                    {.device = std::move(device),
-                     .lock_fd = surroundings_.record != nullptr ? surroundings_.record->lock_fd() : -1,
-                     .own_user_namespace = plan_.daemon_in_user_namespace});
-  if (!daemon.ok()) return fail(kLauncherFailed, daemon.error());
-  daemon_.emplace(std::move(daemon).value());
-}
-
 void Supervisor::handle_message() {
   Result<ControlMessage> message = channel_.receive();
   if (!message.ok())
     return fail(kLauncherFailed, explain(message.error(), "hearing from the container", plan_.name));
   switch (message->kind) {
     case ControlMessage::Kind::kFuseDevice:
-      return start_daemon(std::move(message->fd));
+      return daemon_->give_device(std::move(message->fd));
     case ControlMessage::Kind::kTerminal:
       terminal_ = surroundings_.log != nullptr
                       ? std::make_unique<TerminalRelay>(std::move(message->fd), *surroundings_.log)
@@ -62,7 +52,8 @@ void Supervisor::handle_message() {
       return handle_command(message->sender);
     case ControlMessage::Kind::kFailed:
       // Without its daemon the root answers nothing, and that is what the container would complain of.
-      if (daemon_ && daemon_->wait(kDaemonFailureTimeoutMs).value_or(0) != 0) return handle_daemon();
+      if (daemon_ && daemon_->has_device() && daemon_->wait(kDaemonFailureTimeoutMs).value_or(0) != 0)
+        return handle_daemon();
       return fail(message->exit_status, Failure{EIO, std::move(message->text)});
     case ControlMessage::Kind::kWarning:
       return log_warning("{}", message->text);
@@ -213,6 +204,7 @@ int Supervisor::reap() {
 
 void Supervisor::finish_daemon() {
   if (!daemon_) return;
+  if (!daemon_->has_device()) return daemon_->call_off();
   const std::optional<int> exit_status = daemon_->wait(kDaemonEndTimeoutMs);
   handle_daemon();
   if (!exit_status) {

@@ -52,7 +52,8 @@ class Supervisor {
         signals_(std::move(signals)),
         surroundings_(surroundings) {}
 
-  // Watched from now on.
+  // Watched from now on. The daemon waits for its device.
+  void hold_daemon(Daemon daemon) { daemon_.emplace(std::move(daemon)); }
   void hold_network(ContainerNetwork network) { network_.emplace(std::move(network)); }
   // Returns when the container and its daemon have ended.
   Outcome serve();
@@ -65,7 +66,6 @@ class Supervisor {
   void handle_daemon();
   void handle_network();
   void handle_lost_daemon(int exit_status);
-  void start_daemon(UniqueFd device);
   void fail(int exit_status, Failure failure);
   void poll_once();
   // Of the wait for the next event; kills the container when its time is over.

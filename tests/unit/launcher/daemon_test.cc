@@ -18,7 +18,7 @@ ResultOrFailure<Daemon> start_script(const ScratchDirectory& scratch, const std:
                                      int lock_fd = -1) {
   const std::string program = scratch.write_file("daemon", "#!/bin/sh\n" + script);
   ::chmod(program.c_str(), 0755);
-  return Daemon::start(program, {.lowers = {"/a"}}, {.device = some_device(), .lock_fd = lock_fd});
+  return Daemon::start(program, {.lowers = {"/a"}}, {.lock_fd = lock_fd});
 }
 
 TEST(DaemonOptions, SeparatorsInPathsAreEscaped) {
@@ -37,7 +37,7 @@ TEST(DaemonOptions, NoUpperIsReadOnly) {
 TEST(Daemon, IsCalledWithItsDescriptorAsMountPoint) {
   const ScratchDirectory scratch;
   auto daemon =
-      start_script(scratch, "echo \"$@\" >&2; test -c /proc/self/fd/3 && test ! -e /proc/self/fd/4\n");
+      start_script(scratch, "echo \"$@\" >&2; test -S /proc/self/fd/3 && test ! -e /proc/self/fd/4\n");
   ASSERT_TRUE(daemon.ok()) << daemon.error().message;
   EXPECT_EQ(daemon->wait(10'000), 0);
   EXPECT_EQ(daemon->take_output(), "-f -o lowerdir=/a,ro /dev/fd/3\n");
@@ -63,16 +63,33 @@ TEST(Daemon, TellsHowItEnded) {
   EXPECT_EQ(killed->wait(10'000), 137);
 }
 
-TEST(Daemon, WaitGivesUpInTime) {
+// Copies what comes through descriptor 3: one message, or its end.
+constexpr const char* kReceiveOne = "head --bytes=1 <&3 | od -An -tx1 >&2\n";
+
+TEST(Daemon, WaitsForTheDevice) {
   const ScratchDirectory scratch;
-  auto daemon = start_script(scratch, "read line <&3; sleep 1\n");
+  auto daemon = start_script(scratch, kReceiveOne);
   ASSERT_TRUE(daemon.ok());
   EXPECT_EQ(daemon->wait(10), std::nullopt);
+  EXPECT_FALSE(daemon->has_device());
+  daemon->give_device(some_device());
+  EXPECT_TRUE(daemon->has_device());
   EXPECT_EQ(daemon->wait(10'000), 0);
+  EXPECT_NE(daemon->take_output(), "");
+}
+
+TEST(Daemon, CalledOffItEnds) {
+  const ScratchDirectory scratch;
+  auto daemon = start_script(scratch, kReceiveOne);
+  ASSERT_TRUE(daemon.ok());
+  daemon->call_off();
+  EXPECT_TRUE(daemon->has_ended());
+  EXPECT_EQ(daemon->take_output(), "");
+  EXPECT_FALSE(daemon->has_device());
 }
 
 TEST(Daemon, MissingProgramIsTold) {
-  auto daemon = Daemon::start("/nonexistent/varvefs", {.lowers = {"/a"}}, {.device = some_device()});
+  auto daemon = Daemon::start("/nonexistent/varvefs", {.lowers = {"/a"}}, {});
   ASSERT_TRUE(daemon.ok()) << daemon.error().message;
   EXPECT_EQ(daemon->wait(10'000), 127);
   EXPECT_EQ(daemon->take_output(), "cannot be started: No such file or directory\n");
