@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -75,6 +76,9 @@ ResultOrFailure<Plan> plan_container(const Arguments& arguments, const image::St
   }
   if (parent->layer_paths.size() != container.layer_paths.size()) {
     return Failure{EINVAL, container.name + ": its layers are not those of the image it was started from"};
+  }
+  if (::access(containers.upper_path(container.name).c_str(), F_OK) != 0) {
+    return Failure{ENOTSUP, container.name + ": was started with --read-only, so nothing was written in it"};
   }
   return Plan{containers.upper_path(container.name), containers.work_path(container.name),
               std::move(parent).value(), joined(container.command)};

@@ -48,16 +48,25 @@ bool overlap(const SubordinateRange& one, const SubordinateRange& other) {
   return one.first < other.first + other.count && other.first < one.first + one.count;
 }
 
-ResultOrFailure<std::vector<SubordinateRange>> ranges_in(const std::string& path, const IdSources& sources,
-                                                         std::uint32_t own) {
+// Returns: empty when the user has no name.
+std::string name_of_user(uid_t uid) {
+  std::array<char, 16384> buffer{};
+  struct passwd entry = {};
+  struct passwd* found = nullptr;
+  if (::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) return {};
+  return found->pw_name;
+}
+
+ResultOrFailure<std::vector<SubordinateRange>> ranges_in(const std::string& path, const std::string& name,
+                                                         const IdSources& sources, std::uint32_t own) {
   std::ifstream file(path);
   std::stringstream text;
   if (file.is_open()) text << file.rdbuf();
-  std::vector<SubordinateRange> ranges = subordinate_ranges(text.str(), sources.user_name, sources.uid);
+  std::vector<SubordinateRange> ranges = subordinate_ranges(text.str(), name, sources.uid);
   const auto is_own = [own](const SubordinateRange& range) { return overlap(range, {own, 1}); };
   ranges.erase(std::remove_if(ranges.begin(), ranges.end(), is_own), ranges.end());
   if (!ranges.empty()) return ranges;
-  const std::string user = sources.user_name.empty() ? std::to_string(sources.uid) : sources.user_name;
+  const std::string user = name.empty() ? std::to_string(sources.uid) : name;
   return refuse(
       kLooking, path, "no line is for " + user,
       fmt::format("root gives some: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}",
@@ -91,12 +100,6 @@ IdSources id_sources_of_this_process() {
   IdSources sources;
   sources.uid = ::geteuid();
   sources.gid = ::getegid();
-  std::array<char, 16384> buffer{};
-  struct passwd entry = {};
-  struct passwd* found = nullptr;
-  if (::getpwuid_r(sources.uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
-    sources.user_name = found->pw_name;
-  }
   const char* path = std::getenv("PATH");
   sources.program_path = std::string(path == nullptr ? "" : path) + ":/usr/bin:/bin";
   return sources;
@@ -104,8 +107,9 @@ IdSources id_sources_of_this_process() {
 
 ResultOrFailure<SubordinateIds> find_subordinate_ids(const IdSources& sources) {
   SubordinateIds ids;
-  VARVE_ASSIGN(ids.uids, ranges_in(sources.subuid_file, sources, sources.uid));
-  VARVE_ASSIGN(ids.gids, ranges_in(sources.subgid_file, sources, sources.gid));
+  const std::string name = sources.user_name ? *sources.user_name : name_of_user(sources.uid);
+  VARVE_ASSIGN(ids.uids, ranges_in(sources.subuid_file, name, sources, sources.uid));
+  VARVE_ASSIGN(ids.gids, ranges_in(sources.subgid_file, name, sources, sources.gid));
   VARVE_ASSIGN(ids.newuidmap, find_helper("newuidmap", sources.program_path));
   VARVE_ASSIGN(ids.newgidmap, find_helper("newgidmap", sources.program_path));
   return ids;

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,7 @@ std::vector<SubordinateRange> subordinate_ranges(std::string_view file_text, std
 struct IdSources {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::string user_name;  // empty when the user has none
+  std::optional<std::string> user_name;  // unset: that of `uid` is looked up; empty: there is none
   std::string subuid_file = "/etc/subuid";
   std::string subgid_file = "/etc/subgid";
   std::string program_path;  // directories with newuidmap and newgidmap, separated by ':'

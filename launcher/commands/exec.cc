@@ -53,7 +53,8 @@ ResultOrFailure<Target> find_target(const ExecOptions& options, const HostVariab
   target.process = std::move(command).value();
   VARVE_ASSIGN(target.cgroup, ContainerCgroup::open(running.state.cgroups, running.state.id));
   VARVE_RETURN_IF_ERROR(target.cgroup.open_for_entry());
-  VARVE_ASSIGN(target.record, read_process_record(store.directory_of(target.name)));
+  VARVE_ASSIGN(const std::string process_text, store.process_of(target.name));
+  VARVE_ASSIGN(target.record, parse_process_record(process_text, target.name));
 
   ProcessPlan& process = target.record.process;
   process.arguments = options.arguments;

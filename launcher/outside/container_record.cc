@@ -27,14 +27,12 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   state.limits = plan.limits.limits;
   state.network.mode = to_text(plan.network.mode);
   ContainerRecord record(image::ContainerStore(plan.store_directory), std::move(state));
-  VARVE_ASSIGN(record.lock_, record.store_.create(record.state_));
-  const StatusOrFailure kept =
-      write_process_record(record.store_.directory_of(plan.name),
-                           {.process = plan.process, .setgroups_denied = plan.id_map.deny_setgroups});
-  if (!kept.ok()) {
-    VARVE_RETURN_IF_ERROR(record.remove());
-    return kept.error();
-  }
+  VARVE_ASSIGN(
+      record.lock_,
+      record.store_.create(
+          record.state_,
+          {.upper = plan.root.own_upper,
+           .process = text_of({.process = plan.process, .setgroups_denied = plan.id_map.deny_setgroups})}));
   return record;
 }
 

@@ -4,19 +4,13 @@
 #include <limits>
 #include <optional>
 
-#include "imagetool/image/store/atomic_file.h"
 #include "imagetool/image/store/json_text.h"
 #include "launcher/explain.h"
 
 namespace varve::launcher {
 namespace {
 
-constexpr std::uint64_t kLimitBytes = 4 << 20;
 constexpr std::uint64_t kAnyNumber = std::numeric_limits<std::uint64_t>::max();
-
-std::string path_in(const std::string& directory) {
-  return directory + "/process.json";
-}
 
 constexpr const char* kReading = "reading how the container was started";
 constexpr const char* kDefault = "default";
@@ -103,7 +97,7 @@ ResultOrFailure<std::vector<ResourceLimit>> read_limits(const image::Json& root)
 
 }  // namespace
 
-StatusOrFailure write_process_record(const std::string& directory, const ProcessRecord& record) {
+std::string text_of(const ProcessRecord& record) {
   const ProcessPlan& process = record.process;
   const image::Json json = {{"arguments", process.arguments},
                             {"environment", process.environment.entries()},
@@ -116,20 +110,12 @@ StatusOrFailure write_process_record(const std::string& directory, const Process
                             {"limits", to_json(process.limits)},
                             {"umask", process.umask},
                             {"setgroups_denied", record.setgroups_denied}};
-  const Status written =
-      image::write_file_atomically(path_in(directory), image::json_text(json, 2) + "\n", 0600,
-                                   image::Durability::kUntilReboot);  // no command runs any longer than that
-  if (!written.ok())
-    return explain(written.error(), "keeping how the container was started", path_in(directory));
-  return {};
+  return image::json_text(json);
 }
 
-ResultOrFailure<ProcessRecord> read_process_record(const std::string& directory) {
-  const std::string path = path_in(directory);
-  const Result<std::string> text = image::read_small_file(path, kLimitBytes);
-  if (!text.ok()) return explain(text.error(), kReading, path);
-  const ResultOrFailure<image::Json> json = image::parse_json_object(*text);
-  if (!json.ok()) return refuse(kReading, path, json.error().message);
+ResultOrFailure<ProcessRecord> parse_process_record(const std::string& text, const std::string& container) {
+  const ResultOrFailure<image::Json> json = image::parse_json_object(text);
+  if (!json.ok()) return refuse(kReading, container, json.error().message);
 
   ProcessRecord record;
   ProcessPlan& process = record.process;
@@ -148,14 +134,15 @@ ResultOrFailure<ProcessRecord> read_process_record(const std::string& directory)
   std::uint64_t umask = 0;
   reader.read("umask", umask, 0777);
   process.umask = static_cast<mode_t>(umask);
-  if (const auto good = reader.status(); !good.ok()) return refuse(kReading, path, good.error().message);
+  if (const auto good = reader.status(); !good.ok()) return refuse(kReading, container, good.error().message);
   process.capabilities = CapabilitySet(capabilities);
   process.user_capabilities = CapabilitySet(user_capabilities);
   VARVE_ASSIGN(process.seccomp, read_seccomp(*json, process.capabilities));
   VARVE_ASSIGN(process.limits, read_limits(*json));
   for (const std::string& entry : environment) {
     const std::size_t equals = entry.find('=');
-    if (equals == 0 || equals == std::string::npos) return refuse(kReading, path, "its environment is none");
+    if (equals == 0 || equals == std::string::npos)
+      return refuse(kReading, container, "its environment is none");
     process.environment.set(entry.substr(0, equals), entry.substr(equals + 1));
   }
   return record;

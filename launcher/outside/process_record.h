@@ -1,6 +1,6 @@
 #pragma once
 
-// The ProcessPlan of a container, kept beside its state (STORE/containers/NAME/process.json), so that `varve exec` starts commands
+// The ProcessPlan of a container, kept with its state (ContainerParts::process of the store), so that `varve exec` starts commands
 // with the same environment, user, capabilities and limits. Thread rule: stateless.
 
 #include <string>
@@ -15,9 +15,9 @@ struct ProcessRecord {
   bool setgroups_denied = false;  // IdMap::deny_setgroups of the container
 };
 
-// `directory`: of the container in the store.
-StatusOrFailure write_process_record(const std::string& directory, const ProcessRecord& record);
-// The file is not trusted: broken text is one clear message.
-ResultOrFailure<ProcessRecord> read_process_record(const std::string& directory);
+// One line of JSON.
+std::string text_of(const ProcessRecord& record);
+// The text is not trusted: broken one is one clear message. `container`: named in it.
+ResultOrFailure<ProcessRecord> parse_process_record(const std::string& text, const std::string& container);
 
 }  // namespace varve::launcher

@@ -16,6 +16,7 @@
 
 #include "imagetool/image/store/atomic_file.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/image/store/record_lines.h"
 
 namespace varve::image {
 namespace {
@@ -138,13 +139,12 @@ ResultOrFailure<std::vector<std::string>> entries_of(const std::string& path) {
   return names;
 }
 
-// `flags`: O_CREAT to make it. Returns: empty when another holds it.
-ResultOrFailure<std::optional<UniqueFd>> lock_if_free(const std::string& directory, int flags = 0) {
-  const std::string path = directory + "/lock";
-  UniqueFd lock(::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0600));
-  if (!lock.valid()) return failure_from(Errno::last(), path);
+// Returns: empty when another holds it.
+ResultOrFailure<std::optional<UniqueFd>> lock_if_free(const std::string& directory) {
+  UniqueFd lock(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!lock.valid()) return failure_from(Errno::last(), directory);
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return std::optional<UniqueFd>(std::move(lock));
-  if (errno != EWOULDBLOCK) return failure_from(Errno::last(), path);
+  if (errno != EWOULDBLOCK) return failure_from(Errno::last(), directory);
   return std::optional<UniqueFd>();
 }
 
@@ -152,27 +152,41 @@ bool is_gone(const ResultOrFailure<ContainerState>& state) {
   return !state.ok() && state.error().error_number == ENOENT;
 }
 
-StatusOrFailure write_state(const std::string& directory, const ContainerState& state) {
-  const std::string path = directory + "/container.json";
-  const Status written =
-      write_file_atomically(path, json_text(to_json(state), 2) + "\n", 0600,
-                            state.boot_id.empty() ? Durability::kSynced : Durability::kUntilReboot);
-  if (!written.ok()) return failure_from(written.error(), path);
-  return {};
+std::string record_path(const std::string& directory) {
+  return directory + "/container.jsonl";
+}
+
+Durability durability_of(const ContainerState& state) {
+  return state.boot_id.empty() ? Durability::kSynced : Durability::kUntilReboot;
+}
+
+ResultOrFailure<RecordLines> read_lines(const std::string& directory, std::string_view name) {
+  const std::string path = record_path(directory);
+  Result<RecordLines> lines = read_record_lines(path, kStateLimitBytes);
+  if (lines.ok()) return std::move(lines).value();
+  if (lines.error().value == ENOENT) return Failure{ENOENT, std::string(name) + ": no such container"};
+  return failure_from(lines.error(), path);
 }
 
 // What belongs into a container's new directory. Returns: its lock, held.
-ResultOrFailure<UniqueFd> fill(const std::string& directory, const ContainerState& state) {
-  VARVE_ASSIGN(std::optional<UniqueFd> lock, lock_if_free(directory, O_CREAT | O_EXCL));
+ResultOrFailure<UniqueFd> fill(const std::string& directory, const ContainerState& state,
+                               const ContainerParts& parts) {
+  VARVE_ASSIGN(std::optional<UniqueFd> lock, lock_if_free(directory));
   if (!lock) return Failure{EBUSY, directory + ": is removed by another at this moment (try again)"};
-  // 0755 whatever the umask: the upper's own mode shows as the mode of the container's root.
-  const std::string upper = directory + "/upper";
-  if (::mkdir(upper.c_str(), 0755) != 0 || ::chmod(upper.c_str(), 0755) != 0) {
-    return failure_from(Errno::last(), upper);
+  if (parts.upper) {
+    // 0755 whatever the umask: the upper's own mode shows as the mode of the container's root.
+    const std::string upper = directory + "/upper";
+    if (::mkdir(upper.c_str(), 0755) != 0 || ::chmod(upper.c_str(), 0755) != 0) {
+      return failure_from(Errno::last(), upper);
+    }
+    const std::string work = directory + "/work";
+    if (::mkdir(work.c_str(), 0700) != 0) return failure_from(Errno::last(), work);
   }
-  const std::string work = directory + "/work";
-  if (::mkdir(work.c_str(), 0700) != 0) return failure_from(Errno::last(), work);
-  VARVE_RETURN_IF_ERROR(write_state(directory, state));
+  const std::string path = record_path(directory);
+  Status written =
+      create_record_lines(path, {parts.process, json_text(to_json(state))}, durability_of(state));
+  if (written.ok() && durability_of(state) == Durability::kSynced) written = sync_parent_directory(path);
+  if (!written.ok()) return failure_from(written.error(), path);
   return std::move(*lock);
 }
 
@@ -223,7 +237,8 @@ std::string ContainerStore::work_path(std::string_view name) const {
   return directory_of(name) + "/work";
 }
 
-ResultOrFailure<UniqueFd> ContainerStore::create(const ContainerState& state) const {
+ResultOrFailure<UniqueFd> ContainerStore::create(const ContainerState& state,
+                                                 const ContainerParts& parts) const {
   if (!is_container_name(state.name)) {
     return Failure{EINVAL,
                    "\"" + state.name + "\" is no container name (use letters, digits, '_', '.', '-')"};
@@ -235,7 +250,7 @@ ResultOrFailure<UniqueFd> ContainerStore::create(const ContainerState& state) co
   const std::string aside = containers_ + std::string(kNewPrefix) + state.id;
   if (::mkdir(aside.c_str(), 0700) != 0) return failure_from(Errno::last(), aside);
   const auto make = [&]() -> ResultOrFailure<UniqueFd> {
-    VARVE_ASSIGN(UniqueFd lock, fill(aside, state));
+    VARVE_ASSIGN(UniqueFd lock, fill(aside, state, parts));
     const std::string directory = directory_of(state.name);
     // By number: glibc 2.36 has the flag in a header of its own.
     constexpr unsigned kNoReplace = 1;  // RENAME_NOREPLACE, linux/fs.h
@@ -262,21 +277,26 @@ ResultOrFailure<std::optional<UniqueFd>> ContainerStore::lock_stopped(std::strin
 
 StatusOrFailure ContainerStore::write(const ContainerState& state) const {
   if (!is_container_name(state.name)) return Failure{EINVAL, "\"" + state.name + "\" is no container name"};
-  return write_state(directory_of(state.name), state);
+  const std::string path = record_path(directory_of(state.name));
+  const Status written = append_record_line(path, json_text(to_json(state)), durability_of(state));
+  if (!written.ok()) return failure_from(written.error(), path);
+  return {};
+}
+
+ResultOrFailure<std::string> ContainerStore::process_of(std::string_view name) const {
+  if (!is_container_name(name)) return Failure{ENOENT, "\"" + std::string(name) + "\": no such container"};
+  VARVE_ASSIGN(RecordLines lines, read_lines(directory_of(name), name));
+  return std::move(lines.first);
 }
 
 ResultOrFailure<ContainerState> ContainerStore::read(std::string_view name) const {
   if (!is_container_name(name)) return Failure{ENOENT, "\"" + std::string(name) + "\": no such container"};
-  const std::string path = directory_of(name) + "/container.json";
-  const Result<std::string> text = read_small_file(path, kStateLimitBytes);
-  if (!text.ok()) {
-    if (text.error().value == ENOENT) return Failure{ENOENT, std::string(name) + ": no such container"};
-    return failure_from(text.error(), path);
-  }
+  const std::string path = record_path(directory_of(name));
+  VARVE_ASSIGN(const RecordLines lines, read_lines(directory_of(name), name));
   constexpr const char* kNotKept =
       "what a restart of the machine has left of a container that was to be removed (use varve prune)";
-  if (text->empty()) return Failure{ENOENT, path + ": " + kNotKept};
-  auto json = parse_json_object(*text);
+  if (lines.last.empty()) return Failure{ENOENT, path + ": " + kNotKept};
+  auto json = parse_json_object(lines.last);
   if (!json.ok()) return Failure{EINVAL, path + ": " + json.error().message};
   auto state = from_json(*json);
   if (!state.ok()) return Failure{EINVAL, path + ": " + state.error().message};
@@ -323,7 +343,6 @@ ResultOrFailure<std::size_t> ContainerStore::remove_leftovers() const {
     const std::string path = containers_ + "/" + name;
     const bool is_aside = ("/" + name).starts_with(kNewPrefix) || ("/" + name).starts_with(kOldPrefix);
     if (!is_aside && !(is_container_name(name) && is_gone(read(name)))) continue;
-    // One that was killed before it made its lock, or after it had removed it, has none.
     const ResultOrFailure<std::optional<UniqueFd>> lock = lock_if_free(path);
     if (lock.ok() && !lock->has_value()) continue;  // somebody is at it just now
     const Status removed = remove_tree(path);

@@ -2,9 +2,9 @@
 
 // ContainerState: what is remembered of one container, and ContainerStore, where they lie:
 //
-//   STORE/containers/NAME/container.json   the state, replaced by rename
-//   STORE/containers/NAME/lock             held (flock(2)) by whoever still writes there: it is alive
-//   STORE/containers/NAME/upper/, work/    its writable side (fs/upper)
+//   STORE/containers/NAME                  locked (flock(2)) by whoever still writes there: it is alive
+//   STORE/containers/NAME/container.jsonl  how its command was started, then its states, one a line (record_lines.h)
+//   STORE/containers/NAME/upper/, work/    its writable side (fs/upper), where it has one
 //   STORE/containers/.new-ID, .old-ID      one that is being made or removed; left over when its lock is free
 //
 // The launcher writes them; `imagetool commit CONTAINER` and `gc` read them.
@@ -68,6 +68,12 @@ struct ContainerState {
   bool oom_killed = false;                    // the kernel killed some of its processes for want of memory
 };
 
+// What else a container is made of.
+struct ContainerParts {
+  bool upper = true;    // an upper and a work directory
+  std::string process;  // how its command was started: one line of JSON, which the launcher alone understands
+};
+
 std::string new_container_id();
 // /proc/sys/kernel/random/boot_id (random(4)); empty when it cannot be read.
 std::string current_boot_id();
@@ -85,10 +91,12 @@ class ContainerStore {
 
   // Makes the container's directory (0700) with its state, upper (0755) and work (0700), whole or not at all.
   // Returns: its lock, held; EEXIST when the name is taken, EINVAL for a name that is none.
-  ResultOrFailure<UniqueFd> create(const ContainerState& state) const;
+  ResultOrFailure<UniqueFd> create(const ContainerState& state, const ContainerParts& parts) const;
   // The lock of a container that nobody writes to any more, however it ended. Empty while it is alive. Returns: ENOENT.
   ResultOrFailure<std::optional<UniqueFd>> lock_stopped(std::string_view name) const;
   StatusOrFailure write(const ContainerState& state) const;
+  // ContainerParts::process as it was given to create(). Returns: ENOENT.
+  ResultOrFailure<std::string> process_of(std::string_view name) const;
   // Returns: ENOENT when there is none. The file is not trusted: broken JSON is one clear message.
   ResultOrFailure<ContainerState> read(std::string_view name) const;
   // Sorted by name. A container whose file cannot be read fails the call and is named.

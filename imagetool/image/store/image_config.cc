@@ -1,5 +1,6 @@
 #include "imagetool/image/store/image_config.h"
 
+#include <fmt/format.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -136,10 +137,10 @@ std::string host_architecture() {
 std::string rfc3339(long long seconds) {
   const time_t when = static_cast<time_t>(seconds);
   struct tm parts {};
-  std::array<char, 40> text{};
   if (::gmtime_r(&when, &parts) == nullptr) return "1970-01-01T00:00:00Z";
-  const std::size_t size = ::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return std::string(text.data(), size);
+  // Not strftime(3), which reads /etc/localtime first.
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", parts.tm_year + 1900, parts.tm_mon + 1,
+                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
 }
 
 }  // namespace varve::image

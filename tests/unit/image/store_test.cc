@@ -134,7 +134,7 @@ TEST_F(StoreTest, GcKeepsWhatNamesAndContainersNeed) {
   container.name = "c";
   container.image_digest = used.digest.text();
   container.layer_paths = used.layer_paths;
-  must(ContainerStore(scratch_ / "store").create(container));
+  must(ContainerStore(scratch_ / "store").create(container, {}));
   EXPECT_FALSE(open().gc(false).ok());  // `store` may be adding an image
   { Store closed = std::move(store); }
   EXPECT_EQ(must(open().gc(true)).blobs_removed, 3U);
@@ -274,7 +274,7 @@ class ContainerStoreTest : public ::testing::Test {
 };
 
 TEST_F(ContainerStoreTest, StateComesBackAsItWasWritten) {
-  must(store_.create(state_));
+  must(store_.create(state_, {}));
   const ContainerState back = must(store_.read("web.1"));
   EXPECT_EQ(back.id, state_.id);
   EXPECT_EQ(back.layer_paths, state_.layer_paths);
@@ -289,29 +289,42 @@ TEST_F(ContainerStoreTest, StateComesBackAsItWasWritten) {
   EXPECT_EQ(must(store_.list()).size(), 1U);
 }
 
+TEST_F(ContainerStoreTest, TheLastWholeLineCounts) {
+  must(store_.create(state_, {.upper = false, .process = R"({"arguments":["sh"]})"}));
+  EXPECT_EQ(::access(store_.upper_path("web.1").c_str(), F_OK), -1);
+  state_.exit_status = 3;
+  ASSERT_TRUE(store_.write(state_).ok());
+  const std::string path = store_.directory_of("web.1") + "/container.jsonl";
+  // As a power loss may leave the last one.
+  std::ofstream(path, std::ios::app) << R"({"name":"web.1","exit_st)" << '\0';
+  EXPECT_EQ(must(store_.read("web.1")).exit_status, 3);
+  EXPECT_EQ(must(store_.process_of("web.1")), R"({"arguments":["sh"]})");
+  EXPECT_EQ(store_.process_of("web.2").error().error_number, ENOENT);
+}
+
 TEST_F(ContainerStoreTest, ATakenNameIsRefusedAndRemovedOnesAreGone) {
-  must(store_.create(state_));
-  EXPECT_EQ(store_.create(state_).error().error_number, EEXIST);
+  must(store_.create(state_, {}));
+  EXPECT_EQ(store_.create(state_, {}).error().error_number, EEXIST);
   must(store_.remove("web.1"));
   EXPECT_EQ(store_.read("web.1").error().error_number, ENOENT);
   EXPECT_EQ(::access(store_.directory_of("web.1").c_str(), F_OK), -1);
 }
 
 TEST_F(ContainerStoreTest, IsLockedFromItsFirstMomentToItsEnd) {
-  std::optional<UniqueFd> lock = must(store_.create(state_));
+  std::optional<UniqueFd> lock = must(store_.create(state_, {}));
   EXPECT_FALSE(must(store_.lock_stopped("web.1")).has_value());
   lock.reset();
   EXPECT_TRUE(must(store_.lock_stopped("web.1")).has_value());
 }
 
 TEST_F(ContainerStoreTest, LeftoversOfKilledOnesAreRemovedAndNothingElse) {
-  const UniqueFd lock = must(store_.create(state_));
+  const UniqueFd lock = must(store_.create(state_, {}));
   const std::string containers = store_.directory_of("web.1") + "/../";
   // As a create() leaves it that was killed, at its beginning and near its end, and a remove().
   for (const char* name : {".new-1", ".new-2/upper", ".old-3/upper/etc"}) {
     std::filesystem::create_directories(containers + name);
   }
-  write_file(containers + ".new-2/container.json", "{}");
+  write_file(containers + ".new-2/container.jsonl", "{}");
   EXPECT_EQ(must(store_.list()).size(), 1U);
   EXPECT_EQ(must(store_.remove_leftovers()), 3U);
   EXPECT_EQ(must(store_.remove_leftovers()), 0U);
@@ -320,15 +333,15 @@ TEST_F(ContainerStoreTest, LeftoversOfKilledOnesAreRemovedAndNothingElse) {
 
 TEST_F(ContainerStoreTest, OneThatWasToBeRemovedDoesNotOutliveAReboot) {
   state_.boot_id = "of another boot";
-  must(store_.create(state_));
+  must(store_.create(state_, {}));
   EXPECT_EQ(store_.read("web.1").error().error_number, ENOENT);
   EXPECT_TRUE(must(store_.list()).empty());
   EXPECT_EQ(must(store_.remove_leftovers()), 1U);
   state_.boot_id = current_boot_id();
-  must(store_.create(state_));
+  must(store_.create(state_, {}));
   EXPECT_EQ(must(store_.list()).size(), 1U);
   // As a power loss may leave it.
-  write_file(store_.directory_of("web.1") + "/container.json", "");
+  write_file(store_.directory_of("web.1") + "/container.jsonl", "{}\n{\"name\":");
   EXPECT_TRUE(must(store_.list()).empty());
   EXPECT_EQ(must(store_.remove_leftovers()), 1U);
 }
@@ -342,12 +355,12 @@ TEST_F(ContainerStoreTest, NamesAreNeverPaths) {
 }
 
 TEST_F(ContainerStoreTest, BrokenStateIsOneLineThatNamesTheFile) {
-  must(store_.create(state_));
+  must(store_.create(state_, {}));
   for (const char* bad : {"", "{", "[1]", R"({"name":"other"})", R"({"name":"web.1","status":"flying"})"}) {
-    write_file(store_.directory_of("web.1") + "/container.json", bad);
+    write_file(store_.directory_of("web.1") + "/container.jsonl", "{}\n" + std::string(bad) + "\n");
     const auto read = store_.read("web.1");
     ASSERT_FALSE(read.ok()) << bad;
-    EXPECT_THAT(read.error().message, HasSubstr("container.json"));
+    EXPECT_THAT(read.error().message, HasSubstr("container.jsonl"));
     EXPECT_EQ(read.error().message.find('\n'), std::string::npos);
   }
 }

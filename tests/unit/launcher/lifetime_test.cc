@@ -103,7 +103,6 @@ TEST(ProcessIdentity, IsOfOneProcessOnly) {
 }
 
 TEST(ProcessRecord, ComesBackAsItWasWritten) {
-  const ScratchDirectory scratch;
   ProcessRecord record;
   record.process.arguments = {"sh", "-c", "a b"};
   record.process.environment.set("A", "1=2");
@@ -119,8 +118,9 @@ TEST(ProcessRecord, ComesBackAsItWasWritten) {
       {.resource = RLIMIT_CORE, .name = "core", .value = {.rlim_cur = 0, .rlim_max = RLIM_INFINITY}}};
   record.process.umask = 077;
   record.setgroups_denied = true;
-  ASSERT_TRUE(write_process_record(scratch.path(), record).ok());
-  const ResultOrFailure<ProcessRecord> back = read_process_record(scratch.path());
+  const std::string text = text_of(record);
+  EXPECT_EQ(text.find('\n'), std::string::npos);
+  const ResultOrFailure<ProcessRecord> back = parse_process_record(text, "web");
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(back->process.arguments, record.process.arguments);
   EXPECT_EQ(back->process.environment.entries(), record.process.environment.entries());
@@ -142,25 +142,21 @@ TEST(ProcessRecord, ComesBackAsItWasWritten) {
 }
 
 TEST(ProcessRecord, TheDefaultProfileIsMadeAgain) {
-  const ScratchDirectory scratch;
   ProcessRecord record;
   record.process.capabilities = CapabilitySet::defaults();
   record.process.seccomp = *plan_seccomp(std::nullopt, CapabilitySet::defaults());
-  ASSERT_TRUE(write_process_record(scratch.path(), record).ok());
-  const ResultOrFailure<ProcessRecord> back = read_process_record(scratch.path());
+  const ResultOrFailure<ProcessRecord> back = parse_process_record(text_of(record), "web");
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(back->process.seccomp.program.size(), record.process.seccomp.program.size());
   EXPECT_GT(back->process.seccomp.program.size(), 0U);
 }
 
 TEST(ProcessRecord, BrokenTextIsOneMessage) {
-  const ScratchDirectory scratch;
-  EXPECT_EQ(read_process_record(scratch.path()).error().error_number, ENOENT);
   for (const char* bad :
        {"", "[]", R"({"arguments":1})", R"({"environment":["A"]})", R"({"environment":["=1"]})"}) {
-    std::ofstream(scratch.path() + "/process.json") << bad;
-    const ResultOrFailure<ProcessRecord> read = read_process_record(scratch.path());
+    const ResultOrFailure<ProcessRecord> read = parse_process_record(bad, "web");
     ASSERT_FALSE(read.ok()) << bad;
+    EXPECT_NE(read.error().message.find("how the container was started"), std::string::npos);
     EXPECT_EQ(read.error().message.find('\n'), std::string::npos);
   }
 }
