@@ -85,7 +85,6 @@ StatusOrFailure cover_etc(int etc_fd, int own_fd) {
 StatusOrFailure bind_all(int etc_fd, int own_fd, const std::vector<EtcFile>& files) {
   bool some_missing = false;
   for (const EtcFile& file : files) {
-    VARVE_RETURN_IF_ERROR(write_own(own_fd, file));
     VARVE_ASSIGN(const Target target, find_target(etc_fd, file));
     some_missing = some_missing || target.is_missing;
     // Bound twice when /etc is covered afterwards, which nobody sees.
@@ -101,6 +100,29 @@ bool any_required(const std::vector<EtcFile>& files) {
   }
   return false;
 }
+
+// Attaches `mount_fd` within the container's /dev. Both descriptors are borrowed.
+class AttachedForAWhile {
+ public:
+  AttachedForAWhile(int dev_fd, int mount_fd) : dev_fd_(dev_fd) {
+    const Result<UniqueFd> place = make_directory_beneath(dev_fd, kPlace);
+    const Status attached = place.ok() ? attach_mount(mount_fd, place->get()) : Status(place.error());
+    if (!attached.ok()) status_ = explain(attached.error(), kBinding, "tmpfs");
+  }
+  const StatusOrFailure& status() const { return status_; }
+  StatusOrFailure detach() const {
+    if (::fchdir(dev_fd_) != 0 || ::umount2(kPlace, MNT_DETACH) != 0 ||
+        ::unlinkat(dev_fd_, kPlace, AT_REMOVEDIR) != 0 || ::chdir("/") != 0) {
+      return explain(Errno::last(), kBinding, kPlace);
+    }
+    return {};
+  }
+
+ private:
+  static constexpr const char* kPlace = ".etc";
+  int dev_fd_;
+  StatusOrFailure status_;
+};
 
 }  // namespace
 
@@ -122,7 +144,6 @@ std::vector<EtcFile> choose_etc_files(const std::string& hostname, const Network
 }
 
 StatusOrFailure bind_etc_files(int root_fd, int dev_fd, const std::vector<EtcFile>& files) {
-  constexpr const char* kScratch = ".etc";
   if (files.empty()) return {};
   const Result<UniqueFd> etc = any_required(files) ? make_directory_beneath(root_fd, "/etc")
                                                    : open_beneath(root_fd, "/etc", O_PATH | O_DIRECTORY);
@@ -135,17 +156,13 @@ StatusOrFailure bind_etc_files(int root_fd, int dev_fd, const std::vector<EtcFil
                  .parameters = {{"source", "etc"}, {"mode", "0755"}, {"size", "1m"}},
                  .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC});
   if (!own.ok()) return explain(own.error(), kBinding, "tmpfs");
-  // Mounts can be copied only from an attached one, so it is attached for as long as that takes.
-  const Result<UniqueFd> place = make_directory_beneath(dev_fd, kScratch);
-  if (!place.ok()) return explain(place.error(), kBinding, "tmpfs");
-  const Status attached = attach_mount(own->get(), place->get());
-  if (!attached.ok()) return explain(attached.error(), kBinding, "tmpfs");
+  for (const EtcFile& file : files) VARVE_RETURN_IF_ERROR(write_own(own->get(), file));
+  // Before Linux 6.15 mounts can be copied only from an attached one.
+  if (copy_mount_of(own->get()).ok()) return bind_all(etc->get(), own->get(), files);
+  const AttachedForAWhile attached(dev_fd, own->get());
+  VARVE_RETURN_IF_ERROR(attached.status());
   VARVE_RETURN_IF_ERROR(bind_all(etc->get(), own->get(), files));
-  if (::fchdir(dev_fd) != 0 || ::umount2(kScratch, MNT_DETACH) != 0 ||
-      ::unlinkat(dev_fd, kScratch, AT_REMOVEDIR) != 0 || ::chdir("/") != 0) {
-    return explain(Errno::last(), kBinding, kScratch);
-  }
-  return {};
+  return attached.detach();
 }
 
 }  // namespace varve::launcher

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "launcher/explain.h"
 #include "launcher/inside/cgroup_mounts.h"
@@ -42,22 +43,37 @@ std::optional<std::string> path_below(std::string_view beginning, const std::str
   return path.substr(beginning.size());
 }
 
-StatusOrFailure hide(int directory_fd, const std::string& path, int null_fd) {
-  const Result<UniqueFd> target = open_beneath(directory_fd, path, O_PATH);
-  if (!target.ok() && (target.error().value == ENOENT || target.error().value == EACCES)) return {};
-  if (!target.ok()) return explain(target.error(), "masking a path", path);
-  struct stat about = {};
-  if (::fstat(target->get(), &about) != 0) return explain(Errno::last(), "masking a path", path);
-  const Result<UniqueFd> mask = S_ISDIR(about.st_mode)
-                                    ? new_mount({.type = "tmpfs",
-                                                 .parameters = {{"source", "masked"}, {"size", "4k"}},
-                                                 .attributes = kHarmless | MOUNT_ATTR_RDONLY})
-                                    : copy_mount_of(null_fd);
-  if (!mask.ok()) return explain(mask.error(), "masking a path", path);
-  const Status attached = attach_mount(mask->get(), target->get());
-  if (!attached.ok()) return explain(attached.error(), "masking a path", path);
-  return {};
-}
+// What lies over hidden paths: /dev/null over a file, one empty directory over all directories.
+class Masks {
+ public:
+  // `null_fd` is borrowed.
+  explicit Masks(int null_fd) : null_fd_(null_fd) {}
+
+  StatusOrFailure hide(int directory_fd, const std::string& path) {
+    const Result<UniqueFd> target = open_beneath(directory_fd, path, O_PATH);
+    if (!target.ok() && (target.error().value == ENOENT || target.error().value == EACCES)) return {};
+    if (!target.ok()) return explain(target.error(), "masking a path", path);
+    struct stat about = {};
+    if (::fstat(target->get(), &about) != 0) return explain(Errno::last(), "masking a path", path);
+    Result<UniqueFd> mask = S_ISDIR(about.st_mode) ? empty_directory() : copy_mount_of(null_fd_);
+    if (!mask.ok()) return explain(mask.error(), "masking a path", path);
+    const Status attached = attach_mount(mask->get(), target->get());
+    if (!attached.ok()) return explain(attached.error(), "masking a path", path);
+    if (S_ISDIR(about.st_mode) && !directory_.valid()) directory_ = std::move(mask).value();
+    return {};
+  }
+
+ private:
+  Result<UniqueFd> empty_directory() const {
+    if (directory_.valid()) return copy_mount_of(directory_.get());
+    return new_mount({.type = "tmpfs",
+                      .parameters = {{"source", "masked"}, {"size", "4k"}},
+                      .attributes = kHarmless | MOUNT_ATTR_RDONLY});
+  }
+
+  int null_fd_;
+  UniqueFd directory_;  // the first that was attached
+};
 
 StatusOrFailure hold_read_only(int mount_fd, const std::string& path) {
   const Result<UniqueFd> target = open_beneath(mount_fd, path, O_PATH | O_NOFOLLOW);
@@ -101,20 +117,22 @@ StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, const KernelF
       VARVE_RETURN_IF_ERROR(hold_read_only(proc.get(), *below));
     }
   }
+  Masks masks(null_fd);
   for (const std::string& path : wanted.masked.hidden) {
     if (const auto in_proc = path_below("/proc/", path)) {
-      VARVE_RETURN_IF_ERROR(hide(proc.get(), *in_proc, null_fd));
+      VARVE_RETURN_IF_ERROR(masks.hide(proc.get(), *in_proc));
     } else if (const auto in_sys = path_below("/sys/", path)) {
-      VARVE_RETURN_IF_ERROR(hide(sys.get(), *in_sys, null_fd));
+      VARVE_RETURN_IF_ERROR(masks.hide(sys.get(), *in_sys));
     }
   }
   return {};
 }
 
 StatusOrFailure hide_paths_of_image(int root_fd, int null_fd, const MaskedPaths& masked) {
+  Masks masks(null_fd);
   for (const std::string& path : masked.hidden) {
     if (path_below("/proc/", path) || path_below("/sys/", path)) continue;
-    VARVE_RETURN_IF_ERROR(hide(root_fd, path, null_fd));
+    VARVE_RETURN_IF_ERROR(masks.hide(root_fd, path));
   }
   return {};
 }
