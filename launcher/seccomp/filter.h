@@ -1,7 +1,7 @@
 #pragma once
 
 // compile_seccomp_filter(): from a profile to the program that the kernel runs at each system call (seccomp(2), BPF of
-// linux/filter.h), made by libseccomp. Thread rule: stateless.
+// linux/filter.h), made by libseccomp and then made smaller (range_tree.h). Thread rule: stateless.
 
 #include <linux/filter.h>
 
@@ -28,6 +28,10 @@ struct SeccompFilter {
 // `name`: what the profile is called in messages.
 ResultOrFailure<SeccompFilter> compile_seccomp_filter(const SeccompProfile& profile,
                                                       const SeccompTarget& target, const std::string& name);
+
+// The same decisions as libseccomp writes them down, a comparison for each system call: what as_range_tree() starts from.
+ResultOrFailure<SeccompFilter> compile_with_libseccomp(const SeccompProfile& profile,
+                                                       const SeccompTarget& target, const std::string& name);
 
 // The capabilities that the profile asks for: only these make a difference to its filter.
 CapabilitySet capabilities_named_by(const SeccompProfile& profile);

@@ -22,6 +22,7 @@
 #include "launcher/seccomp/filter.h"
 #include "launcher/seccomp/seccomp_plan.h"
 #include "tests/unit/launcher/bpf_interpreter.h"
+#include "tests/unit/launcher/seccomp_samples.h"
 
 namespace varve::launcher {
 namespace {
@@ -31,24 +32,8 @@ constexpr const char* kShipped = "/usr/share/containers/seccomp.json";
 constexpr const char* kShippedDigest =
     "sha256:cc374cf23846ce1f62f4dc807a8e2b8673c783c6f56cb475467621035d281e6c";
 
-struct Machine {
-  std::uint32_t token;       // of libseccomp
-  std::uint32_t audit_arch;  // of the kernel
-  std::uint32_t call_bits;   // part of each number
-};
-constexpr std::array<Machine, 3> kMachines = {{{SCMP_ARCH_X86_64, AUDIT_ARCH_X86_64, 0},
-                                               {SCMP_ARCH_X86, AUDIT_ARCH_I386, 0},
-                                               {SCMP_ARCH_X32, AUDIT_ARCH_X86_64, 0x40000000}}};
-constexpr int kCallNumbers = 1024;  // more than there are on any of them
-
 constexpr std::uint64_t bit(int capability) {
   return std::uint64_t{1} << static_cast<unsigned>(capability);
-}
-
-SeccompProfile profile_of(std::string_view text) {
-  auto profile = parse_seccomp_profile(text, "profile");
-  EXPECT_TRUE(profile.ok()) << profile.error().message;
-  return profile.ok() ? std::move(profile).value() : SeccompProfile();
 }
 
 std::vector<struct sock_filter> filter_of(const SeccompProfile& profile, CapabilitySet capabilities) {
@@ -56,23 +41,6 @@ std::vector<struct sock_filter> filter_of(const SeccompProfile& profile, Capabil
       profile, {.capabilities = capabilities, .architecture = SCMP_ARCH_X86_64, .kernel = {6, 1}}, "profile");
   EXPECT_TRUE(filter.ok()) << filter.error().message;
   return filter.ok() ? std::move(filter->program) : std::vector<struct sock_filter>();
-}
-
-// Values at which some comparison of a profile may change its mind: those it names, their neighbours, and all of them
-// with a bit of the upper half, which 32 bit programs do not see.
-std::vector<std::uint64_t> telling_values(const SeccompProfile& one, const SeccompProfile& other) {
-  std::set<std::uint64_t> values = {0, 1, UINT32_MAX, UINT64_MAX};
-  for (const SeccompProfile* profile : {&one, &other}) {
-    for (const SeccompRule& rule : profile->rules) {
-      for (const struct scmp_arg_cmp& argument : rule.arguments) {
-        for (const std::uint64_t value : {argument.datum_a, argument.datum_b, ~argument.datum_a}) {
-          for (const std::uint64_t near : {value - 1, value, value + 1})
-            values.insert({near, near ^ (1ULL << 32)});
-        }
-      }
-    }
-  }
-  return {values.begin(), values.end()};
 }
 
 // The calls whose arguments matter to a profile.
@@ -95,7 +63,7 @@ std::string name_of(const Machine& machine, int number) {
 class Comparison {
  public:
   Comparison(const SeccompProfile& ours, const SeccompProfile& shipped)
-      : ours_(ours), shipped_(shipped), values_(telling_values(ours, shipped)) {
+      : ours_(ours), shipped_(shipped), values_(telling_values({&ours, &shipped})) {
     with_conditions_ = calls_with_conditions(ours);
     with_conditions_.merge(calls_with_conditions(shipped));
     // Where they share one number of the kernel.
