@@ -52,13 +52,15 @@ function(varve_library name)
 endfunction()
 
 # varve_program(varvefs [STATIC] SOURCES ... DEPENDS ...): an executable that `cmake --install` puts into bin.
-# STATIC: of shared libraries only libc, for a quick start; a sanitized build stays shared.
+# STATIC: of shared libraries only libc, for a quick start; a sanitized build stays shared. One such program in a directory.
 function(varve_program name)
   cmake_parse_arguments(ARG "STATIC" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   if(ARG_STATIC AND NOT VARVE_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set_target_properties(${name} PROPERTIES VARVE_STATIC ON)
-    target_link_options(${name} PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--as-needed)
+    # Named one by one, since g++ adds libm always, and of that ldexp(3) alone is used, which libc has, too.
+    target_link_options(${name} PRIVATE -nodefaultlibs -Wl,--gc-sections -Wl,--as-needed)
+    set(CMAKE_CXX_STANDARD_LIBRARIES "-l:libstdc++.a -lgcc -lgcc_eh -lc" PARENT_SCOPE)  # of this directory, at the end
   endif()
   target_link_libraries(${name} PRIVATE varve_options ${ARG_DEPENDS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <limits>
 
 #include "launcher/explain.h"
@@ -104,8 +103,9 @@ ResultOrFailure<std::uint64_t> parse_cpus(std::string_view option, std::string_v
     return refuse(reading(option), text, "this is no number of processors", "write it as 0.5 or 2");
   }
   const double processors = decimal(text);
-  const double quota_us = std::round(processors * static_cast<double>(kCpuPeriodUs));
   if (processors == 0) return std::uint64_t{0};
+  constexpr double kHalf = 0.5;  // to the nearest
+  const double quota_us = processors * static_cast<double>(kCpuPeriodUs) + kHalf;
   if (quota_us < kLeastUs || processors > kMostProcessors) {
     return refuse(reading(option), text, "the kernel takes nothing below 0.01, and no machine has a million");
   }
