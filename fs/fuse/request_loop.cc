@@ -111,7 +111,9 @@ struct RequestLoop::State {
   std::function<void()> on_quiet;
   std::function<void(const struct fuse_buf&)> process;
   bool may_watch = false;  // there is a processor for it
-  // Written to when there are requests again after a quiet tick, and when a thread ends.
+  bool leaves_idle = false;
+  bool sleepers_stay = false;  // threads are left, which wait for ever
+  // Written to when there are requests again after a quiet tick, and when the loop ends.
   UniqueFd wake;
   std::atomic<bool> watched{false};        // the watcher ticks
   std::atomic<std::uint64_t> received{0};  // requests taken from the device
@@ -119,6 +121,7 @@ struct RequestLoop::State {
 
   Mutex mutex;
   CondVar lead_is_free;
+  CondVar came_to_rest;                      // a thread, while `stopping`
   std::uint64_t lead GUARDED_BY(mutex) = 0;  // number of the present leadership
   bool led GUARDED_BY(mutex) = false;
   bool stopping GUARDED_BY(mutex) = false;
@@ -156,6 +159,9 @@ struct RequestLoop::State {
   void tick(Seen& last);
   bool start();
   void watch(const sigset_t& usual_signals);
+  // Whether no thread is at a request or at the device.
+  bool is_at_rest_locked() const REQUIRES(mutex) { return running == (leaves_idle ? waiting : 0); }
+  void await_rest();
   void stop_threads();
 };
 
@@ -185,7 +191,8 @@ bool RequestLoop::State::add_thread_locked() {
 std::uint64_t RequestLoop::State::take_lead() {
   const MutexLock lock(mutex);
   ++waiting;
-  while (led && !stopping) lead_is_free.wait(mutex);
+  if (stopping) came_to_rest.notify_one();
+  while (stopping ? leaves_idle : led) lead_is_free.wait(mutex);
   --waiting;
   if (stopping) return 0;
   led = true;
@@ -223,7 +230,7 @@ void RequestLoop::State::end(int with_error) {
   const MutexLock lock(mutex);
   stopping = true;
   if (with_error != 0) error = with_error;
-  lead_is_free.notify_all();
+  if (!leaves_idle) lead_is_free.notify_all();
 }
 
 int RequestLoop::State::receive(struct fuse_buf& buffer, Patience& patience) const {
@@ -283,11 +290,10 @@ void RequestLoop::State::work() {
     if (!lead_requests(mine, buffer)) break;
   }
   std::free(buffer.mem);
-  {
-    const MutexLock lock(mutex);
-    --running;
-  }
   wake_watcher();
+  const MutexLock lock(mutex);
+  --running;
+  came_to_rest.notify_one();
 }
 
 // Takes the lead from the thread that is at `request`.
@@ -359,26 +365,36 @@ bool RequestLoop::State::start() {
   return error == 0;
 }
 
+void RequestLoop::State::await_rest() {
+  const MutexLock lock(mutex);
+  // When a thread has ended the loop, nobody is at the device.
+  bool may_read = !stopping;
+  stopping = true;
+  if (!leaves_idle) lead_is_free.notify_all();
+  while (!is_at_rest_locked()) {
+    if (may_read) {
+      for (std::thread& thread : threads) ::pthread_kill(thread.native_handle(), SIGUSR1);
+    }
+    // Again and again: the thread may have been just on its way to the device.
+    may_read = true;
+    came_to_rest.wait_for(mutex, std::chrono::milliseconds(1));
+  }
+}
+
 void RequestLoop::State::stop_threads() {
-  end(0);
+  await_rest();
   std::vector<std::thread> all;
   {
     const MutexLock lock(mutex);
     all.swap(threads);
+    sleepers_stay = running > 0;
   }
   for (std::thread& thread : all) {
-    // Again and again: a thread may be just on its way to the device.
-    for (;;) {
-      {
-        const MutexLock lock(mutex);
-        if (running == 0) break;
-      }
-      for (std::thread& other : all) {
-        if (other.joinable()) ::pthread_kill(other.native_handle(), SIGUSR1);
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (sleepers_stay) {
+      thread.detach();
+    } else {
+      thread.join();
     }
-    thread.join();
   }
 }
 
@@ -386,6 +402,7 @@ RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_
   state_->session = session;
   state_->most_threads = options.threads == 0 ? kDefaultThreads : options.threads;
   state_->may_watch = has_processors_to_spare();
+  state_->leaves_idle = options.process_ends;
   state_->on_initialized = std::move(options.on_initialized);
   state_->on_quiet = std::move(options.on_quiet);
   state_->process = std::move(options.process);
@@ -396,7 +413,10 @@ RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_
   }
 }
 
-RequestLoop::~RequestLoop() = default;
+RequestLoop::~RequestLoop() {
+  // They sleep in it.
+  if (state_->sleepers_stay) static_cast<void>(state_.release());
+}
 
 int RequestLoop::run() {
   State& state = *state_;

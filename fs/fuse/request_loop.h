@@ -25,6 +25,9 @@ class RequestLoop {
     std::function<void()> on_initialized;
     // Called each time requests have ended for a while (10 to 20 ms), from a thread that answers none.
     std::function<void()> on_quiet;
+    // The process ends soon after run(). Threads that only wait for work are left asleep then: to wake them, for them to give back
+    // their memory one by one and end, takes longer than the end of the process does.
+    bool process_ends = false;
     // Answers one request; empty: libfuse does.
     std::function<void(const struct fuse_buf& request)> process;
   };
