@@ -19,12 +19,16 @@ namespace varve::fuse {
 class RequestLoop {
  public:
   struct Options {
-    // At most so many, 0 for the default of 10. They are started when they are needed.
+    // At most so many, 0 for the default of 10. They are started when they are needed; those beyond the number of processors only
+    // one each 10 ms, where they are needed for reads.
     unsigned threads = 0;
     // Called once, after INIT was answered and before the first request after it is.
     std::function<void()> on_initialized;
     // Called each time requests have ended for a while (10 to 20 ms), from a thread that answers none.
     std::function<void()> on_quiet;
+    // The process ends soon after run(). Threads that only wait for work are left asleep then: to wake them, for them to give back
+    // their memory one by one and end, takes longer than the end of the process does.
+    bool process_ends = false;
     // Answers one request; empty: libfuse does.
     std::function<void(const struct fuse_buf& request)> process;
   };

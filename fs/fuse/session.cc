@@ -168,6 +168,7 @@ class LibfuseSession final : public Session {
               if (dispatch.granted().passthrough) backings_->start(fuse_session_fd(session_));
             },
         .on_quiet = [this] { give_back_memory(state_); },
+        .process_ends = options_.process_ends,
         .process = [&](const struct fuse_buf& request) { dispatch.process(request); }};
     const int result = RequestLoop(session_, options).run();
     if (backings_ != nullptr) backings_->stop();

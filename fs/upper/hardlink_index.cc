@@ -77,7 +77,7 @@ Result<std::optional<UniqueFd>> HardlinkIndex::find(const Origin& origin) const 
     const MutexLock lock(mutex_);
     if (!inode_numbers_.contains(origin)) return FoundFd{};
   }
-  Result<UniqueFd> fd = open_object({directory_.get(), name_of(origin)}, O_PATH);
+  Result<UniqueFd> fd = open_object({directory_.fd(), name_of(origin)}, O_PATH);
   if (fd.ok()) return FoundFd{std::move(fd).value()};
   if (fd.error().value == ENOENT) return FoundFd{};
   return fd.error();
@@ -85,7 +85,9 @@ Result<std::optional<UniqueFd>> HardlinkIndex::find(const Origin& origin) const 
 
 Status HardlinkIndex::enter(const Origin& origin, ObjectRef object, std::uint64_t inode_number) {
   const std::string name = name_of(origin).append(kUnconfirmed);
-  if (::linkat(object.fd, std::string(object.name).c_str(), fd(), name.c_str(), 0) != 0) return Errno::last();
+  VARVE_ASSIGN(const int directory, directory_.make());
+  if (::linkat(object.fd, std::string(object.name).c_str(), directory, name.c_str(), 0) != 0)
+    return Errno::last();
   remember(origin, inode_number);
   return {};
 }

@@ -2,7 +2,7 @@
 
 // HardlinkIndex: finds the upper object that a lower hard link was copied up to, so that the other names of
 // the link join it. Each entry is one more hard link, "SLOT-INODE", in the work directory's index. Thread
-// rule: every method may be called from any thread. Ownership: owns its descriptor.
+// rule: every method may be called from any thread.
 
 #include <cstdint>
 #include <optional>
@@ -16,15 +16,18 @@
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
 #include "fs/upper/marks.h"
+#include "fs/upper/part_directory.h"
 #include "fs/upper/upper_store.h"
 
 namespace varve::upper {
 
 class HardlinkIndex {
  public:
-  explicit HardlinkIndex(UniqueFd directory) : directory_(std::move(directory)) {}
+  // As for PartDirectory.
+  HardlinkIndex(int parent, std::string name, UniqueFd found)
+      : directory_(parent, std::move(name), std::move(found)) {}
 
-  int fd() const { return directory_.get(); }
+  int fd() const { return directory_.fd(); }
   // Reads the index into memory, and clears up what a kill left: an entry whose object was never published, or has no
   // name left in the union, is removed after forget(ObjectRef) was called with it; an entry whose object was published
   // is confirmed. other_names(ObjectRef) tells how many names of an object only layers show (Marks::nlink_delta).
@@ -64,7 +67,7 @@ class HardlinkIndex {
   Result<std::vector<Found>> scan() const;
   void remember(const Origin& origin, std::uint64_t inode_number) EXCLUDES(mutex_);
 
-  UniqueFd directory_;
+  PartDirectory directory_;
   mutable Mutex mutex_;
   std::unordered_map<Origin, std::uint64_t, Hash> inode_numbers_ GUARDED_BY(mutex_);
   std::unordered_set<std::uint64_t> held_ GUARDED_BY(mutex_);  // the values of inode_numbers_

@@ -129,16 +129,16 @@ Result<std::optional<UpperState>> read_state(int directory) {
   return Found{std::move(state)};
 }
 
-Status write_state(int directory, const UpperState& state, bool durably) {
+Status write_state(int directory, const UpperState& state) {
   const int fd =
       ::openat(directory, kNewStateName, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return Errno::last();
   block::FdBlockFile file{UniqueFd(fd)};
   const std::string text = format_state(state);
   VARVE_RETURN_IF_ERROR(file.write_at(0, std::as_bytes(std::span(text))));
-  if (durably) VARVE_RETURN_IF_ERROR(file.sync(false));
+  VARVE_RETURN_IF_ERROR(file.sync(false));
   if (::renameat(directory, kNewStateName, directory, kStateName) != 0) return Errno::last();
-  if (durably && ::fsync(directory) != 0) return Errno::last();
+  if (::fsync(directory) != 0) return Errno::last();
   return {};
 }
 

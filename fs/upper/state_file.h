@@ -29,7 +29,7 @@ Result<UpperState> parse_state(std::string_view text);
 
 // Empty when there is no file.
 Result<std::optional<UpperState>> read_state(int directory);
-// `durably`: it is on stable storage when it returns.
-Status write_state(int directory, const UpperState& state, bool durably = true);
+// It is on stable storage when it returns.
+Status write_state(int directory, const UpperState& state);
 
 }  // namespace varve::upper

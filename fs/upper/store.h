@@ -21,7 +21,7 @@ namespace varve::upper {
 
 class Store final : public UpperStore, public CowHost {
  public:
-  Store(WorkDirectory work, bool keep_access_times);
+  Store(WorkDirectory work, const Options& options);
 
   // Clears the stage, loads the index, and takes over the claims that a killed mount of this boot left.
   Status recover();
@@ -169,6 +169,7 @@ class Store final : public UpperStore, public CowHost {
 
   WorkDirectory work_;
   const bool keep_access_times_;
+  const bool thrown_away_;
   Stage stage_;
   MapDirectory maps_;
   HardlinkIndex index_;

@@ -17,7 +17,7 @@ namespace varve::upper {
 
 ResultOrFailure<std::unique_ptr<UpperStore>> UpperStore::open(const Options& options) {
   VARVE_ASSIGN(WorkDirectory work, WorkDirectory::open(options));
-  auto store = std::make_unique<Store>(std::move(work), options.keep_access_times);
+  auto store = std::make_unique<Store>(std::move(work), options);
   const Status recovered = store->recover();
   if (!recovered.ok()) {
     return failure_from(recovered.error(), options.work_path + ": taking up what the last mount left");
@@ -25,14 +25,16 @@ ResultOrFailure<std::unique_ptr<UpperStore>> UpperStore::open(const Options& opt
   return std::unique_ptr<UpperStore>(std::move(store));
 }
 
-Store::Store(WorkDirectory work, bool keep_access_times)
+Store::Store(WorkDirectory work, const Options& options)
     : work_(std::move(work)),
-      keep_access_times_(keep_access_times),
+      keep_access_times_(options.keep_access_times),
+      thrown_away_(options.thrown_away),
       stage_(std::move(work_.stage)),
-      maps_(std::move(work_.maps), work_.boot_id),
-      index_(std::move(work_.index)) {}
+      maps_(work_.own.get(), kMapsName, std::move(work_.maps), work_.boot_id),
+      index_(work_.own.get(), kIndexName, std::move(work_.index)) {}
 
 Status Store::recover() {
+  if (work_.is_new) return {};
   VARVE_RETURN_IF_ERROR(stage_.clear());
   if (!work_.was_clean && work_.same_boot) {
     // Killed under this boot: the kernel still has every write. Made durable now, or a reboot after a clean
@@ -97,7 +99,7 @@ Status Store::sync() {
 }
 
 Status Store::close() {
-  if (work_.thrown_away) return {};  // and stays marked as a volatile upper that was not unmounted
+  if (thrown_away_) return {};  // and stays marked as such
   if (!is_volatile()) VARVE_RETURN_IF_ERROR(sync());
   // Idle files of a volatile upper keep claims that no sync made durable.
   {

@@ -16,8 +16,9 @@
 #include <utility>
 
 #include "fs/upper/object_path.h"
+#include "fs/upper/part_directory.h"
 #include "fs/upper/stage.h"
-#include "fs/upper/whiteout.h"
+#include "fs/upper/trial.h"
 
 namespace varve::upper {
 namespace {
@@ -25,8 +26,7 @@ namespace {
 constexpr const char* kOwnName = "varve";
 constexpr const char* kIdMark = "id";
 constexpr const char* kHolderMark = "holder";
-constexpr const char* kProbe = "probe";
-constexpr const char* kProbeInUpper = ".varve-probe-of-renames";
+constexpr const char* kThrownAwayMark = "thrown-away";
 
 Failure refuse(int error_number, const std::string& path, std::string_view why, std::string_view what_to_do) {
   return Failure{error_number, fmt::format("{}: {} ({})", path, why, what_to_do)};
@@ -47,28 +47,29 @@ class Opening {
   StatusOrFailure check_history();
   StatusOrFailure check_belongs(const std::optional<UpperState>& before);
   StatusOrFailure make_parts();
-  StatusOrFailure check_renames();
-  Status try_renames();
-  StatusOrFailure choose_overrides();
+  StatusOrFailure try_file_system();
+  StatusOrFailure choose_overrides(Trial& trial);
+  Failure cannot_rename(Errno error) const;
+  Status write_claim();
   StatusOrFailure claim();
 
   const UpperStore::Options& options_;
   WorkDirectory made_;
-  bool made_own_ = false;
-  bool wrote_id_ = false;
-  bool wrote_holder_ = false;
+  std::vector<const char*> marks_on_upper_;  // that were written
+  std::vector<const char*> marks_on_work_;
   bool done_ = false;
 };
 
 Opening::~Opening() {
   if (done_) return;
   // Best effort: the failure that is being reported matters more than what cannot be taken back after it.
-  if (wrote_holder_) {
-    static_cast<void>(made_.marks.remove_text({made_.upper.get(), {}}, kHolderMark).ok());
-    static_cast<void>(made_.marks.remove_text({made_.work.get(), {}}, kHolderMark).ok());
+  for (const char* mark : marks_on_upper_) {
+    static_cast<void>(made_.marks.remove_text({made_.upper.get(), {}}, mark).ok());
   }
-  if (wrote_id_) static_cast<void>(made_.marks.remove_text({made_.upper.get(), {}}, kIdMark).ok());
-  if (made_own_) static_cast<void>(remove_tree(made_.work.get(), kOwnName).ok());
+  for (const char* mark : marks_on_work_) {
+    static_cast<void>(made_.marks.remove_text({made_.work.get(), {}}, mark).ok());
+  }
+  if (made_.is_new) static_cast<void>(remove_tree(made_.work.get(), kOwnName).ok());
 }
 
 ResultOrFailure<UniqueFd> open_named_directory(const std::string& path, std::string_view role) {
@@ -91,6 +92,19 @@ StatusOrFailure Opening::open_directories() {
   return {};
 }
 
+bool is_same(const struct stat& one, const struct stat& other) {
+  return one.st_ino == other.st_ino && one.st_dev == other.st_dev;
+}
+
+// Two directories in one, as they mostly are: neither lies within the other.
+bool are_siblings(int one, const struct stat& one_status, int other, const struct stat& other_status) {
+  struct stat parent {};
+  struct stat other_parent {};
+  return ::fstatat(one, "..", &parent, 0) == 0 && ::fstatat(other, "..", &other_parent, 0) == 0 &&
+         is_same(parent, other_parent) && !is_same(one_status, other_status) &&
+         !is_same(one_status, parent) && !is_same(other_status, parent);
+}
+
 // Whether `fd` is the directory `other` or lies below it.
 bool lies_within(int fd, const struct stat& other) {
   UniqueFd at(::openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -98,8 +112,8 @@ bool lies_within(int fd, const struct stat& other) {
   for (bool first = true; at.valid(); first = false) {
     struct stat status {};
     if (::fstat(at.get(), &status) != 0) return false;
-    if (status.st_ino == other.st_ino && status.st_dev == other.st_dev) return true;
-    const bool is_root = !first && status.st_ino == below.st_ino && status.st_dev == below.st_dev;
+    if (is_same(status, other)) return true;
+    const bool is_root = !first && is_same(status, below);
     if (is_root) return false;
     below = status;
     at = UniqueFd(::openat(at.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -119,7 +133,8 @@ StatusOrFailure Opening::check_apart() {
         fmt::format("the work directory is on another file system than the upper {}", options_.upper_path),
         "choose a work directory beside the upper");
   }
-  if (lies_within(made_.upper.get(), work) || lies_within(made_.work.get(), upper)) {
+  if (!are_siblings(made_.upper.get(), upper, made_.work.get(), work) &&
+      (lies_within(made_.upper.get(), work) || lies_within(made_.work.get(), upper))) {
     return refuse(EINVAL, options_.work_path,
                   fmt::format("upper {} and work directory lie within each other", options_.upper_path),
                   "choose two directories side by side");
@@ -197,6 +212,11 @@ StatusOrFailure Opening::check_history() {
                   "a volatile upper that was not unmounted cleanly may have lost data",
                   "start with an empty upper and work directory");
   }
+  if (made_.marks.read_text({made_.upper.get(), {}}, kThrownAwayMark).ok()) {
+    return refuse(EINVAL, options_.upper_path,
+                  "an upper of fsync=never, to be thrown away, may have lost data",
+                  "start with an empty upper and work directory");
+  }
   if (before) {
     made_.state.upper_id = before->upper_id;
     made_.state.overrides = before->overrides;
@@ -208,27 +228,27 @@ StatusOrFailure Opening::check_history() {
 
 StatusOrFailure Opening::make_parts() {
   if (::mkdirat(made_.work.get(), kOwnName, 0700) == 0) {
-    made_own_ = true;
+    made_.is_new = true;
   } else if (errno != EEXIST) {
     return refuse(errno, options_.work_path, fmt::format("not writable: {}", std::strerror(errno)),
                   "change its permissions, or choose another place");
   }
-  const auto part = [](int directory, const char* name) -> Result<UniqueFd> {
-    if (::mkdirat(directory, name, 0700) != 0 && errno != EEXIST) return Errno::last();
-    return open_object({directory, name}, O_RDONLY | O_DIRECTORY);
-  };
+  Result<UniqueFd> own = open_object({made_.work.get(), kOwnName}, O_RDONLY | O_DIRECTORY);
+  if (!own.ok()) return failure_from(own.error(), options_.work_path + "/varve");
+  made_.own = std::move(*own);
+  if (made_.is_new && options_.thrown_away) {
+    // Nobody will look for its parts. The others are made when they are needed.
+    made_.stage = UniqueFd(::fcntl(made_.own.get(), F_DUPFD_CLOEXEC, 0));
+    if (!made_.stage.valid()) return failure_from(Errno::last(), options_.work_path + "/varve");
+    return {};
+  }
   struct Part {
-    int directory;
     const char* name;
     UniqueFd& fd;
   };
-  Result<UniqueFd> own = part(made_.work.get(), kOwnName);
-  if (!own.ok()) return failure_from(own.error(), options_.work_path + "/varve");
-  made_.own = std::move(*own);
   for (const Part& wanted :
-       {Part{made_.own.get(), "stage", made_.stage}, Part{made_.own.get(), "maps", made_.maps},
-        Part{made_.own.get(), "index", made_.index}}) {
-    Result<UniqueFd> fd = part(wanted.directory, wanted.name);
+       {Part{"stage", made_.stage}, Part{kMapsName, made_.maps}, Part{kIndexName, made_.index}}) {
+    Result<UniqueFd> fd = open_or_make_directory(made_.own.get(), wanted.name);
     if (!fd.ok())
       return failure_from(fd.error(), fmt::format("{}/varve/{}", options_.work_path, wanted.name));
     wanted.fd = std::move(*fd);
@@ -236,60 +256,45 @@ StatusOrFailure Opening::make_parts() {
   return {};
 }
 
-// With whiteouts, which hide nothing and which nobody sees if a kill leaves them in the upper.
-Status Opening::try_renames() {
-  const ObjectRef staged{made_.stage.get(), kProbe};
-  const ObjectRef published{made_.upper.get(), kProbeInUpper};
-  const Result<struct stat> left = stat_object(published);
-  if (left.ok()) {
-    VARVE_ASSIGN(const bool whiteout, is_whiteout(made_.marks, published, *left));
-    if (!whiteout) return Errno{EEXIST};
-    if (::unlinkat(published.fd, kProbeInUpper, 0) != 0) return Errno::last();
+Failure Opening::cannot_rename(Errno error) const {
+  switch (error.value) {
+    case EXDEV:
+      return refuse(EXDEV, options_.work_path,
+                    fmt::format("work directory and upper {} are not within one mount", options_.upper_path),
+                    "choose a work directory beside the upper");
+    case EINVAL:
+      return refuse(EINVAL, options_.upper_path, "its file system cannot exchange two names in one step",
+                    "use ext4, xfs, btrfs or tmpfs");
+    case EPERM:
+      return refuse(EPERM, options_.upper_path,
+                    "its file system refuses to make whiteouts (character devices 0:0), as overlayfs does",
+                    "use a directory of ext4, xfs, btrfs or tmpfs; in a container, a volume");
+    default:
+      return refuse(error.value, options_.upper_path,
+                    fmt::format("not writable: {}", std::strerror(error.value)),
+                    "change its permissions, or choose another place");
   }
-  VARVE_RETURN_IF_ERROR(make_whiteout(staged));
-  VARVE_RETURN_IF_ERROR(rename_object(staged, published, ReplaceMode::kNoReplace));
-  Status moved = make_whiteout(staged);
-  if (moved.ok()) moved = rename_object(staged, published, ReplaceMode::kExchange);
-  if (::unlinkat(published.fd, kProbeInUpper, 0) != 0 && moved.ok()) moved = Errno::last();
-  return moved;
 }
 
-// Every change is a rename between stage and upper: two mounts of one file system refuse that with EXDEV, and
-// some file systems know neither of the flags.
-StatusOrFailure Opening::check_renames() {
+StatusOrFailure Opening::try_file_system() {
   struct stat before {};
   if (::fstat(made_.upper.get(), &before) != 0) return failure_from(Errno::last(), options_.upper_path);
-  static_cast<void>(remove_tree(made_.stage.get(), kProbe).ok());  // what a kill left
-  const UniqueFd probe(::openat(made_.stage.get(), kProbe, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0777));
-  struct stat status {};
-  if (!probe.valid() || ::fstat(probe.get(), &status) != 0) {
-    return refuse(errno, options_.work_path, fmt::format("not writable: {}", std::strerror(errno)),
+  Trial trial({.scratch = made_.stage.get(),
+               .upper = made_.upper.get(),
+               .marks = made_.marks,
+               .is_new = made_.is_new});
+  if (const Status begun = trial.begin(!made_.state.overrides); !begun.ok()) {
+    return refuse(begun.error().value, options_.work_path,
+                  fmt::format("not writable: {}", std::strerror(begun.error().value)),
                   "change its permissions, or choose another place");
   }
-  made_.umask_is_zero = (status.st_mode & 0777) == 0777;
-  static_cast<void>(remove_tree(made_.stage.get(), kProbe).ok());
-  const Status moved = try_renames();
-  static_cast<void>(remove_tree(made_.stage.get(), kProbe).ok());
+  made_.umask_is_zero = trial.mode_arrived();
+  VARVE_RETURN_IF_ERROR(choose_overrides(trial));
+  const Status moved = trial.try_renames();
   const struct timespec times[2] = {before.st_atim, before.st_mtim};
   ::futimens(made_.upper.get(), times);
-  if (moved.ok()) return {};
-  if (moved.error().value == EXDEV) {
-    return refuse(EXDEV, options_.work_path,
-                  fmt::format("work directory and upper {} are not within one mount", options_.upper_path),
-                  "choose a work directory beside the upper");
-  }
-  if (moved.error().value == EINVAL) {
-    return refuse(EINVAL, options_.upper_path, "its file system cannot exchange two names in one step",
-                  "use ext4, xfs, btrfs or tmpfs");
-  }
-  if (moved.error().value == EPERM) {
-    return refuse(EPERM, options_.upper_path,
-                  "its file system refuses to make whiteouts (character devices 0:0), as overlayfs does",
-                  "use a directory of ext4, xfs, btrfs or tmpfs; in a container, a volume");
-  }
-  return refuse(moved.error().value, options_.upper_path,
-                fmt::format("not writable: {}", std::strerror(moved.error().value)),
-                "change its permissions, or choose another place");
+  if (!moved.ok()) return cannot_rename(moved.error());
+  return {};
 }
 
 Result<std::string> random_id() {
@@ -301,40 +306,46 @@ Result<std::string> random_id() {
 }
 
 // What was once written with overrides is read with them for ever.
-StatusOrFailure Opening::choose_overrides() {
+StatusOrFailure Opening::choose_overrides(Trial& trial) {
   if (!made_.state.overrides) {
-    const Result<OverrideUse> probed = Overrides::probe(made_.stage.get());
-    if (!probed.ok() && is_disk_fault(probed.error()))
-      return failure_from(probed.error(), options_.work_path);
-    if (!probed.ok()) {
-      return refuse(probed.error().value, options_.upper_path,
+    const Result<OverrideUse> chosen = trial.choose_overrides();
+    if (!chosen.ok() && is_disk_fault(chosen.error()))
+      return failure_from(chosen.error(), options_.work_path);
+    if (!chosen.ok()) {
+      return refuse(chosen.error().value, options_.upper_path,
                     "its file system takes no xattr that could hold owners which this user may not give",
                     "use ext4, xfs, btrfs, or tmpfs of Linux 6.6 or later");
     }
-    made_.state.overrides = *probed;
+    made_.state.overrides = *chosen;
   }
   if (options_.overrides) made_.state.overrides = std::max(*made_.state.overrides, *options_.overrides);
   made_.overrides = Overrides(*made_.state.overrides);
   return {};
 }
 
-StatusOrFailure Opening::claim() {
-  const ObjectRef upper{made_.upper.get(), {}};
-  Status status;
-  if (made_.state.upper_id.empty()) {
-    Result<std::string> id = random_id();
-    if (!id.ok()) return failure_from(id.error(), "drawing an id for the upper");
-    made_.state.upper_id = std::move(*id);
-    status = made_.marks.write_text(upper, kIdMark, made_.state.upper_id);
-    wrote_id_ = status.ok();
-  }
+Status Opening::write_claim() {
+  const auto mark_upper = [&](const char* name, std::string_view text) -> Status {
+    VARVE_RETURN_IF_ERROR(made_.marks.write_text({made_.upper.get(), {}}, name, text));
+    marks_on_upper_.push_back(name);
+    return {};
+  };
   const std::string holder = std::to_string(::getpid());
-  if (status.ok()) status = made_.marks.write_text(upper, kHolderMark, holder);
-  wrote_holder_ = status.ok();
-  if (status.ok()) status = made_.marks.write_text({made_.work.get(), {}}, kHolderMark, holder);
-  if (status.ok()) status = made_.write(false);
-  if (!status.ok())
-    return failure_from(status.error(), options_.work_path + ": writing down that it is in use");
+  VARVE_RETURN_IF_ERROR(mark_upper(kHolderMark, holder));
+  VARVE_RETURN_IF_ERROR(made_.marks.write_text({made_.work.get(), {}}, kHolderMark, holder));
+  marks_on_work_.push_back(kHolderMark);
+  // Says all that a state could say.
+  if (options_.thrown_away) return mark_upper(kThrownAwayMark, "1");
+  if (made_.state.upper_id.empty()) {
+    VARVE_ASSIGN(made_.state.upper_id, random_id());
+    VARVE_RETURN_IF_ERROR(mark_upper(kIdMark, made_.state.upper_id));
+  }
+  return made_.write(false);
+}
+
+StatusOrFailure Opening::claim() {
+  const Status claimed = write_claim();
+  if (!claimed.ok())
+    return failure_from(claimed.error(), options_.work_path + ": writing down that it is in use");
   return {};
 }
 
@@ -348,7 +359,6 @@ ResultOrFailure<WorkDirectory> Opening::run() {
   made_.state.boot_id = boot_id;
   made_.state.base_stack = options_.base_stack;
   made_.state.volatile_upper = options_.volatile_upper || options_.thrown_away;
-  made_.thrown_away = options_.thrown_away;
   VARVE_RETURN_IF_ERROR(open_directories());
   VARVE_RETURN_IF_ERROR(check_apart());
   VARVE_RETURN_IF_ERROR(lock(made_.upper.get(), options_.upper_path));
@@ -369,8 +379,7 @@ ResultOrFailure<WorkDirectory> Opening::run() {
   }
   made_.state.marks = made_.marks.space();
   VARVE_RETURN_IF_ERROR(make_parts());
-  VARVE_RETURN_IF_ERROR(check_renames());
-  VARVE_RETURN_IF_ERROR(choose_overrides());
+  VARVE_RETURN_IF_ERROR(try_file_system());
   VARVE_RETURN_IF_ERROR(claim());
   done_ = true;
   return std::move(made_);
@@ -402,7 +411,7 @@ Status WorkDirectory::write(bool clean) {
   state.clean = clean;
   // Synced for a volatile upper, too: its data was, just before it is called clean; and what is written to it after it was called
   // dirty may reach the disk before, and instead of, that word.
-  VARVE_RETURN_IF_ERROR(write_state(own.get(), state, !thrown_away));
+  VARVE_RETURN_IF_ERROR(write_state(own.get(), state));
   if (!clean) return {};
   VARVE_RETURN_IF_ERROR(marks.remove_text({upper.get(), {}}, kHolderMark));
   return marks.remove_text({work.get(), {}}, kHolderMark);

@@ -22,8 +22,8 @@ struct WorkDirectory {
   UniqueFd work;   // O_RDONLY, locked
   UniqueFd own;    // work/varve, and its parts:
   UniqueFd stage;
-  UniqueFd maps;
-  UniqueFd index;
+  UniqueFd maps;   // invalid: not there yet
+  UniqueFd index;  // the same
   MarkStore marks;
   Overrides overrides;
   BootId boot_id{};
@@ -31,7 +31,7 @@ struct WorkDirectory {
   bool was_clean = true;       // the mount before closed it, or there was none
   bool same_boot = false;      // as the mount before
   bool umask_is_zero = false;  // modes arrive as they are given
-  bool thrown_away = false;    // UpperStore::Options::thrown_away
+  bool is_new = false;         // work/varve was made now: there is nothing of an earlier mount
 
   static ResultOrFailure<WorkDirectory> open(const UpperStore::Options& options);
   // Writes the state; `clean`: and tells others that nobody holds the directories any more.
@@ -41,6 +41,9 @@ struct WorkDirectory {
 // 32 hexadecimal digits, dashes skipped. Returns: EINVAL.
 Result<BootId> parse_boot_id(std::string_view text);
 
+// Names of parts of work/varve.
+inline constexpr const char* kMapsName = "maps";
+inline constexpr const char* kIndexName = "index";
 // Name of the mark on the upper's root that says that parts of it lie in the work directory (block maps, the
 // index).
 inline constexpr const char* kNeedsWorkMark = "needs-work";

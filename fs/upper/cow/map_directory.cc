@@ -28,12 +28,13 @@ Result<std::uint64_t> MapDirectory::new_id() {
 }
 
 Result<std::unique_ptr<block::BlockFile>> MapDirectory::open_name(const std::string& name, int flags) const {
-  const int fd = ::openat(directory_.get(), name.c_str(), flags | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+  const int fd = ::openat(directory_.fd(), name.c_str(), flags | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return Errno::last();
   return std::unique_ptr<block::BlockFile>(std::make_unique<block::FdBlockFile>(UniqueFd(fd)));
 }
 
 Result<std::unique_ptr<block::BlockFile>> MapDirectory::open(std::uint64_t map_id) const {
+  if (directory_.fd() < 0) return std::unique_ptr<block::BlockFile>();
   auto file = open_name(name_of(map_id), 0);
   if (!file.ok() && file.error().value == ENOENT) return std::unique_ptr<block::BlockFile>();
   return file;
@@ -41,6 +42,7 @@ Result<std::unique_ptr<block::BlockFile>> MapDirectory::open(std::uint64_t map_i
 
 Result<std::unique_ptr<block::BlockFile>> MapDirectory::make(std::uint64_t map_id, int data_fd) {
   const MutexLock lock(mutex_);
+  VARVE_RETURN_IF_ERROR(directory_.make());
   VARVE_ASSIGN(auto file, open_name(name_of(map_id), O_CREAT));
   names_unsynced_ = true;
   // The last name of the file may have gone between its open and its first write. Whoever removes it removes
@@ -52,7 +54,8 @@ Result<std::unique_ptr<block::BlockFile>> MapDirectory::make(std::uint64_t map_i
 }
 
 Status MapDirectory::remove(std::uint64_t map_id) {
-  if (::unlinkat(directory_.get(), name_of(map_id).c_str(), 0) != 0 && errno != ENOENT) return Errno::last();
+  if (directory_.fd() < 0) return {};
+  if (::unlinkat(directory_.fd(), name_of(map_id).c_str(), 0) != 0 && errno != ENOENT) return Errno::last();
   return {};
 }
 
@@ -60,7 +63,7 @@ Status MapDirectory::remove(std::uint64_t map_id) {
 Status MapDirectory::sync_names() {
   const MutexLock lock(mutex_);
   if (!names_unsynced_) return {};
-  if (::fsync(directory_.get()) != 0) return Errno::last();
+  if (::fsync(directory_.fd()) != 0) return Errno::last();
   names_unsynced_ = false;
   return {};
 }
@@ -72,7 +75,8 @@ Status MapDirectory::promote(std::uint64_t map_id) const {
 }
 
 Status MapDirectory::promote_all() const {
-  VARVE_ASSIGN(const auto entries, read_directory({directory_.get(), {}}));
+  if (directory_.fd() < 0) return {};
+  VARVE_ASSIGN(const auto entries, read_directory({directory_.fd(), {}}));
   for (const DirectoryEntry& entry : entries) {
     VARVE_ASSIGN(const auto file, open_name(entry.name, 0));
     VARVE_RETURN_IF_ERROR(promote_live_claims(*file, boot_id_));

@@ -2,7 +2,6 @@
 
 // MapDirectory: the block maps of all partly copied files, one file each in the work directory's maps, named
 // by the 16 hexadecimal digits of the map id. Thread rule: every method may be called from any thread.
-// Ownership: owns its descriptor.
 
 #include <cstdint>
 #include <memory>
@@ -12,15 +11,16 @@
 #include "fs/base/unique_fd.h"
 #include "fs/block/block_file.h"
 #include "fs/upper/cow/block_map_layout.h"
+#include "fs/upper/part_directory.h"
 
 namespace varve::upper {
 
 class MapDirectory {
  public:
-  MapDirectory(UniqueFd directory, const BootId& boot_id)
-      : directory_(std::move(directory)), boot_id_(boot_id) {}
+  // The first three as for PartDirectory.
+  MapDirectory(int parent, std::string name, UniqueFd found, const BootId& boot_id)
+      : directory_(parent, std::move(name), std::move(found)), boot_id_(boot_id) {}
 
-  int fd() const { return directory_.get(); }
   const BootId& boot_id() const { return boot_id_; }
   // An id that no map has: 64 random bits, never 0.
   static Result<std::uint64_t> new_id();
@@ -40,7 +40,7 @@ class MapDirectory {
  private:
   Result<std::unique_ptr<block::BlockFile>> open_name(const std::string& name, int flags) const;
 
-  UniqueFd directory_;
+  PartDirectory directory_;
   const BootId boot_id_;
   Mutex mutex_;
   bool names_unsynced_ GUARDED_BY(mutex_) = false;

@@ -1,43 +1,18 @@
 #include "fs/upper/override/overrides.h"
 
 #include <fcntl.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fs/base/log.h"
 #include "fs/upper/object_path.h"
-#include "fs/upper/stage.h"
 
 namespace varve::upper {
 namespace {
-
-constexpr const char* kProbeName = "probe-owner";
-constexpr const char* kProbeDevice = "probe-device";
-
-// An id that no user namespace but the initial one is likely to map.
-constexpr uid_t kUnlikelyId = 0xFFFFFFFE - 1;
 
 Errno damaged(ObjectRef object, std::string_view value) {
   log_error("{}: the xattr {} cannot be understood: {}", object.name.empty() ? "(open object)" : object.name,
             format::kOverrideXattr, value.substr(0, 80));
   return Errno{EIO};
-}
-
-// The result of a system call as an answer. What it answers is written down for ever, so a disk that fails is none.
-Result<bool> succeeded(int result) {
-  if (result == 0) return true;
-  if (is_disk_fault(Errno::last())) return Errno::last();
-  return false;
-}
-
-Result<bool> may_chown(int directory, const char* name) {
-  return succeeded(::fchownat(directory, name, kUnlikelyId, kUnlikelyId, AT_SYMLINK_NOFOLLOW));
-}
-
-Result<bool> may_make_devices(int directory) {
-  VARVE_ASSIGN(const bool made, succeeded(::mknodat(directory, kProbeDevice, S_IFCHR | 0600, makedev(1, 3))));
-  if (made) ::unlinkat(directory, kProbeDevice, 0);
-  return made;
 }
 
 }  // namespace
@@ -56,22 +31,6 @@ std::uint32_t private_permissions(std::uint32_t type) {
 bool is_not_permitted(Errno error) {
   // EINVAL: the id has no meaning in this user namespace (chown(2)).
   return error.value == EPERM || error.value == EINVAL;
-}
-
-Result<OverrideUse> Overrides::probe(int scratch) {
-  for (const char* name : {kProbeName, kProbeDevice}) {
-    static_cast<void>(remove_tree(scratch, name).ok());  // what a kill left
-  }
-  const UniqueFd file(::openat(scratch, kProbeName, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
-  if (!file.valid()) return Errno::last();
-  VARVE_ASSIGN(const bool chowns, may_chown(scratch, kProbeName));
-  VARVE_ASSIGN(const bool makes_devices, may_make_devices(scratch));
-  const bool needs_none = chowns && makes_devices;
-  const Status written =
-      needs_none ? Status() : set_object_xattr({file.get(), {}}, format::kOverrideXattr, "0:0:0600");
-  if (::unlinkat(scratch, kProbeName, 0) != 0) return Errno::last();
-  if (!written.ok()) return written.error();
-  return needs_none ? OverrideUse::kNever : OverrideUse::kWhereNeeded;
 }
 
 Result<std::optional<format::OverrideStat>> Overrides::read(ObjectRef object,

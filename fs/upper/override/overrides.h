@@ -18,9 +18,6 @@ class Overrides {
  public:
   Overrides() = default;
   explicit Overrides(OverrideUse use) : use_(use) {}
-  // What the directory `scratch` allows: kNever where any owner may be given and devices be made, else kWhereNeeded.
-  // Returns: the errno of setxattr(2) where overrides are needed and cannot be written.
-  static Result<OverrideUse> probe(int scratch);
 
   OverrideUse use() const { return use_; }
   // Overrides are read, and written where they are needed.

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <utility>
 
 namespace varve::fuse {
 namespace {
@@ -23,7 +24,7 @@ ssize_t fail_read(int, void*, std::size_t, void* user_data) {
 }
 
 // What run() returns when the first read of the device fails with `error`.
-int run_until(int error) {
+int run_until(int error, RequestLoop::Options options = {}) {
   const char* words[] = {"varvefs"};
   struct fuse_args arguments = FUSE_ARGS_INIT(1, const_cast<char**>(words));
   const struct fuse_lowlevel_ops operations {};
@@ -34,7 +35,7 @@ int run_until(int error) {
     .writev = fail_write, .read = fail_read, .splice_receive = nullptr, .splice_send = nullptr
   };
   EXPECT_EQ(fuse_session_custom_io(session.get(), &device, ::eventfd(1, EFD_CLOEXEC)), 0);
-  return RequestLoop(session.get(), {}).run();
+  return RequestLoop(session.get(), std::move(options)).run();
 }
 
 TEST(RequestLoop, EndsWellWhenTheMountGoesAway) {
@@ -48,6 +49,11 @@ TEST(RequestLoop, EndsWellWhenTheMountGoesAwayWithARequest) {
 
 TEST(RequestLoop, TellsOtherErrorsOfTheDevice) {
   EXPECT_EQ(run_until(EIO), -EIO);
+}
+
+TEST(RequestLoop, EndsInTheSameWayBeforeTheEndOfTheProcess) {
+  for (const int error : {ENODEV, ECONNABORTED}) EXPECT_EQ(run_until(error, {.process_ends = true}), 0);
+  EXPECT_EQ(run_until(EIO, {.process_ends = true}), -EIO);
 }
 
 }  // namespace

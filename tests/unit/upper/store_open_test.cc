@@ -116,10 +116,56 @@ TEST_F(StoreOpen, AcceptsAVolatileUpperAfterACleanUnmount) {
 TEST_F(StoreOpen, RefusesAnUpperThatWasToBeThrownAway) {
   options_.thrown_away = true;
   open_store();
+  make("f", S_IFREG | 0644);
+  ASSERT_TRUE(store_->close().ok());
+  store_.reset();
+  for (const bool thrown_away : {false, true}) {
+    options_.thrown_away = thrown_away;
+    EXPECT_THAT(refusal(), HasSubstr("fsync=never"));
+  }
+  options_.work_path = top_ + "/work2";
+  fs::create_directory(options_.work_path);
+  EXPECT_THAT(refusal(), HasSubstr("fsync=never"));
+  EXPECT_TRUE(fs::is_empty(options_.work_path));
+}
+
+TEST_F(StoreOpen, RefusesAnUpperThatLaterWasToBeThrownAway) {
+  open_store();
+  ASSERT_TRUE(store_->close().ok());
+  options_.thrown_away = true;
+  open_store();
   ASSERT_TRUE(store_->close().ok());
   store_.reset();
   options_.thrown_away = false;
-  EXPECT_THAT(refusal(), HasSubstr("volatile upper that was not unmounted cleanly"));
+  EXPECT_THAT(refusal(), HasSubstr("fsync=never"));
+}
+
+TEST_F(StoreOpen, MakesTheRestOfAWorkDirectoryThatIsThrownAwayWhenItIsNeeded) {
+  options_.thrown_away = true;
+  open_store();
+  EXPECT_TRUE(fs::is_empty(work() + "/varve"));
+  CopyUp source = lower_file(10000);
+  source.indexed = true;
+  source.attributes.nlink = 2;
+  ASSERT_TRUE(store_->copy_up(root("f"), source).ok());
+  ASSERT_TRUE(open_cow("f")->write(0, std::vector<std::byte>(1)).ok());
+  EXPECT_EQ(maps(), 1u);
+  EXPECT_EQ(count_entries(work() + "/varve/index"), 1u);
+  ASSERT_TRUE(store_->remove(root("f"), true).ok());
+  EXPECT_TRUE(is_whiteout("f"));
+  store_->drop_index(source.origin);
+  EXPECT_EQ(maps(), 0u);
+  EXPECT_EQ(count_entries(work() + "/varve/index"), 0u);
+  EXPECT_EQ(count_entries(work() + "/varve"), 2u) << "nothing is left of what was made ready";
+}
+
+TEST_F(StoreOpen, OpensAWorkDirectoryThatLacksEmptyParts) {
+  open_store();
+  ASSERT_TRUE(store_->close().ok());
+  for (const char* part : {"stage", "maps", "index"}) fs::remove(work() + "/varve/" + part);
+  open_store();
+  make("f", S_IFREG | 0644);
+  EXPECT_EQ(look("f").kind, UpperEntry::Kind::kObject);
 }
 
 TEST_F(StoreOpen, RefusesAStateThatCannotBeRead) {
