@@ -46,9 +46,11 @@ void wait_for(int device) {
   poll_device(device, -1);
 }
 
-bool has_processors_to_spare() {
+// That this process may use; 1 when that cannot be found out.
+unsigned count_processors() {
   cpu_set_t allowed;
-  return ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 1;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
+  return static_cast<unsigned>(CPU_COUNT(&allowed));
 }
 
 using Clock = std::chrono::steady_clock;
@@ -74,29 +76,36 @@ bool watch_device(int device, Patience& patience) {
   return false;
 }
 
-// Whether another thread should take the next request before this one is answered.
-bool takes_long(const struct fuse_buf& request, int device) {
+// What another thread should do before a request is answered.
+enum class NextLeader : std::uint8_t {
+  kSame,      // nothing
+  kIfOneMay,  // take the next request, if it helps: this one keeps a processor busy
+  kOther,     // take the next request
+};
+
+NextLeader leader_after(const struct fuse_buf& request, int device) {
+  const auto other_if = [](bool long_one, NextLeader other) { return long_one ? other : NextLeader::kSame; };
   // Only large requests come in a pipe.
-  if ((request.flags & FUSE_BUF_IS_FD) != 0) return true;
+  if ((request.flags & FUSE_BUF_IS_FD) != 0) return NextLeader::kOther;
   struct fuse_in_header header {};
-  if (request.size < sizeof header) return false;
+  if (request.size < sizeof header) return NextLeader::kSame;
   std::memcpy(&header, request.mem, sizeof header);
   switch (header.opcode) {
     case FUSE_READ: {
       struct fuse_read_in read {};
-      if (request.size < sizeof header + sizeof read) return false;
+      if (request.size < sizeof header + sizeof read) return NextLeader::kSame;
       std::memcpy(&read, static_cast<const char*>(request.mem) + sizeof header, sizeof read);
-      return read.size >= kLongReadBytes || more_is_queued(device);
+      return other_if(read.size >= kLongReadBytes || more_is_queued(device), NextLeader::kIfOneMay);
     }
     case FUSE_WRITE:
-      return header.len >= kLongWriteBytes || more_is_queued(device);
+      return other_if(header.len >= kLongWriteBytes || more_is_queued(device), NextLeader::kOther);
     case FUSE_FSYNC:
     case FUSE_FSYNCDIR:
     case FUSE_FALLOCATE:
     case FUSE_COPY_FILE_RANGE:
-      return true;
+      return NextLeader::kOther;
     default:
-      return false;
+      return NextLeader::kSame;
   }
 }
 
@@ -107,10 +116,10 @@ void call_back(int) {}
 struct RequestLoop::State {
   struct fuse_session* session = nullptr;
   unsigned most_threads = 0;
+  unsigned processors = 1;
   std::function<void()> on_initialized;
   std::function<void()> on_quiet;
   std::function<void(const struct fuse_buf&)> process;
-  bool may_watch = false;  // there is a processor for it
   bool leaves_idle = false;
   bool sleepers_stay = false;  // threads are left, which wait for ever
   // Written to when there are requests again after a quiet tick, and when the loop ends.
@@ -129,15 +138,17 @@ struct RequestLoop::State {
   unsigned waiting GUARDED_BY(mutex) = 0;  // threads that would lead
   unsigned running GUARDED_BY(mutex) = 0;
   std::vector<std::thread> threads GUARDED_BY(mutex);
-  bool lacks_thread GUARDED_BY(mutex) = false;  // nobody leads, because the system refused a thread
+  Clock::time_point last_added GUARDED_BY(mutex);  // of the threads
+  bool lacks_thread GUARDED_BY(mutex) = false;     // nobody leads, because the system refused a thread
 
   // Unless there are enough. Returns: false when the system refused it.
   bool add_thread_locked() REQUIRES(mutex);
   // Makes the caller the leader once nobody leads. Returns: the number of the leadership; 0 when the loop ends.
   std::uint64_t take_lead();
   void free_lead_locked() REQUIRES(mutex);
-  // Gives up `mine`, unless it has been taken away.
-  void pass_lead(std::uint64_t mine);
+  bool may_add_thread_locked() const REQUIRES(mutex);
+  // Gives up `mine`, unless it has been taken away. Returns: false when it is kept, as is better for kIfOneMay at times.
+  bool pass_lead(std::uint64_t mine, NextLeader next);
   bool still_leads(std::uint64_t mine);
   // When this leader has no memory to receive into: lets one lead that has, if there is one.
   void step_back(std::uint64_t mine);
@@ -180,6 +191,7 @@ bool RequestLoop::State::add_thread_locked() {
   try {
     threads.emplace_back([this] { work(); });
     ++running;
+    last_added = Clock::now();
     return true;
   } catch (const std::exception& refused) {
     // Once, however often it is tried again.
@@ -210,9 +222,19 @@ void RequestLoop::State::free_lead_locked() {
   }
 }
 
-void RequestLoop::State::pass_lead(std::uint64_t mine) {
+// More threads than processors help only those that wait for the disk: they come one after the other. A thread costs 0.15 ms until
+// it decodes, and a small program is read in three.
+bool RequestLoop::State::may_add_thread_locked() const {
+  return threads.size() < processors || Clock::now() - last_added >= kTick;
+}
+
+bool RequestLoop::State::pass_lead(std::uint64_t mine, NextLeader next) {
+  if (next == NextLeader::kSame) return false;
   const MutexLock lock(mutex);
-  if (led && lead == mine) free_lead_locked();
+  if (!led || lead != mine) return true;
+  if (next == NextLeader::kIfOneMay && waiting == 0 && !may_add_thread_locked()) return false;
+  free_lead_locked();
+  return true;
 }
 
 bool RequestLoop::State::still_leads(std::uint64_t mine) {
@@ -234,7 +256,8 @@ void RequestLoop::State::end(int with_error) {
 }
 
 int RequestLoop::State::receive(struct fuse_buf& buffer, Patience& patience) const {
-  if (!may_watch) return fuse_session_receive_buf(session, &buffer);
+  // Watching takes a processor of its own.
+  if (processors < 2) return fuse_session_receive_buf(session, &buffer);
   if (patience.pays() && watch_device(fuse_session_fd(session), patience))
     return fuse_session_receive_buf(session, &buffer);
   const Clock::time_point begin = Clock::now();
@@ -270,8 +293,7 @@ bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buff
     want_watcher();
     // The kernel sends nothing else until INIT is answered.
     if (number == 2 && on_initialized) on_initialized();
-    if (takes_long(buffer, device)) {
-      pass_lead(mine);
+    if (pass_lead(mine, leader_after(buffer, device))) {
       process(buffer);
       return true;
     }
@@ -401,7 +423,7 @@ void RequestLoop::State::stop_threads() {
 RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_(std::make_unique<State>()) {
   state_->session = session;
   state_->most_threads = options.threads == 0 ? kDefaultThreads : options.threads;
-  state_->may_watch = has_processors_to_spare();
+  state_->processors = count_processors();
   state_->leaves_idle = options.process_ends;
   state_->on_initialized = std::move(options.on_initialized);
   state_->on_quiet = std::move(options.on_quiet);

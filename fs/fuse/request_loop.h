@@ -19,7 +19,8 @@ namespace varve::fuse {
 class RequestLoop {
  public:
   struct Options {
-    // At most so many, 0 for the default of 10. They are started when they are needed.
+    // At most so many, 0 for the default of 10. They are started when they are needed; those beyond the number of processors only
+    // one each 10 ms, where they are needed for reads.
     unsigned threads = 0;
     // Called once, after INIT was answered and before the first request after it is.
     std::function<void()> on_initialized;
