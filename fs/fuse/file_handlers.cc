@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <span>
-#include <vector>
 
+#include "fs/base/buffer.h"
 #include "fs/fuse/dispatch.h"
 #include "fs/fuse/request.h"
 #include "fs/fuse/wire.h"
@@ -116,11 +116,12 @@ void reply_from_descriptor(fuse_req_t request, int fd, std::size_t size, off_t o
 template <class Read>
 void reply_read(fuse_req_t request, std::size_t size, const Read& read) {
   // One buffer a thread: a read needs no allocation after the first.
-  thread_local std::vector<std::byte> buffer;
-  if (buffer.size() < size) buffer.resize(size);
-  const Result<std::size_t> count = read(std::span(buffer).first(size));
+  thread_local Buffer buffer;
+  if (buffer.size() < size) buffer = Buffer(size);
+  const std::span<std::byte> bytes = buffer.bytes().first(size);
+  const Result<std::size_t> count = read(bytes);
   if (count.ok()) {
-    fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), *count);
+    fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), *count);
   } else {
     fuse_reply_err(request, count.error().value);
   }

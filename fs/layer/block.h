@@ -7,18 +7,18 @@
 #include <memory>
 #include <span>
 
+#include "fs/base/buffer.h"
+
 namespace varve::layer {
 
 class Block {
  public:
-  explicit Block(std::size_t size_bytes)
-      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size_bytes)), size_bytes_(size_bytes) {}
-  std::span<std::byte> writable() { return {bytes_.get(), size_bytes_}; }
-  std::span<const std::byte> bytes() const { return {bytes_.get(), size_bytes_}; }
+  explicit Block(std::size_t size_bytes) : bytes_(size_bytes) {}
+  std::span<std::byte> writable() { return bytes_.bytes(); }
+  std::span<const std::byte> bytes() const { return bytes_.bytes(); }
 
  private:
-  std::unique_ptr<std::byte[]> bytes_;
-  std::size_t size_bytes_;
+  Buffer bytes_;
 };
 using BlockPtr = std::shared_ptr<const Block>;
 

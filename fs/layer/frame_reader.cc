@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 
+#include "fs/base/buffer.h"
 #include "fs/format/hash.h"
 #include "fs/format/layer_check.h"
 #include "fs/layer/read_fully.h"
@@ -36,13 +37,9 @@ ZSTD_DCtx* thread_context() {
 // Room for the stored bytes of a frame, one for each thread that reads, valid until its next read. It grows to the largest frame
 // that the thread has met, 8 MiB and a few bytes at most.
 std::span<std::byte> stored_buffer(std::size_t size_bytes) {
-  thread_local std::unique_ptr<std::byte[]> buffer;
-  thread_local std::size_t capacity_bytes = 0;
-  if (capacity_bytes < size_bytes) {
-    buffer = std::make_unique_for_overwrite<std::byte[]>(size_bytes);
-    capacity_bytes = size_bytes;
-  }
-  return {buffer.get(), size_bytes};
+  thread_local Buffer buffer;
+  if (buffer.size() < size_bytes) buffer = Buffer(size_bytes);
+  return buffer.bytes().first(size_bytes);
 }
 
 // Returns: empty when good, else why not.
