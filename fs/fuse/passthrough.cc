@@ -1,11 +1,13 @@
 #include "fs/fuse/passthrough.h"
 
+#include <linux/capability.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <string>
 
 #include "fs/base/log.h"
 #include "fs/base/user_namespace.h"
@@ -15,18 +17,16 @@ namespace varve::fuse {
 namespace {
 
 bool has_effective_capability(unsigned number) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("CapEff:")) return ((std::stoull(line.substr(7), nullptr, 16) >> number) & 1) != 0;
-  }
-  return false;
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<struct __user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+  if (::syscall(SYS_capget, &header, sets.data()) != 0) return false;
+  return (sets[number / 32].effective >> number % 32 & 1) != 0;
 }
 
 }  // namespace
 
 bool may_register_backings() {
-  constexpr unsigned kSysAdmin = 21;  // capability.h
-  return in_initial_user_namespace() && has_effective_capability(kSysAdmin);
+  return in_initial_user_namespace() && has_effective_capability(CAP_SYS_ADMIN);
 }
 
 std::optional<std::int32_t> KernelBackings::add(int fd) {

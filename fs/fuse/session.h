@@ -27,7 +27,7 @@ class Session {
     bool keep_access_times = false;  // -o noatime; it excludes passthrough
     PassthroughUse passthrough = PassthroughUse::kAuto;
     bool debug = false;
-    unsigned threads = 0;  // that answer requests, at most; 0: as RequestLoop chooses
+    unsigned threads = 0;       // that answer requests, at most; 0: as RequestLoop chooses
     bool process_ends = false;  // soon after serve(): RequestLoop::Options
     // Called once, from the loop, as soon as the mount answers.
     std::function<void()> on_ready;

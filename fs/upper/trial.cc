@@ -1,9 +1,16 @@
 #include "fs/upper/trial.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <array>
 
 #include "fs/base/unique_fd.h"
 #include "fs/format/override_stat.h"
@@ -26,6 +33,24 @@ Result<bool> succeeded(int result) {
   if (result == 0) return true;
   if (is_disk_fault(Errno::last())) return Errno::last();
   return false;
+}
+
+// Two directories of one mount of a file system that has had all kinds of renames, and whiteouts, for longer than a mount has had
+// an id to ask for (Linux 5.8); and no flag of the upper (ioctl_iflags(2)) that would refuse one.
+bool surely_renames(int scratch, int upper) {
+  constexpr std::array<decltype(statfs::f_type), 4> kKnown = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,
+                                                              BTRFS_SUPER_MAGIC, TMPFS_MAGIC};
+  struct statfs status {};
+  if (::fstatfs(upper, &status) != 0) return false;
+  if (std::find(kKnown.begin(), kKnown.end(), status.f_type) == kKnown.end()) return false;
+  struct statx one {};
+  struct statx other {};
+  if (::statx(scratch, "", AT_EMPTY_PATH, STATX_MNT_ID, &one) != 0 ||
+      ::statx(upper, "", AT_EMPTY_PATH, STATX_MNT_ID, &other) != 0)
+    return false;
+  if ((one.stx_mask & other.stx_mask & STATX_MNT_ID) == 0 || one.stx_mnt_id != other.stx_mnt_id) return false;
+  int flags = 0;
+  return ::ioctl(upper, FS_IOC_GETFLAGS, &flags) == 0 && (flags & (FS_APPEND_FL | FS_PROJINHERIT_FL)) == 0;
 }
 
 }  // namespace
@@ -71,6 +96,8 @@ Status Trial::try_renames() {
   const ObjectRef staged{place_.scratch, kWhiteout};
   const ObjectRef published{place_.upper, kInUpper};
   VARVE_RETURN_IF_ERROR(clear_leftovers());
+  // Who may make a device may make a whiteout, where the file system knows them.
+  if (is_device_ && surely_renames(place_.scratch, place_.upper)) return {};
   VARVE_RETURN_IF_ERROR(make_whiteout(staged));
   made_whiteout_ = true;
   VARVE_RETURN_IF_ERROR(rename_object(staged, published, ReplaceMode::kNoReplace));

@@ -1,7 +1,7 @@
 #pragma once
 
-// Trial: what the file system of upper and work directory can do is tried, with two objects that are moved about: there is no other
-// way to know what a file system, a user namespace or a policy refuses. Thread rule: one thread. Ownership: borrows the
+// Trial: what the file system of upper and work directory can do is tried, with one or two objects that are moved about: mostly there
+// is no other way to know what a file system, a user namespace or a policy refuses. Thread rule: one thread. Ownership: borrows the
 // descriptors; takes its objects away at the end.
 
 #include "fs/base/result.h"

@@ -46,6 +46,7 @@ class Opening {
   StatusOrFailure check_writable(int fd, const std::string& path) const;
   StatusOrFailure check_history();
   StatusOrFailure check_belongs(const std::optional<UpperState>& before);
+  Result<bool> take_empty_directory();
   StatusOrFailure make_parts();
   StatusOrFailure try_file_system();
   StatusOrFailure choose_overrides(Trial& trial);
@@ -55,6 +56,7 @@ class Opening {
 
   const UpperStore::Options& options_;
   WorkDirectory made_;
+  bool made_own_ = false;
   std::vector<const char*> marks_on_upper_;  // that were written
   std::vector<const char*> marks_on_work_;
   bool done_ = false;
@@ -69,7 +71,7 @@ Opening::~Opening() {
   for (const char* mark : marks_on_work_) {
     static_cast<void>(made_.marks.remove_text({made_.work.get(), {}}, mark).ok());
   }
-  if (made_.is_new) static_cast<void>(remove_tree(made_.work.get(), kOwnName).ok());
+  if (made_own_) static_cast<void>(remove_tree(made_.work.get(), kOwnName).ok());
 }
 
 ResultOrFailure<UniqueFd> open_named_directory(const std::string& path, std::string_view role) {
@@ -226,8 +228,27 @@ StatusOrFailure Opening::check_history() {
   return {};
 }
 
+// Of an upper that is thrown away nobody will look for the parts: an empty work directory itself is where things are made ready, and
+// where the other parts are made when they are needed.
+Result<bool> Opening::take_empty_directory() {
+  VARVE_ASSIGN(const auto entries, read_directory({made_.work.get(), {}}));
+  if (!entries.empty()) return false;
+  for (UniqueFd* part : {&made_.own, &made_.stage}) {
+    part->reset(::fcntl(made_.work.get(), F_DUPFD_CLOEXEC, 0));
+    if (!part->valid()) return Errno::last();
+  }
+  made_.is_new = true;
+  return true;
+}
+
 StatusOrFailure Opening::make_parts() {
+  if (options_.thrown_away) {
+    const Result<bool> taken = take_empty_directory();
+    if (!taken.ok()) return failure_from(taken.error(), options_.work_path);
+    if (*taken) return {};
+  }
   if (::mkdirat(made_.work.get(), kOwnName, 0700) == 0) {
+    made_own_ = true;
     made_.is_new = true;
   } else if (errno != EEXIST) {
     return refuse(errno, options_.work_path, fmt::format("not writable: {}", std::strerror(errno)),
@@ -236,12 +257,6 @@ StatusOrFailure Opening::make_parts() {
   Result<UniqueFd> own = open_object({made_.work.get(), kOwnName}, O_RDONLY | O_DIRECTORY);
   if (!own.ok()) return failure_from(own.error(), options_.work_path + "/varve");
   made_.own = std::move(*own);
-  if (made_.is_new && options_.thrown_away) {
-    // Nobody will look for its parts. The others are made when they are needed.
-    made_.stage = UniqueFd(::fcntl(made_.own.get(), F_DUPFD_CLOEXEC, 0));
-    if (!made_.stage.valid()) return failure_from(Errno::last(), options_.work_path + "/varve");
-    return {};
-  }
   struct Part {
     const char* name;
     UniqueFd& fd;

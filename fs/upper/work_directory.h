@@ -20,7 +20,7 @@ namespace varve::upper {
 struct WorkDirectory {
   UniqueFd upper;  // O_RDONLY, locked
   UniqueFd work;   // O_RDONLY, locked
-  UniqueFd own;    // work/varve, and its parts:
+  UniqueFd own;    // work/varve, or work itself when it is thrown away; and its parts:
   UniqueFd stage;
   UniqueFd maps;   // invalid: not there yet
   UniqueFd index;  // the same
@@ -31,7 +31,7 @@ struct WorkDirectory {
   bool was_clean = true;       // the mount before closed it, or there was none
   bool same_boot = false;      // as the mount before
   bool umask_is_zero = false;  // modes arrive as they are given
-  bool is_new = false;         // work/varve was made now: there is nothing of an earlier mount
+  bool is_new = false;         // `own` holds nothing of an earlier mount
 
   static ResultOrFailure<WorkDirectory> open(const UpperStore::Options& options);
   // Writes the state; `clean`: and tells others that nobody holds the directories any more.

@@ -143,20 +143,32 @@ TEST_F(StoreOpen, RefusesAnUpperThatLaterWasToBeThrownAway) {
 TEST_F(StoreOpen, MakesTheRestOfAWorkDirectoryThatIsThrownAwayWhenItIsNeeded) {
   options_.thrown_away = true;
   open_store();
-  EXPECT_TRUE(fs::is_empty(work() + "/varve"));
+  EXPECT_TRUE(fs::is_empty(work()));
   CopyUp source = lower_file(10000);
   source.indexed = true;
   source.attributes.nlink = 2;
   ASSERT_TRUE(store_->copy_up(root("f"), source).ok());
   ASSERT_TRUE(open_cow("f")->write(0, std::vector<std::byte>(1)).ok());
-  EXPECT_EQ(maps(), 1u);
-  EXPECT_EQ(count_entries(work() + "/varve/index"), 1u);
+  EXPECT_EQ(count_entries(work() + "/maps"), 1u);
+  EXPECT_EQ(count_entries(work() + "/index"), 1u);
   ASSERT_TRUE(store_->remove(root("f"), true).ok());
   EXPECT_TRUE(is_whiteout("f"));
   store_->drop_index(source.origin);
-  EXPECT_EQ(maps(), 0u);
-  EXPECT_EQ(count_entries(work() + "/varve/index"), 0u);
-  EXPECT_EQ(count_entries(work() + "/varve"), 2u) << "nothing is left of what was made ready";
+  EXPECT_EQ(count_entries(work() + "/maps"), 0u);
+  EXPECT_EQ(count_entries(work() + "/index"), 0u);
+  EXPECT_EQ(count_entries(work()), 2u) << "nothing is left of what was made ready";
+}
+
+TEST_F(StoreOpen, LeavesAloneWhatLiesInAWorkDirectoryThatIsThrownAway) {
+  options_.thrown_away = true;
+  std::ofstream(work() + "/0") << "mine";
+  open_store();
+  CopyUp source = lower_file(10000);
+  ASSERT_TRUE(store_->copy_up(root("f"), source).ok());
+  ASSERT_TRUE(store_->remove(root("f"), true).ok());
+  EXPECT_TRUE(is_whiteout("f"));
+  EXPECT_EQ(staged(), 0u);
+  EXPECT_EQ(fs::file_size(work() + "/0"), 4u);
 }
 
 TEST_F(StoreOpen, OpensAWorkDirectoryThatLacksEmptyParts) {
