@@ -10,6 +10,7 @@
 #include <deque>
 #include <vector>
 
+#include "fs/base/write_all.h"
 #include "launcher/commands/running.h"
 #include "launcher/explain.h"
 #include "launcher/outside/container_log.h"
@@ -37,16 +38,6 @@ class Printer {
   }
 
  private:
-  static Status write_all(int fd, std::string_view text) {
-    while (!text.empty()) {
-      const ssize_t written = ::write(fd, text.data(), text.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return Errno::last();
-      text.remove_prefix(static_cast<std::size_t>(written));
-    }
-    return {};
-  }
-
   bool timestamps_;
   bool goes_on_ = false;
 };

@@ -6,27 +6,14 @@
 
 #include <array>
 #include <cerrno>
+#include <string_view>
+
+#include "fs/base/write_all.h"
 
 namespace varve::launcher {
 namespace {
 
 constexpr char kEndOfFile = 4;  // VEOF of a new terminal: Ctrl-D
-
-void write_all(int fd, const char* bytes, std::size_t size) {
-  while (size > 0) {
-    const ssize_t written = ::write(fd, bytes, size);
-    if (written < 0 && errno == EAGAIN) {
-      // The launcher's stdout may be non-blocking by another's doing.
-      struct pollfd ready = {fd, POLLOUT, 0};
-      ::poll(&ready, 1, -1);
-      continue;
-    }
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return;  // nobody reads any more; the container goes on
-    bytes += written;
-    size -= static_cast<std::size_t>(written);
-  }
-}
 
 }  // namespace
 
@@ -105,7 +92,8 @@ bool TerminalRelay::copy_output() {
     if (log_ != nullptr) {
       log_->write(LogStream::kOut, {bytes.data(), size});
     } else {
-      write_all(STDOUT_FILENO, bytes.data(), size);
+      // Nobody may read any more; the container goes on.
+      [[maybe_unused]] const Status ignored = write_all(STDOUT_FILENO, std::string_view(bytes.data(), size));
     }
     return true;
   }

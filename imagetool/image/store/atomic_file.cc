@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fs/base/unique_fd.h"
+#include "fs/base/write_all.h"
 
 namespace varve::image {
 namespace {
@@ -58,16 +59,6 @@ Status remove_entry(int parent_fd, const std::string& name) {
 }
 
 }  // namespace
-
-Status write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return Errno::last();
-    bytes.remove_prefix(static_cast<std::size_t>(put));
-  }
-  return {};
-}
 
 Result<std::string> read_small_file(const std::string& path, std::uint64_t limit_bytes) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));

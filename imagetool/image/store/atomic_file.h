@@ -16,9 +16,6 @@ namespace varve::image {
 // The bytes of a regular file. Returns: EFBIG when it holds more than `limit_bytes`.
 Result<std::string> read_small_file(const std::string& path, std::uint64_t limit_bytes);
 
-// All of them, however many calls that takes.
-Status write_all(int fd, std::string_view bytes);
-
 enum class Durability {
   kSynced,       // on stable storage when the call returns
   kUntilReboot,  // a power loss may leave anything, also an empty file

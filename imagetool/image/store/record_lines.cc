@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "fs/base/unique_fd.h"
+#include "fs/base/write_all.h"
 
 namespace varve::image {
 namespace {
