@@ -30,12 +30,27 @@ if(VARVE_WERROR)
   target_compile_options(varve_options INTERFACE -Werror)
 endif()
 if(VARVE_SANITIZE)
-  target_compile_options(varve_options INTERFACE -fsanitize=${VARVE_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(varve_options INTERFACE
+    $<$<NOT:$<BOOL:$<TARGET_PROPERTY:VARVE_LOOKS_FROM_OUTSIDE>>>:-fsanitize=${VARVE_SANITIZE}> -fno-omit-frame-pointer)
   target_link_options(varve_options INTERFACE -fsanitize=${VARVE_SANITIZE})
   if(VARVE_SANITIZE MATCHES "undefined")
     target_compile_options(varve_options INTERFACE -fno-sanitize-recover=undefined)
   endif()
 endif()
+
+# varve_compile_quickly(NAME): what is no faster to use for being optimised, under a sanitizer: command lines (CLI11) and JSON, whose
+# headers alone take ten seconds a file to optimise there.
+function(varve_compile_quickly name)
+  if(VARVE_SANITIZE)
+    target_compile_options(${name} PRIVATE -O0)
+  endif()
+endfunction()
+
+# varve_looks_from_outside(NAME): a test that has the programs do the work. It is not optimised, and not sanitized: they are.
+function(varve_looks_from_outside name)
+  set_target_properties(${name} PROPERTIES VARVE_LOOKS_FROM_OUTSIDE ON)
+  target_compile_options(${name} PRIVATE -O0)
+endfunction()
 
 # varve_library(varve_base SOURCES a.cc ... HEADERS a.h ... DEPENDS varve_x PkgConfig::y ...)
 # Each header is compiled alone.
@@ -92,7 +107,8 @@ function(varve_mounted_test name)
   cmake_parse_arguments(ARG "" "SHARDS;COST" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE varve_mounted_support ${ARG_DEPENDS})
-  target_precompile_headers(${name} REUSE_FROM varve_test_headers)
+  varve_looks_from_outside(${name})
+  target_precompile_headers(${name} REUSE_FROM varve_mounted_headers)
   foreach(program varvefs imagetool)
     if(TARGET ${program})
       add_dependencies(${name} ${program})
