@@ -31,12 +31,27 @@ if(VARVE_WERROR)
 endif()
 if(VARVE_SANITIZE)
   target_compile_definitions(varve_options INTERFACE VARVE_SANITIZED)
-  target_compile_options(varve_options INTERFACE -fsanitize=${VARVE_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(varve_options INTERFACE
+    $<$<NOT:$<BOOL:$<TARGET_PROPERTY:VARVE_LOOKS_FROM_OUTSIDE>>>:-fsanitize=${VARVE_SANITIZE}> -fno-omit-frame-pointer)
   target_link_options(varve_options INTERFACE -fsanitize=${VARVE_SANITIZE})
   if(VARVE_SANITIZE MATCHES "undefined")
     target_compile_options(varve_options INTERFACE -fno-sanitize-recover=undefined)
   endif()
 endif()
+
+# varve_compile_quickly(NAME): what is no faster to use for being optimised, under a sanitizer: command lines (CLI11) and JSON, whose
+# headers alone take ten seconds a file to optimise there.
+function(varve_compile_quickly name)
+  if(VARVE_SANITIZE)
+    target_compile_options(${name} PRIVATE -O0)
+  endif()
+endfunction()
+
+# varve_looks_from_outside(NAME): a test that has the programs do the work. It is not optimised, and not sanitized: they are.
+function(varve_looks_from_outside name)
+  set_target_properties(${name} PROPERTIES VARVE_LOOKS_FROM_OUTSIDE ON)
+  target_compile_options(${name} PRIVATE -O0)
+endfunction()
 
 # varve_library(varve_base SOURCES a.cc ... HEADERS a.h ... DEPENDS varve_x PkgConfig::y ...)
 # Each header is compiled alone.
@@ -68,30 +83,71 @@ function(varve_program name)
   install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endfunction()
 
+# Under a sanitizer tests that do one thing at every place of many go on by so many places (tests/support/stride.h), unless
+# VARVE_THOROUGH says that none is left out. `places`: a list for ENVIRONMENT.
+function(varve_test_stride out places)
+  set(${out} "" PARENT_SCOPE)
+  if(VARVE_SANITIZE AND NOT VARVE_THOROUGH)
+    set(${out} "VARVE_TEST_STRIDE=${places}" PARENT_SCOPE)
+  endif()
+endfunction()
+
 # varve_unit_test(upper_test SOURCES ... DEPENDS ...): a GoogleTest program, one ctest entry, label "unit".
+# The thread sanitizer looks at what threads share; the loops over faults, of one thread each, are for the other builds.
 function(varve_unit_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE varve_options ${ARG_DEPENDS} GTest::gmock GTest::gtest_main)
   target_precompile_headers(${name} REUSE_FROM varve_test_headers)
   add_test(NAME ${VARVE_TEST_PREFIX}unit.${name} COMMAND ${name})
-  set_tests_properties(${VARVE_TEST_PREFIX}unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
+  set(environment "")
+  if(VARVE_SANITIZE STREQUAL "thread")
+    varve_test_stride(environment 10)
+  endif()
+  set_tests_properties(${VARVE_TEST_PREFIX}unit.${name} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT "${environment}")
 endfunction()
 
 # varve_mounted_test(mounted_cow SOURCES ...): a GoogleTest program that goes through the kernel with the real varvefs
-# and imagetool of this build; one ctest entry, label "mounted". Without /dev/fuse it is skipped, and says so.
+# and imagetool of this build; label "mounted". One ctest entry, or SHARDS n of them, which share the tests among them.
+# COST: about how many seconds it takes, for ctest to begin with the longest.
+# Without /dev/fuse it is skipped, and says so.
 function(varve_mounted_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "" "SHARDS;COST" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE varve_mounted_support ${ARG_DEPENDS})
-  target_precompile_headers(${name} REUSE_FROM varve_test_headers)
+  varve_looks_from_outside(${name})
+  target_precompile_headers(${name} REUSE_FROM varve_mounted_headers)
   foreach(program varvefs imagetool)
     if(TARGET ${program})
       add_dependencies(${name} ${program})
     endif()
   endforeach()
-  add_test(NAME ${VARVE_TEST_PREFIX}mounted.${name} COMMAND ${name})
-  set_tests_properties(${VARVE_TEST_PREFIX}mounted.${name} PROPERTIES
-    LABELS mounted TIMEOUT 300 SKIP_RETURN_CODE 77
-    ENVIRONMENT "VARVE_BIN=${PROJECT_BINARY_DIR}/bin")
+  varve_add_mounted(${VARVE_TEST_PREFIX}mounted.${name} COMMAND ${name} SHARDS "${ARG_SHARDS}" COST "${ARG_COST}")
+endfunction()
+
+# varve_add_mounted(NAME COMMAND program ...): the ctest entries of a mounted test; SHARDS and COST as above, ENVIRONMENT more of it.
+function(varve_add_mounted name)
+  cmake_parse_arguments(ARG "" "SHARDS;COST" "COMMAND;ENVIRONMENT" ${ARGN})
+  varve_test_stride(stride 7)
+  set(entries ${name})
+  if(ARG_SHARDS GREATER 1)
+    set(entries "")
+    foreach(shard RANGE 1 ${ARG_SHARDS})
+      list(APPEND entries ${name}_${shard}_of_${ARG_SHARDS})
+    endforeach()
+  endif()
+  set(index 0)
+  foreach(entry ${entries})
+    add_test(NAME ${entry} COMMAND ${ARG_COMMAND})
+    set(environment "VARVE_BIN=${PROJECT_BINARY_DIR}/bin" ${stride} ${ARG_ENVIRONMENT})
+    if(ARG_SHARDS GREATER 1)
+      list(APPEND environment GTEST_TOTAL_SHARDS=${ARG_SHARDS} GTEST_SHARD_INDEX=${index})
+    endif()
+    set_tests_properties(${entry} PROPERTIES
+      LABELS mounted TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}")
+    if(ARG_COST)
+      set_tests_properties(${entry} PROPERTIES COST ${ARG_COST})
+    endif()
+    math(EXPR index "${index} + 1")
+  endforeach()
 endfunction()

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# The mounted tests as an ordinary user: root of a user namespace of its own, once with a range of ids (as newuidmap gives it) and
-# once with one id only. Then as root with owners kept in xattrs, which is what such a user's upper does.
+# The mounted tests (not those of tests/mounted/faults) as an ordinary user: root of a user namespace of its own.
+# Usage: mounted_as_user.sh range|one_id|xattrs
+#   range    with a range of ids, as newuidmap gives it
+#   one_id   with one id only
+#   xattrs   as root, with owners kept in xattrs, which is what such a user's upper does
 # Environment: VARVE_BIN. Exit status 77: cannot run here, and says why.
 set -euo pipefail
 # shellcheck source=tests/run/private_mounts.sh
 . "$(dirname "$0")/private_mounts.sh"
+way=${1:?range, one_id or xattrs}
 
 skip() { echo "skipped: $*"; exit 77; }
 bin=${VARVE_BIN:?the directory with varvefs and imagetool}
@@ -28,6 +32,17 @@ mknod -m 666 "$scratch/node/fuse" c 10 229
 mount --bind "$scratch/node/fuse" /dev/fuse
 export VARVE_BIN=$scratch/bin
 
+# with_scratch_of PROGRAM COMMAND...: in memory those that make names by the hundred thousand, which takes long on a disk, where
+# mounted.* makes them; the others need what only a file system on a disk has.
+with_scratch_of() {
+  local name=$1
+  shift
+  case $name in
+    mounted_listing | mounted_directories | mounted_read_only) VARVE_TEST_IN_MEMORY=1 "$@" ;;
+    *) "$@" ;;
+  esac
+}
+
 failures=0
 # run_all HOW COMMAND...: every test program by that command; what fails is shown in full.
 run_all() {
@@ -36,7 +51,7 @@ run_all() {
   for program in "$scratch"/tests/mounted_*; do
     name=$(basename "$program")
     status=0
-    "$@" "$program" >"$scratch/log" 2>&1 || status=$?
+    with_scratch_of "$name" "$@" "$program" >"$scratch/log" 2>&1 || status=$?
     echo "$how: $name: $(grep -c '^\[       OK' "$scratch/log" || true) passed," \
       "$(grep -c '^\[  SKIPPED \] .*ms)$' "$scratch/log" || true) skipped, status $status"
     grep '^skipped: \|^needs ' "$scratch/log" | sort | uniq -c || true
@@ -67,7 +82,10 @@ with_a_range() {
   return "$status"
 }
 
-run_all "a range of ids" with_a_range
-run_all "one id" with_one_id
-VARVE_TEST_MOUNT_OPTIONS=xattr_permissions=2 run_all "owners in xattrs" env
+case $way in
+  range) run_all "a range of ids" with_a_range ;;
+  one_id) run_all "one id" with_one_id ;;
+  xattrs) VARVE_TEST_MOUNT_OPTIONS=xattr_permissions=2 run_all "owners in xattrs" env ;;
+  *) echo "no such way: $way" >&2; exit 2 ;;
+esac
 [ "$failures" -eq 0 ] || { echo "$failures programs failed"; exit 1; }

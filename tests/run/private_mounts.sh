@@ -5,5 +5,6 @@
 if [ "${1-}" != inside ]; then
   [ "$(id -u)" -eq 0 ] || { echo "skipped: mounts need root"; exit 77; }
   unshare --mount true 2>/dev/null || { echo "skipped: no mount namespaces here"; exit 77; }
-  exec unshare --mount bash "$0" inside
+  exec unshare --mount bash "$0" inside "$@"
 fi
+shift  # leaves the script its own arguments

@@ -4,13 +4,16 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <new>
-#include <regex>
+
+#include "tests/support/mounted/in_memory.h"
+#include "tests/support/stride.h"
 
 namespace varve::test {
 namespace {
@@ -31,24 +34,8 @@ FaultControl* map_control(const std::string& path) {
   return memory == MAP_FAILED ? nullptr : new (memory) FaultControl;
 }
 
-testing::AssertionResult run_well(const std::vector<std::string>& words) {
-  const ProgramResult result = test::run(words);
-  if (result.exit_status == 0) return testing::AssertionSuccess();
-  return testing::AssertionFailure() << words[0] << ": " << result.err;
-}
-
-// In memory, where that holds all xattrs (Linux 6.6): hundreds of mounts sync the file system. What is tried here is the order of
-// system calls, which is the same on any.
-bool choose_scratch() {
-  const std::string probe = "/dev/shm/varve-probe-" + std::to_string(::getpid());
-  const UniqueFd fd(::open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd.valid()) return false;
-  const bool good = ::fsetxattr(fd.get(), "user.probe", "1", 1, 0) == 0 &&
-                    ::fsetxattr(fd.get(), "trusted.probe", "1", 1, 0) == 0;
-  ::unlink(probe.c_str());
-  return good && ::setenv("TMPDIR", "/dev/shm", 0) == 0;
-}
-[[maybe_unused]] const bool kInMemory = choose_scratch();
+// What is tried here is the order of system calls, which is the same on any file system.
+[[maybe_unused]] const bool kInMemory = work_in_memory();
 
 }  // namespace
 
@@ -66,22 +53,17 @@ testing::AssertionResult FaultedStack::prepare() {
   fill_upper(stack_.mount_point());
   if (operation_.before != nullptr) operation_.before(stack_.mount_point());
   if (testing::AssertionResult ended = stack_.unmount(); !ended) return ended;
-  const std::string kept = stack_.scratch() + "/kept";
-  make_directories(kept);
-  return run_well({"cp", "--archive", stack_.upper(), stack_.work(), kept});
+  // Together: the index holds hard links into the upper.
+  kept_ = std::make_unique<KeptTrees>(std::vector<std::string>{stack_.upper(), stack_.work()});
+  return testing::AssertionSuccess();
 }
 
 testing::AssertionResult FaultedStack::reset() {
   if (stack_.daemon() > 0) {
     if (testing::AssertionResult ended = stack_.unmount(); !ended) return ended;
   }
-  const std::string kept = stack_.scratch() + "/kept";
-  if (testing::AssertionResult gone = run_well({"rm", "--recursive", stack_.upper(), stack_.work()}); !gone)
-    return gone;
-  // In one go: the index holds hard links into the upper.
-  const testing::AssertionResult copied =
-      run_well({"cp", "--archive", kept + "/upper", kept + "/work", stack_.scratch()});
-  return copied ? mount() : copied;
+  const testing::AssertionResult brought_back = kept_->bring_back();
+  return brought_back ? mount() : brought_back;
 }
 
 testing::AssertionResult FaultedStack::mount() {
@@ -123,11 +105,11 @@ std::string FaultedStack::what_was_hit() const {
 }
 
 Snapshot FaultedStack::tree() const {
-  static const std::regex times(" mtime=[0-9.-]+");
   Snapshot lines = snapshot(stack_.mount_point());
   std::map<ino_t, std::string> first_names;
   for (auto& [path, line] : lines) {
-    line = std::regex_replace(line, times, "");
+    const std::size_t time = line.find(" mtime=");
+    line.erase(time, line.find(' ', time + 1) - time);
     const struct stat status = stat_of(stack_.mount_point() + path);
     const auto [first, added] = first_names.emplace(status.st_ino, path);
     if (!added) line += " as=" + first->second;
@@ -165,7 +147,11 @@ void OneOperation::learn() {
   ASSERT_TRUE(faulted_.ready());
   ASSERT_TRUE(faulted_.reset());
   states_ = {faulted_.tree()};
+  faulted_.arm(FaultKind::kNone, 0);
   ASSERT_EQ(faulted_.run(), "ok");
+  faulted_.disarm();
+  calls_ = faulted_.control().calls;
+  ASSERT_GE(calls_, 1U) << "the interposer sees what the operation does";
   ASSERT_TRUE(faulted_.remount());
   states_.push_back(faulted_.tree());
   ASSERT_NE(differences(states_[0], states_[1]), "") << "the operation does something";
@@ -173,6 +159,21 @@ void OneOperation::learn() {
   ASSERT_TRUE(faulted_.reset());
   ASSERT_EQ(faulted_.run_between(), "ok");
   states_.push_back(faulted_.tree());
+}
+
+std::uint32_t OneOperation::number() {
+  const std::vector<Operation> all = all_operations();
+  const auto is_this = [](const Operation& one) { return one.name == GetParam().name; };
+  return static_cast<std::uint32_t>(std::find_if(all.begin(), all.end(), is_this) - all.begin());
+}
+
+// The last of the calls that were counted may be one after the reply, which does not come each time.
+std::uint32_t OneOperation::first_call() const {
+  return 1 + number() % std::min(stride(), std::max(2U, calls_) - 1);
+}
+
+std::uint32_t OneOperation::last_call() const {
+  return stride() == 1 ? std::numeric_limits<std::uint32_t>::max() : calls_;
 }
 
 }  // namespace varve::test

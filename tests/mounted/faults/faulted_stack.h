@@ -5,10 +5,12 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/mounted/faults/fault_control.h"
+#include "tests/mounted/faults/kept_trees.h"
 #include "tests/mounted/faults/operations.h"
 #include "tests/support/mounted/mounted_stack.h"
 
@@ -57,6 +59,7 @@ class FaultedStack {
   // Writes must come to the daemon to be failed there.
   MountedStack stack_{StackShape{.options = "passthrough=off"}};
   FaultControl* control_;
+  std::unique_ptr<KeptTrees> kept_;
   testing::AssertionResult ready_;
 };
 
@@ -67,10 +70,17 @@ class OneOperation : public testing::TestWithParam<Operation> {
 
   // The operation, without faults: what it makes of the tree.
   void learn();
+  // Of the operation among all.
+  static std::uint32_t number();
+  // The calls that are hit in turn: every one; with a stride, every so many, from another one on in each operation.
+  std::uint32_t first_call() const;
+  // The last to try. Without a stride there is none: the operation tells by not coming so far.
+  std::uint32_t last_call() const;
 
   FaultedStack faulted_;
   std::vector<Snapshot>
       states_;  // that may show: the old one, the new one, and the one in between where there may be one
+  std::uint32_t calls_ = 0;  // that the operation makes when none fails
 };
 
 // The lines of differences() between what is and each of the states that may be; empty when it is one of them.

@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <cstdlib>
 
+#include "tests/support/mounted/in_memory.h"
 #include "tests/support/mounted/mounted_stack.h"
 #include "tests/support/mounted/own_mounts.h"
 
@@ -21,6 +23,7 @@ int main(int argc, char** argv) {
     return kSkipped;
   }
   varve::test::enter_own_mounts();
+  if (std::getenv("VARVE_TEST_IN_MEMORY") != nullptr) varve::test::work_in_memory();
   ::umask(022);
   return RUN_ALL_TESTS();
 }

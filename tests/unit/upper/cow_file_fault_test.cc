@@ -15,6 +15,7 @@
 #include "fs/upper/cow/cow_file_impl.h"
 #include "tests/support/fault_block_file.h"
 #include "tests/support/memory_lower_file.h"
+#include "tests/support/stride.h"
 
 namespace varve::upper {
 namespace {
@@ -338,7 +339,7 @@ class CowFileUnderFaults : public ::testing::Test {
 };
 
 TEST_F(CowFileUnderFaults, ReadsAsAPlainFileDoes) {
-  for (std::uint32_t seed = 0; seed < 2000; ++seed) {
+  for (std::uint32_t seed = 0; seed < 2000; seed += test::stride()) {
     for (const bool is_volatile : {false, true}) {
       std::uint64_t set_up = 0;
       count_operations(random_script(seed), is_volatile, set_up);
@@ -348,7 +349,7 @@ TEST_F(CowFileUnderFaults, ReadsAsAPlainFileDoes) {
 }
 
 TEST_F(CowFileUnderFaults, AnErrorLeavesEachBlockOldOrNew) {
-  for (std::uint32_t seed = 0; seed < kScripts; ++seed) {
+  for (std::uint32_t seed = 0; seed < kScripts; seed += test::stride()) {
     for (const int error_number : {EIO, ENOSPC}) {
       const FaultDisk::Plan plan{.kind = FaultDisk::Plan::Kind::kFail, .error_number = error_number};
       at_every_operation(random_script(seed), plan, false,
@@ -367,7 +368,7 @@ TEST_F(CowFileUnderFaults, AnErrorLeavesEachBlockOldOrNew) {
 }
 
 TEST_F(CowFileUnderFaults, AnErrorIsFollowedByAFileThatStillWorks) {
-  for (std::uint32_t seed = 0; seed < kScripts; ++seed) {
+  for (std::uint32_t seed = 0; seed < kScripts; seed += test::stride()) {
     const FaultDisk::Plan plan{.kind = FaultDisk::Plan::Kind::kFail, .error_number = ENOSPC};
     at_every_operation(random_script(seed), plan, false,
                        [](FaultDisk& disk, FaultHost&, ScriptRun& run, bool finished) {
@@ -385,7 +386,7 @@ TEST_F(CowFileUnderFaults, AnErrorIsFollowedByAFileThatStillWorks) {
 }
 
 TEST_F(CowFileUnderFaults, AKillLosesNoCompletedWrite) {
-  for (std::uint32_t seed = 0; seed < kScripts; ++seed) {
+  for (std::uint32_t seed = 0; seed < kScripts; seed += test::stride()) {
     for (const bool is_volatile : {false, true}) {
       const FaultDisk::Plan plan{.kind = FaultDisk::Plan::Kind::kCut};
       at_every_operation(random_script(seed), plan, is_volatile,
@@ -405,7 +406,7 @@ TEST_F(CowFileUnderFaults, AKillLosesNoCompletedWrite) {
 }
 
 TEST_F(CowFileUnderFaults, APowerLossLosesNothingSyncedAndInventsNothing) {
-  for (std::uint32_t seed = 0; seed < kScripts; ++seed) {
+  for (std::uint32_t seed = 0; seed < kScripts; seed += test::stride()) {
     for (std::uint32_t loss = 0; loss < 8; ++loss) {
       const FaultDisk::Plan plan{.kind = FaultDisk::Plan::Kind::kCut};
       at_every_operation(random_script(seed), plan, false,
@@ -437,7 +438,7 @@ TEST_F(CowFileUnderFaults, APowerLossNeverBringsBackWhatATruncationCutOff) {
        {.kind = Step::Kind::kTruncate, .size = kGrown}},
   };
   for (const std::vector<Step>& script : scripts) {
-    for (std::uint32_t loss = 0; loss < 200; ++loss) {
+    for (std::uint32_t loss = 0; loss < 200; loss += test::stride()) {
       const FaultDisk::Plan plan{.kind = FaultDisk::Plan::Kind::kCut};
       at_every_operation(script, plan, false, [&](FaultDisk& disk, FaultHost& host, ScriptRun& run, bool) {
         run.kill();
