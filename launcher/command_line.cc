@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "launcher/options/namespace_options.h"
-#include "launcher/options/repeated.h"
+#include "launcher/options/option_list.h"
 
 namespace varve::launcher {
 namespace {
@@ -81,37 +81,37 @@ struct RunWords {
   bool remove_afterwards = false;
 };
 
-void declare_container_options(CLI::App& app, RunOptions& options, RunWords& words) {
-  app.add_option("--store", options.store, "Image store (default: $VARVE_STORE, else the user's)");
-  app.add_option("--layers", words.layers, "Layer files or directories TOP:...:BOTTOM instead of an IMAGE");
-  app.add_option("--upper", options.upper,
-                 "Directory that takes what is written (default: the container's own)");
-  app.add_option("--work", options.work, "Work directory beside --upper");
-  app.add_flag("--read-only", options.read_only, "The root file system cannot be written");
-  app.add_option("--name", options.name, "Name of the container (default: generated)");
-  app.add_option("--hostname", options.hostname, "Host name inside (default: the container's name)");
-  app.add_flag("--rm", options.remove_afterwards, "Remove the container when it ends");
-  declare_namespace_options(app, words.namespaces);
-  app.add_flag("--dry-run", options.dry_run, "Print what would be done, and do nothing");
+void declare_container_options(OptionList& list, RunOptions& options, RunWords& words) {
+  list.add_option("--store", options.store, "Image store (default: $VARVE_STORE, else the user's)");
+  list.add_option("--layers", words.layers, "Layer files or directories TOP:...:BOTTOM instead of an IMAGE");
+  list.add_option("--upper", options.upper,
+                  "Directory that takes what is written (default: the container's own)");
+  list.add_option("--work", options.work, "Work directory beside --upper");
+  list.add_flag("--read-only", options.read_only, "The root file system cannot be written");
+  list.add_option("--name", options.name, "Name of the container (default: generated)");
+  list.add_option("--hostname", options.hostname, "Host name inside (default: the container's name)");
+  list.add_flag("--rm", options.remove_afterwards, "Remove the container when it ends");
+  declare_namespace_options(list, words.namespaces);
+  list.add_flag("--dry-run", options.dry_run, "Print what would be done, and do nothing");
 }
 
-void declare_process_options(CLI::App& app, RunOptions& options, RunWords& words) {
-  app.add_flag("-i,--interactive", options.interactive, "Pass standard input on (default: /dev/null)");
-  app.add_flag("-t,--tty", options.terminal, "Give the command a terminal of its own");
-  app.add_flag("--init", words.init, "varve's init is process 1 (default)");
-  app.add_flag("--no-init", words.no_init, "The command itself is process 1");
-  add_repeated(app, "-e,--env", options.environment,
-               "NAME=VALUE for the command, or NAME to take the host's value");
-  add_repeated(app, "--env-file", options.environment_files, "File with a NAME=VALUE in each line");
-  app.add_option("-w,--workdir", options.working_directory, "Working directory");
-  app.add_option("-u,--user", options.user, "USER[:GROUP], names of the image or numbers");
-  app.add_option("--entrypoint", words.entrypoint,
-                 "Program, or JSON array, in place of the image's entrypoint");
-  add_repeated(app, "--cap-add", options.capabilities_added,
-               "Capability to give besides the default ones, or ALL");
-  add_repeated(app, "--cap-drop", options.capabilities_dropped, "Capability to take away, or ALL");
-  declare_security_options(app, options.security);
-  declare_setting_options(app, options.settings);
+void declare_process_options(OptionList& list, RunOptions& options, RunWords& words) {
+  list.add_flag("-i,--interactive", options.interactive, "Pass standard input on (default: /dev/null)");
+  list.add_flag("-t,--tty", options.terminal, "Give the command a terminal of its own");
+  list.add_flag("--init", words.init, "varve's init is process 1 (default)");
+  list.add_flag("--no-init", words.no_init, "The command itself is process 1");
+  list.add_repeated("-e,--env", options.environment,
+                    "NAME=VALUE for the command, or NAME to take the host's value");
+  list.add_repeated("--env-file", options.environment_files, "File with a NAME=VALUE in each line");
+  list.add_option("-w,--workdir", options.working_directory, "Working directory");
+  list.add_option("-u,--user", options.user, "USER[:GROUP], names of the image or numbers");
+  list.add_option("--entrypoint", words.entrypoint,
+                  "Program, or JSON array, in place of the image's entrypoint");
+  list.add_repeated("--cap-add", options.capabilities_added,
+                    "Capability to give besides the default ones, or ALL");
+  list.add_repeated("--cap-drop", options.capabilities_dropped, "Capability to take away, or ALL");
+  declare_security_options(list, options.security);
+  declare_setting_options(list, options.settings);
 }
 
 // What CLI11 left over: words, or first an option that it does not know. "--" before them is taken away.
@@ -148,24 +148,25 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   CLI::App app("Runs a command in a new container.", "varve run");
   app.footer(kRunExamples);
   app.prefix_command();  // what follows IMAGE belongs to the command
-  declare_container_options(app, options, words);
-  declare_process_options(app, options, words);
-  declare_lifetime_options(app, options.lifetime);
-  declare_mount_options(app, options.mounts);
-  declare_id_options(app, options.ids);
-  declare_limit_options(app, options.limits);
-  declare_network_options(app, options.network);
+  OptionList list(app, arguments);
+  declare_container_options(list, options, words);
+  declare_process_options(list, options, words);
+  declare_lifetime_options(list, options.lifetime);
+  declare_mount_options(list, options.mounts);
+  declare_id_options(list, options.ids);
+  declare_limit_options(list, options.limits);
+  declare_network_options(list, options.network);
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
 
   options.layers = split_layers(words.layers);
-  if (app.count("--layers") > 0 && options.layers.empty()) {
+  if (list.is_given("--layers") && options.layers.empty()) {
     return WrongUsage{"reading the command line: --layers: it names no layer (write TOP:...:BOTTOM)"};
   }
   if (words.init && words.no_init) {
     return WrongUsage{"reading the command line: --init and --no-init exclude each other (leave one out)"};
   }
   options.init = !words.no_init;
-  if (app.count("--entrypoint") > 0) options.entrypoint = words.entrypoint;
+  if (list.is_given("--entrypoint")) options.entrypoint = words.entrypoint;
   ResultOrFailure<NamespaceSet> shared = choose_shared(words.namespaces);
   if (!shared.ok()) return WrongUsage{shared.error().message};
   options.shared = *shared;
@@ -190,7 +191,8 @@ CommandLine parse_exec(const std::vector<std::string>& arguments) {
   app.footer(
       "\nExit status: as of varve run.\n\nExamples:\n  varve exec -it web sh\n  varve exec -u nobody web id");
   app.prefix_command();  // what follows CONTAINER belongs to the command
-  declare_exec_options(app, options);
+  OptionList list(app, arguments);
+  declare_exec_options(list, options);
   if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
   std::vector<std::string> rest = app.remaining();
   if (std::optional<WrongUsage> wrong = check_positionals(rest, "exec")) return *wrong;

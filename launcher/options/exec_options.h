@@ -5,11 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace varve::launcher {
+
+class OptionList;
 
 struct ExecOptions {
   std::string store;
@@ -25,6 +23,6 @@ struct ExecOptions {
 };
 
 // Makes `app` understand them; CONTAINER and the command are what is left over. `options` outlives it.
-void declare_exec_options(CLI::App& app, ExecOptions& options);
+void declare_exec_options(OptionList& list, ExecOptions& options);
 
 }  // namespace varve::launcher

@@ -4,16 +4,14 @@
 
 #include <string>
 
-namespace CLI {
-class App;
-}
-
 namespace varve::launcher {
+
+class OptionList;
 
 struct IdOptions {
   std::string user_namespace;  // --userns; empty: choose_ids (idmap.h) says
 };
 
-void declare_id_options(CLI::App& app, IdOptions& options);
+void declare_id_options(OptionList& list, IdOptions& options);
 
 }  // namespace varve::launcher

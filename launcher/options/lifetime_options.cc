@@ -1,21 +1,19 @@
 #include "launcher/options/lifetime_options.h"
 
-#include <CLI/CLI.hpp>
-
-#include "launcher/options/repeated.h"
+#include "launcher/options/option_list.h"
 
 namespace varve::launcher {
 
-void declare_lifetime_options(CLI::App& app, LifetimeOptions& options) {
-  app.add_flag("-d,--detach", options.detached,
-               "Run in the background; print the container's name. Output is kept: varve logs");
-  app.add_option("--timeout", options.timeout_seconds, "Kill the container after so many seconds");
-  app.add_option("--stop-signal", options.stop_signal,
-                 "Signal that varve stop sends (default: the image's, else SIGTERM)");
-  app.add_option("--stop-timeout", options.stop_seconds,
-                 "Seconds that varve stop waits before it kills (default: 10)");
-  add_repeated(app, "--log-opt", options.log_options,
-               "max-size=10m or max-file=3: of the kept output of a detached one");
+void declare_lifetime_options(OptionList& list, LifetimeOptions& options) {
+  list.add_flag("-d,--detach", options.detached,
+                "Run in the background; print the container's name. Output is kept: varve logs");
+  list.add_option("--timeout", options.timeout_seconds, "Kill the container after so many seconds");
+  list.add_option("--stop-signal", options.stop_signal,
+                  "Signal that varve stop sends (default: the image's, else SIGTERM)");
+  list.add_option("--stop-timeout", options.stop_seconds,
+                  "Seconds that varve stop waits before it kills (default: 10)");
+  list.add_repeated("--log-opt", options.log_options,
+                    "max-size=10m or max-file=3: of the kept output of a detached one");
 }
 
 }  // namespace varve::launcher

@@ -6,11 +6,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace varve::launcher {
+
+class OptionList;
 
 struct LifetimeOptions {
   bool detached = false;
@@ -21,6 +19,6 @@ struct LifetimeOptions {
 };
 
 // Makes `app` understand them. `options` outlives it.
-void declare_lifetime_options(CLI::App& app, LifetimeOptions& options);
+void declare_lifetime_options(OptionList& list, LifetimeOptions& options);
 
 }  // namespace varve::launcher

@@ -1,24 +1,15 @@
 #include "launcher/options/limit_options.h"
 
-#include <CLI/CLI.hpp>
+#include "launcher/options/option_list.h"
 
 namespace varve::launcher {
-namespace {
 
-void add_rate(CLI::App& app, const char* name, std::vector<std::string>& to, const char* help) {
-  app.add_option(name, to, help)
-      ->type_name("PATH:RATE")
-      ->allow_extra_args(false)
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->group("Resource limits");
-}
-
-}  // namespace
-
-void declare_limit_options(CLI::App& app, LimitOptions& options) {
-  const auto add = [&app](const char* name, std::string& to, const char* type, const char* help) {
-    app.add_option(name, to, help)->type_name(type)->group("Resource limits");
+void declare_limit_options(OptionList& list, LimitOptions& options) {
+  const auto add = [&list](const char* name, std::string& to, const char* type, const char* help) {
+    list.add_option(name, to, help, {.type = type, .group = "Resource limits"});
+  };
+  const auto add_rate = [&list](const char* name, std::vector<std::string>& to, const char* help) {
+    list.add_repeated(name, to, help, {.type = "PATH:RATE", .group = "Resource limits"});
   };
   add("-m,--memory", options.memory, "BYTES", "Memory, as 512m or 2g");
   add("--memory-swap", options.memory_swap, "BYTES",
@@ -32,11 +23,10 @@ void declare_limit_options(CLI::App& app, LimitOptions& options) {
   add("--cpuset-mems", options.cpuset_mems, "LIST", "Memory nodes to allocate from");
   add("--pids-limit", options.pids, "NUMBER", "Processes and threads; -1: unlimited (default: 2048)");
   add("--blkio-weight", options.blkio_weight, "NUMBER", "Share of busy disks, 10 to 1000");
-  add_rate(app, "--device-read-bps", options.device_read_bps,
-           "Bytes a second read from a disk, as /dev/sda:1m");
-  add_rate(app, "--device-write-bps", options.device_write_bps, "Bytes a second written to a disk");
-  add_rate(app, "--device-read-iops", options.device_read_iops, "Reads a second from a disk");
-  add_rate(app, "--device-write-iops", options.device_write_iops, "Writes a second to a disk");
+  add_rate("--device-read-bps", options.device_read_bps, "Bytes a second read from a disk, as /dev/sda:1m");
+  add_rate("--device-write-bps", options.device_write_bps, "Bytes a second written to a disk");
+  add_rate("--device-read-iops", options.device_read_iops, "Reads a second from a disk");
+  add_rate("--device-write-iops", options.device_write_iops, "Writes a second to a disk");
 }
 
 }  // namespace varve::launcher

@@ -6,11 +6,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace varve::launcher {
+
+class OptionList;
 
 // An option that was not given is empty.
 struct LimitOptions {
@@ -30,6 +28,6 @@ struct LimitOptions {
   std::vector<std::string> device_write_iops;
 };
 
-void declare_limit_options(CLI::App& app, LimitOptions& options);
+void declare_limit_options(OptionList& list, LimitOptions& options);
 
 }  // namespace varve::launcher

@@ -5,11 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace varve::launcher {
+
+class OptionList;
 
 struct MountOptions {
   std::vector<std::string> volumes;  // -v [SOURCE:]TARGET[:OPTIONS]
@@ -21,6 +19,6 @@ struct MountOptions {
   bool read_only_tmpfs = true;
 };
 
-void declare_mount_options(CLI::App& app, MountOptions& options);
+void declare_mount_options(OptionList& list, MountOptions& options);
 
 }  // namespace varve::launcher

@@ -1,9 +1,9 @@
 #include "launcher/options/namespace_options.h"
 
-#include <CLI/CLI.hpp>
 #include <array>
 
 #include "launcher/explain.h"
+#include "launcher/options/option_list.h"
 
 namespace varve::launcher {
 namespace {
@@ -30,13 +30,13 @@ StatusOrFailure apply(const Word& word, NamespaceSet& shared) {
 
 }  // namespace
 
-void declare_namespace_options(CLI::App& app, NamespaceOptions& options) {
-  app.add_option("--share", options.list,
-                 "Namespaces to keep in common with the host: mnt,pid,net,ipc,uts,user,cgroup,time");
-  app.add_option("--pid", options.pid, "host: as --share pid; private (default)");
-  app.add_option("--ipc", options.ipc, "host: as --share ipc; private (default)");
-  app.add_option("--uts", options.uts, "host: as --share uts; private (default)");
-  app.add_option("--cgroupns", options.cgroup, "host: as --share cgroup; private (default)");
+void declare_namespace_options(OptionList& list, NamespaceOptions& options) {
+  list.add_option("--share", options.list,
+                  "Namespaces to keep in common with the host: mnt,pid,net,ipc,uts,user,cgroup,time");
+  list.add_option("--pid", options.pid, "host: as --share pid; private (default)");
+  list.add_option("--ipc", options.ipc, "host: as --share ipc; private (default)");
+  list.add_option("--uts", options.uts, "host: as --share uts; private (default)");
+  list.add_option("--cgroupns", options.cgroup, "host: as --share cgroup; private (default)");
 }
 
 ResultOrFailure<NamespaceSet> choose_shared(const NamespaceOptions& options) {

@@ -7,11 +7,9 @@
 #include "fs/base/result.h"
 #include "launcher/namespaces.h"
 
-namespace CLI {
-class App;
-}
-
 namespace varve::launcher {
+
+class OptionList;
 
 // What was typed.
 struct NamespaceOptions {
@@ -21,7 +19,7 @@ struct NamespaceOptions {
   std::string uts;
   std::string cgroup;
 };
-void declare_namespace_options(CLI::App& app, NamespaceOptions& options);
+void declare_namespace_options(OptionList& list, NamespaceOptions& options);
 
 // The namespaces to keep in common with the host. Returns: a Failure for a word that varve does not know, and for a
 // namespace that is in --share and private at once.

@@ -5,11 +5,9 @@
 #include <string>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace varve::launcher {
+
+class OptionList;
 
 struct NetworkOptions {
   std::string network;                   // --network; empty: not given
@@ -24,6 +22,6 @@ struct NetworkOptions {
 };
 
 // Declares them on `app`; parsing fills `options`.
-void declare_network_options(CLI::App& app, NetworkOptions& options);
+void declare_network_options(OptionList& list, NetworkOptions& options);
 
 }  // namespace varve::launcher

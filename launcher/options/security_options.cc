@@ -2,10 +2,9 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
-
 #include "fs/base/log.h"
 #include "launcher/explain.h"
+#include "launcher/options/option_list.h"
 
 namespace varve::launcher {
 namespace {
@@ -61,16 +60,13 @@ StatusOrFailure apply(const std::string& option, SecurityChoice& choice) {
 
 }  // namespace
 
-void declare_security_options(CLI::App& app, SecurityOptions& options) {
-  app.add_option(
-         "--security-opt", options.words,
-         "no-new-privileges[=true|false] (default: true); seccomp=FILE|unconfined (default: a profile "
-         "that allows what programs need); mask=PATH[:PATH...]; unmask=ALL|PATH[:PATH...]")
-      ->allow_extra_args(false)
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  // Known so that it can be answered; the empty group keeps it out of --help.
-  app.add_flag("--privileged", options.privileged)->group("");
+void declare_security_options(OptionList& list, SecurityOptions& options) {
+  list.add_repeated(
+      "--security-opt", options.words,
+      "no-new-privileges[=true|false] (default: true); seccomp=FILE|unconfined (default: a profile "
+      "that allows what programs need); mask=PATH[:PATH...]; unmask=ALL|PATH[:PATH...]");
+  // Known so that it can be answered.
+  list.add_flag("--privileged", options.privileged, "", {.group = ""});
 }
 
 ResultOrFailure<SecurityChoice> choose_security(const SecurityOptions& options) {

@@ -8,18 +8,16 @@
 
 #include "fs/base/result.h"
 
-namespace CLI {
-class App;
-}
-
 namespace varve::launcher {
+
+class OptionList;
 
 // What was typed.
 struct SecurityOptions {
   std::vector<std::string> words;  // --security-opt, one each
   bool privileged = false;
 };
-void declare_security_options(CLI::App& app, SecurityOptions& options);
+void declare_security_options(OptionList& list, SecurityOptions& options);
 
 // What it means.
 struct SecurityChoice {

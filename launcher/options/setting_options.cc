@@ -2,14 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
 
 #include "launcher/explain.h"
-#include "launcher/options/repeated.h"
+#include "launcher/options/option_list.h"
 
 namespace varve::launcher {
 namespace {
@@ -120,11 +119,11 @@ std::string limit_text(rlim_t value) {
 
 }  // namespace
 
-void declare_setting_options(CLI::App& app, SettingOptions& options) {
-  add_repeated(app, "--ulimit", options.limits, "Resource limit NAME=SOFT[:HARD], as nofile=1024:4096");
-  add_repeated(app, "--sysctl", options.sysctls,
-               "NAME=VALUE of the kernel for this container, as net.ipv4.ip_forward=1");
-  app.add_option("--umask", options.umask, "Umask of the command, octal (default: 0022)");
+void declare_setting_options(OptionList& list, SettingOptions& options) {
+  list.add_repeated("--ulimit", options.limits, "Resource limit NAME=SOFT[:HARD], as nofile=1024:4096");
+  list.add_repeated("--sysctl", options.sysctls,
+                    "NAME=VALUE of the kernel for this container, as net.ipv4.ip_forward=1");
+  list.add_option("--umask", options.umask, "Umask of the command, octal (default: 0022)");
 }
 
 ResultOrFailure<std::vector<ResourceLimit>> choose_limits(const std::vector<std::string>& words) {

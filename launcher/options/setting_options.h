@@ -12,11 +12,9 @@
 #include "fs/base/result.h"
 #include "launcher/namespaces.h"
 
-namespace CLI {
-class App;
-}
-
 namespace varve::launcher {
+
+class OptionList;
 
 // What was typed.
 struct SettingOptions {
@@ -24,7 +22,7 @@ struct SettingOptions {
   std::vector<std::string> sysctls;  // NAME=VALUE
   std::string umask;                 // octal
 };
-void declare_setting_options(CLI::App& app, SettingOptions& options);
+void declare_setting_options(OptionList& list, SettingOptions& options);
 
 // A resource limit of setrlimit(2); RLIM_INFINITY is unlimited.
 struct ResourceLimit {
