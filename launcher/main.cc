@@ -2,13 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <malloc.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <string>
 #include <variant>
@@ -34,27 +30,6 @@ bool open_standard_streams() {
     if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd) return false;
   }
   return true;
-}
-
-// A start touches some 300 kB of fresh heap. Page by page that is a fault for each; asked for in one go (MADV_POPULATE_WRITE,
-// Linux 5.14) it costs a tenth, and a start is some 4 % shorter.
-void populate_heap() {
-  constexpr int kGrownBytes = 256 * 1024;
-  constexpr std::size_t kBlockBytes = 96 * 1024;  // below the size from which malloc(3) maps memory
-  constexpr int kPopulateWrite = 23;              // MADV_POPULATE_WRITE; glibc 2.36 does not know it
-  ::mallopt(M_TOP_PAD, kGrownBytes);
-  ::mallopt(M_TRIM_THRESHOLD, 4 * kGrownBytes);  // else free(3) gives it back at once
-  // The second does not fit into what the heap begins with.
-  void* const first = std::malloc(kBlockBytes);
-  void* const second = std::malloc(kBlockBytes);
-  const std::uintptr_t page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(first) & ~(page - 1);
-  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(second) + kBlockBytes;
-  // An older kernel refuses, and nothing is lost.
-  if (first != nullptr && second > first)
-    ::madvise(reinterpret_cast<void*>(begin), end - begin, kPopulateWrite);
-  std::free(second);
-  std::free(first);
 }
 
 int show(const std::string& text) {
@@ -131,7 +106,6 @@ int dispatch(const CommandLine& line, ArgumentArea area) {
 int main(int argc, char** argv) {
   using namespace varve::launcher;
   if (!open_standard_streams()) return kLauncherFailed;
-  populate_heap();
   try {
     const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
     return dispatch(parse_command_line(arguments), ArgumentArea::of(argc, argv));
