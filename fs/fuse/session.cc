@@ -22,6 +22,8 @@ namespace varve::fuse {
 namespace {
 
 constexpr unsigned kMaxWriteBytes = 1U << 20;
+// Requests under way that nobody waits for, read-ahead above all; of the usual twelve, the kernel drops what is over nine.
+constexpr unsigned kMaxBackground = 64;
 
 void do_init(void* user_data, struct fuse_conn_info* connection) {
   const auto want = [&](unsigned capability) { connection->want |= connection->capable & capability; };
@@ -55,6 +57,8 @@ void do_init(void* user_data, struct fuse_conn_info* connection) {
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);
   connection->max_write = kMaxWriteBytes;
   connection->max_readahead = kMaxWriteBytes;
+  connection->max_background = kMaxBackground;
+  connection->congestion_threshold = kMaxBackground / 4 * 3;
   connection->time_gran = 1;
   if (state->on_ready) state->on_ready();
 }

@@ -20,6 +20,7 @@
 #include "launcher/inside/loopback.h"
 #include "launcher/inside/pid_init.h"
 #include "launcher/inside/process.h"
+#include "launcher/inside/program_read_ahead.h"
 #include "launcher/inside/pseudo_terminal.h"
 #include "launcher/inside/root_filesystem.h"
 #include "launcher/inside/user_lookup.h"
@@ -112,6 +113,10 @@ StatusOrFailure set_up_mounts(const Plan& plan, const NetworkConnection& connect
   VARVE_RETURN_IF_ERROR(attach_root(root));
   if (plan.own_namespaces.contains(Namespace::kUser)) VARVE_RETURN_IF_ERROR(become_root_inside());
   if (plan.root.read_only) VARVE_RETURN_IF_ERROR(hold_root_read_only(root.get(), plan.mounts, sources));
+
+  if (plan.root.kind == RootPlan::Kind::kStack) {
+    [[maybe_unused]] const off_t asked_for = begin_reading_program(root.get(), plan.process);
+  }
 
   const NamespaceSet own = plan.own_namespaces;
   const bool own_user = own.contains(Namespace::kUser);
