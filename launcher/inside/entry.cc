@@ -179,9 +179,8 @@ void let_go_of_standard_streams() {
   ::close_range(3, ~0U, 0);
 }
 
-[[noreturn]] void serve_as_init(pid_t command, bool owns_pid_namespace, ArgumentArea area) {
+[[noreturn]] void serve_as_init(pid_t command, bool owns_pid_namespace) {
   let_go_of_standard_streams();
-  set_process_title(area, "varve-init");
   const int exit_status = run_init(command);
   if (!owns_pid_namespace) kill_remaining_children();
   ::_exit(exit_status);
@@ -221,11 +220,12 @@ void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
   };
   if (!plan.process.init) command();
   if (!owns_pid_namespace) become_subreaper();
+  set_process_title(area, "varve-init");  // before there is anybody to see the other one
   const Result<pid_t> started = quick_fork(command);
   if (!started.ok()) report_and_exit(channel, {explain(started.error(), "starting the command", "clone")});
   channel.close();
   terminal.reset();
-  serve_as_init(*started, owns_pid_namespace, area);
+  serve_as_init(*started, owns_pid_namespace);
 }
 
 void run_joined(const ProcessPlan& process, const JoinOptions& options, ControlChannel inherited) {
