@@ -188,10 +188,13 @@ void let_go_of_standard_streams() {
   ::close_range(3, ~0U, 0);
 }
 
-[[noreturn]] void serve_as_init(pid_t command, bool owns_pid_namespace) {
+[[noreturn]] void serve_as_init(pid_t command, NamespaceSet own) {
   let_go_of_standard_streams();
   const int exit_status = run_init(command);
-  if (!owns_pid_namespace) kill_remaining_children();
+  if (!own.contains(Namespace::kPid)) {
+    kill_remaining_children();
+    if (own.contains(Namespace::kMount)) kill_rest_of_mount_namespace();
+  }
   ::_exit(exit_status);
 }
 
@@ -236,7 +239,7 @@ void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area, U
   if (!started.ok()) report_and_exit(channel, {explain(started.error(), "starting the command", "clone")});
   channel.close();
   terminal.reset();
-  serve_as_init(*started, owns_pid_namespace);
+  serve_as_init(*started, plan.own_namespaces);
 }
 
 void run_joined(const ProcessPlan& process, const JoinOptions& options, ControlChannel inherited) {

@@ -20,6 +20,12 @@
 namespace varve::launcher {
 namespace {
 
+// What a person should think of first when a call fails so.
+const char* advice_for(Errno why) {
+  if (why.value == EPERM) return "only who started it and root may";
+  return why.value == ESRCH || why.value == ENOMEM ? "has the container just ended?" : "";
+}
+
 // The new process tells who it is: outside it is known by no other way.
 void tell_of_itself(const JoinTarget& target, const ControlChannel& channel) {
   ControlMessage here;
@@ -73,20 +79,22 @@ Result<UniqueFd> fetch_shared_memory(const JoinTarget& target) {
   UniqueFd shared_memory;
   if (target.shared_memory) {
     Result<UniqueFd> fetched = fetch_shared_memory(target);
-    if (!fetched.ok()) report_and_exit(channel, {explain(fetched.error(), target.doing, "/dev/shm")});
+    if (!fetched.ok()) {
+      report_and_exit(channel,
+                      {explain(fetched.error(), target.doing, "/dev/shm", advice_for(fetched.error()))});
+    }
     shared_memory = std::move(fetched).value();
   }
   const auto flags = static_cast<int>(target.namespaces.clone_flags());
   if (flags != 0 && ::setns(target.process_fd, flags) != 0) {
     report_and_exit(channel, {explain(Errno::last(), "joining the container's namespaces",
-                                      target.namespaces.text(), "only who started it and root may")});
+                                      target.namespaces.text(), advice_for(Errno::last()))});
   }
   struct clone_args arguments = {};
   arguments.flags = CLONE_PARENT | target.own.clone_flags();
   const long started = ::syscall(SYS_clone3, &arguments, sizeof arguments);
   if (started < 0) {
-    report_and_exit(channel, {explain(Errno::last(), target.doing, "clone3",
-                                      errno == ENOMEM ? "has the container just ended?" : "")});
+    report_and_exit(channel, {explain(Errno::last(), target.doing, "clone3", advice_for(Errno::last()))});
   }
   if (started > 0) ::_exit(0);
   tell_of_itself(target, channel);
@@ -97,7 +105,7 @@ Result<UniqueFd> fetch_shared_memory(const JoinTarget& target) {
 ResultOrFailure<JoinedProcess> hear_of_process(const char* doing, const ControlChannel& channel) {
   Result<ControlMessage> heard = channel.receive();
   if (!heard.ok() || heard->kind == ControlMessage::Kind::kEnd)
-    return refuse(doing, "", "the joining process was killed");
+    return refuse(doing, "", "the new process was killed at once", advice_for(Errno{ESRCH}));
   if (heard->kind == ControlMessage::Kind::kFailed) return Failure{EIO, std::move(heard->text)};
   JoinedProcess joined;
   joined.process.pid = heard->sender;

@@ -86,6 +86,12 @@ check_join() {
   varve stop stopped
   expect "stop asks the command" 5 "$(field stopped "['ExitStatus']")"
   varve rm stopped
+  start stopped --pid container:first "$root" sh -c "trap 'exit 6' TERM; $forever"
+  varve exec -d stopped sh -c "sleep ${number}65 & exec sleep ${number}66"
+  expect "what exec started runs" 2 "$(wait_for 20 pgrep --full "^sleep ${number}65" >/dev/null; processes_with "^sleep ${number}6[56]")"
+  varve stop stopped
+  expect "and is gone with the container" "0 6" "$(processes_with "^sleep ${number}6[56]") $(field stopped "['ExitStatus']")"
+  varve rm stopped
 
   echo "-- ipc"
   if [ "$(id -u)" -eq 0 ]; then
@@ -121,6 +127,7 @@ check_join() {
   expect "a name that is none" 125 "$(status run --pid container:nosuch "$root" true)"
   expect "ids that contradict" 125 "$(status run --pid container:first --userns host "$root" true)"
   expect_in "  (the reason)" "*its user namespace comes with them*" "$(cat "$scratch/output")"
+  expect "a size of /dev/shm" 125 "$(status run --ipc container:first --shm-size 1m "$root" true)"
   expect "nothing is recorded of them" "first second" "$(varve ps -a | awk 'NR > 1 {print $1}' | xargs)"
 
   echo "-- ends"
@@ -163,10 +170,29 @@ check_stack() {
   varve prune >/dev/null
 }
 
+# The first container is killed while the second one is being started, later each time.
+check_race() {
+  local round launcher statuses=""
+  exec 9<> <(:)
+  for round in $(seq 40); do
+    start first base sleep "${number}67"
+    "$varve" run --rm --pid container:first --ipc container:first base sleep "${number}68" >/dev/null 2>>"$scratch/said" & launcher=$!
+    read -r -t "0.0$(printf %03d $((round * 5)))" -u 9 || true
+    kill -KILL "$(field first "['Pid']")" 2>/dev/null || true
+    end_of "$launcher"
+    statuses+=" $end"
+    varve rm -f first
+  done
+  expect "who starts meanwhile is killed, or told" "" "$(tr ' ' '\n' <<<"$statuses" | grep -v '^125$\|^137$' | xargs)"
+  expect "and nothing is left" "0 0" "$(no_containers && wait_for 20 no_process "^sleep ${number}6[78]" && wait_for 20 no_process "varvefs.*$scratch" && echo "0 $(mounts_on_host)")"
+}
+
 echo "-- as $(id -un)"
 check_join
 tar -C "$root" -cf "$scratch/root.tar" .
 check_stack
+echo "-- kills while joining"
+check_race
 
 if [ "$(id -u)" -eq 0 ]; then
   expect "ids of another range are kept" "0 0 4294967295" "$(start first --userns host "$root" sh -c "$forever"; run --pid container:first "$root" cat /proc/self/uid_map | xargs; varve rm -f first)"
