@@ -39,6 +39,7 @@ Examples:
   varve run --rm --read-only -w /tmp ./rootfs ls -l   a command in a directory
   varve run --rm --layers app.layer:base.layer sh -c 'id; hostname'
   varve run --rm --network bridge -p 8080:80 web      its port 80 is the host's 8080
+  varve run --rm -it --pid container:web --network container:web tools   looks at the processes and the network of web
   tar c . | varve run -i --name build debian tar x -C /srv
 )";
 
@@ -167,9 +168,11 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   }
   options.init = !words.no_init;
   if (list.is_given("--entrypoint")) options.entrypoint = words.entrypoint;
-  ResultOrFailure<NamespaceSet> shared = choose_shared(words.namespaces);
-  if (!shared.ok()) return WrongUsage{shared.error().message};
-  options.shared = *shared;
+  ResultOrFailure<NamespaceChoice> chosen =
+      choose_namespaces(words.namespaces, options.network.network, options.ids.user_namespace);
+  if (!chosen.ok()) return WrongUsage{chosen.error().message};
+  options.shared = chosen->shared;
+  options.joined = std::move(chosen->joined);
   if (std::optional<WrongUsage> wrong = take_positionals(app.remaining(), options)) return *wrong;
   return options;
 }

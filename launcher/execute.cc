@@ -22,9 +22,11 @@
 #include "launcher/inside/process.h"
 #include "launcher/kernel/control_channel.h"
 #include "launcher/kernel/pidfd.h"
+#include "launcher/kernel/process_identity.h"
 #include "launcher/network/container_network.h"
 #include "launcher/outside/container_record.h"
 #include "launcher/outside/daemon.h"
+#include "launcher/outside/joining.h"
 #include "launcher/outside/standard_streams.h"
 #include "launcher/outside/supervisor.h"
 
@@ -64,6 +66,42 @@ ResultOrFailure<SupervisedProcess> clone_container(const Plan& plan, const Stand
   return SupervisedProcess{static_cast<pid_t>(pid), UniqueFd(process_fd)};
 }
 
+struct FirstProcess {
+  SupervisedProcess process;
+  UniqueFd network_namespace;  // where it is to be connected
+};
+
+// The same in namespaces of another container.
+ResultOrFailure<FirstProcess> join_container(const Plan& plan, const StandardStreams& streams,
+                                             std::pair<ControlChannel, ControlChannel>& channel,
+                                             const ContainerCgroup& cgroup, ArgumentArea area) {
+  constexpr const char* kDoing = "joining the namespaces of a container";
+  const Result<UniqueFd> owner = open_identified(plan.joined.process);
+  if (!owner.ok()) return explain(owner.error(), kDoing, plan.joined.container, "it has ended");
+  VARVE_ASSIGN(JoinedProcess joined,
+               start_joined({.doing = kDoing,
+                             .process_fd = owner->get(),
+                             .namespaces = plan.joined.namespaces,
+                             .own = plan.own_namespaces,
+                             .cgroup = cgroup,
+                             .area = area,
+                             .shared_memory = plan.joined.shared_memory},
+                            channel, [&](ControlChannel own_end, UniqueFd shared_memory) {
+                              streams.take();
+                              run_inside(plan, std::move(own_end), area, std::move(shared_memory));
+                            }));
+  return FirstProcess{std::move(joined.process), std::move(joined.network_namespace)};
+}
+
+ResultOrFailure<FirstProcess> start_first_process(const Plan& plan, const StandardStreams& streams,
+                                                  std::pair<ControlChannel, ControlChannel>& channel,
+                                                  const ContainerCgroup& cgroup, ArgumentArea area) {
+  if (!plan.joined.namespaces.empty()) return join_container(plan, streams, channel, cgroup, area);
+  FirstProcess first;
+  VARVE_ASSIGN(first.process, clone_container(plan, streams, channel, cgroup, area));
+  return first;
+}
+
 // What must be done to a container that waits for its go. Returns: a Failure; the container waits still.
 StatusOrFailure prepare_container(const Plan& plan, const SupervisedProcess& container) {
   if (!plan.own_namespaces.contains(Namespace::kUser)) return {};
@@ -71,27 +109,35 @@ StatusOrFailure prepare_container(const Plan& plan, const SupervisedProcess& con
 }
 
 // Makes the network of a container that waits for its go, where it needs one.
-ResultOrFailure<std::optional<ContainerNetwork>> connect_network(const Plan& plan,
-                                                                 const SupervisedProcess& container) {
+ResultOrFailure<std::optional<ContainerNetwork>> connect_network(const Plan& plan, FirstProcess& first) {
   if (!plan.network.is_connected()) return std::optional<ContainerNetwork>();
+  if (!first.network_namespace.valid()) {
+    VARVE_ASSIGN(first.network_namespace, open_network_namespace(first.process.pid));
+  }
   VARVE_ASSIGN(ContainerNetwork network,
-               ContainerNetwork::connect(
-                   plan.network, {.pid = container.pid,
-                                  .process_fd = container.process.get(),
-                                  .own_user_namespace = plan.own_namespaces.contains(Namespace::kUser),
-                                  .container_id = plan.id}));
+               ContainerNetwork::connect(plan.network,
+                                         {.network_namespace = std::move(first.network_namespace),
+                                          .process_fd = first.process.process.get(),
+                                          .own_user_namespace = plan.namespaces().contains(Namespace::kUser),
+                                          .container_id = plan.id}));
   return std::optional<ContainerNetwork>(std::move(network));
 }
 
-StatusOrFailure begin(const Plan& plan, const SupervisedProcess& container,
-                      std::optional<ContainerRecord>& record, const ControlChannel& channel,
-                      std::optional<ContainerNetwork>& network) {
-  VARVE_RETURN_IF_ERROR(prepare_container(plan, container));
-  VARVE_ASSIGN(network, connect_network(plan, container));
+// What the first process is told of the network.
+NetworkConnection connection_of(const Plan& plan, const std::optional<ContainerNetwork>& network) {
+  if (network) return network->connection();
+  if (!plan.network.joined) return {};
+  return {plan.network.joined->state.address, plan.network.joined->state.gateway};
+}
+
+StatusOrFailure begin(const Plan& plan, FirstProcess& first, std::optional<ContainerRecord>& record,
+                      const ControlChannel& channel, std::optional<ContainerNetwork>& network) {
+  VARVE_RETURN_IF_ERROR(prepare_container(plan, first.process));
+  VARVE_ASSIGN(network, connect_network(plan, first));
   if (record && network) record->note_network(network->state());
   ControlMessage go;
   go.kind = ControlMessage::Kind::kGo;
-  if (network) go.text = network->connection().text();
+  go.text = connection_of(plan, network).text();
   if (!channel.send(go).ok()) return refuse("starting the container", plan.name, "it died at once");
   return {};
 }
@@ -115,19 +161,19 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   VARVE_ASSIGN(UniqueFd signals, catch_signals());
   Result<std::pair<ControlChannel, ControlChannel>> channel = ControlChannel::make_pair();
   if (!channel.ok()) return explain(channel.error(), "making a line to the container", "socketpair");
-  VARVE_ASSIGN(SupervisedProcess container, clone_container(plan, streams, *channel, cgroup, area));
+  VARVE_ASSIGN(FirstProcess first, start_first_process(plan, streams, *channel, cgroup, area));
 
   streams.input.reset();
   if (kept && kept->relay) kept->relay->release_container_ends();
   if (!plan.process.terminal && !plan.lifetime.detached) let_go_of_input_and_output();
   std::optional<ContainerNetwork> network;
-  const StatusOrFailure begun = begin(plan, container, record, channel->first, network);
+  const StatusOrFailure begun = begin(plan, first, record, channel->first, network);
   if (!begun.ok()) {
-    [[maybe_unused]] const Status ignored = send_signal(container.process.get(), SIGKILL);
-    ::waitpid(container.pid, nullptr, 0);
+    [[maybe_unused]] const Status ignored = send_signal(first.process.process.get(), SIGKILL);
+    ::waitpid(first.process.pid, nullptr, 0);
     return begun.error();
   }
-  Supervisor supervisor(plan, std::move(container), std::move(channel->first), std::move(signals),
+  Supervisor supervisor(plan, std::move(first.process), std::move(channel->first), std::move(signals),
                         {.record = record ? &*record : nullptr,
                          .output = kept && kept->relay ? &*kept->relay : nullptr,
                          .log = kept ? &kept->log : nullptr,

@@ -24,11 +24,25 @@ bool covers(const std::vector<IdRange>& ranges, std::uint32_t inside) {
   });
 }
 
-ResultOrFailure<std::vector<IdRange>> identity_from_file(const std::string& path) {
-  std::ifstream file(path);
+std::string text_of_file(const std::string& path) {
+  const std::ifstream file(path);
   std::stringstream text;
   text << file.rdbuf();
-  const Result<std::vector<IdRange>> ranges = identity_over(text.str());
+  return text.str();
+}
+
+// Of lines "inside outside count". Returns: EINVAL for other text.
+Result<std::vector<IdRange>> parse_map(std::string_view map_text) {
+  std::vector<IdRange> ranges;
+  std::istringstream lines{std::string(map_text)};
+  IdRange range;
+  while (lines >> range.inside >> range.outside >> range.count) ranges.push_back(range);
+  if (ranges.empty() || !lines.eof()) return Errno{EINVAL};
+  return ranges;
+}
+
+ResultOrFailure<std::vector<IdRange>> identity_from_file(const std::string& path) {
+  const Result<std::vector<IdRange>> ranges = identity_over(text_of_file(path));
   if (!ranges.ok())
     return explain(ranges.error(), "reading the ids that can be mapped", path, "is /proc mounted?");
   return *ranges;
@@ -206,14 +220,13 @@ bool IdMap::maps_gid(std::uint32_t inside) const {
   return covers(gids, inside);
 }
 
+bool IdMap::maps_several() const {
+  return uids.size() > 1 || (uids.size() == 1 && uids[0].count > 1);
+}
+
 Result<std::vector<IdRange>> identity_over(std::string_view map_text) {
-  std::vector<IdRange> ranges;
-  std::istringstream lines{std::string(map_text)};
-  std::uint32_t inside = 0;
-  std::uint32_t outside = 0;
-  std::uint32_t count = 0;
-  while (lines >> inside >> outside >> count) ranges.push_back({inside, inside, count});
-  if (ranges.empty() || !lines.eof()) return Errno{EINVAL};
+  VARVE_ASSIGN(std::vector<IdRange> ranges, parse_map(map_text));
+  for (IdRange& range : ranges) range.outside = range.inside;
   return ranges;
 }
 
@@ -224,6 +237,18 @@ ResultOrFailure<IdMap> id_map_of_caller() {
   VARVE_ASSIGN(std::vector<IdRange> uids, identity_from_file("/proc/self/uid_map"));
   VARVE_ASSIGN(std::vector<IdRange> gids, identity_from_file("/proc/self/gid_map"));
   return IdMap{.uids = std::move(uids), .gids = std::move(gids), .deny_setgroups = false};
+}
+
+ResultOrFailure<IdMap> id_map_of(pid_t pid) {
+  const std::string directory = fmt::format("/proc/{}/", pid);
+  Result<std::vector<IdRange>> uids = parse_map(text_of_file(directory + "uid_map"));
+  Result<std::vector<IdRange>> gids = parse_map(text_of_file(directory + "gid_map"));
+  if (!uids.ok() || !gids.ok()) {
+    return explain(Errno{EINVAL}, "reading the ids of a process", directory, "is /proc mounted?");
+  }
+  return IdMap{.uids = std::move(uids).value(),
+               .gids = std::move(gids).value(),
+               .deny_setgroups = text_of_file(directory + "setgroups") == "deny\n"};
 }
 
 std::string to_text(const std::vector<IdRange>& ranges) {

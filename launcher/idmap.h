@@ -37,6 +37,8 @@ struct IdMap {
 
   bool maps_uid(std::uint32_t inside) const;
   bool maps_gid(std::uint32_t inside) const;
+  // More than one user id.
+  bool maps_several() const;
 };
 
 // The identity over the inside ids of this /proc/self/uid_map text ("inside outside count" lines): all that the
@@ -45,6 +47,9 @@ Result<std::vector<IdRange>> identity_over(std::string_view map_text);
 
 // The map that the calling process can give to a child: identity for root, its one id otherwise.
 ResultOrFailure<IdMap> id_map_of_caller();
+
+// The map of the user namespace in which a process lives. Requires: `pid` means that process until the end of the call.
+ResultOrFailure<IdMap> id_map_of(pid_t pid);
 
 // `own` becomes `inside`, all other ids inside, from 0 on, come from the ranges in their order.
 std::vector<IdRange> map_over(std::uint32_t own, std::uint32_t inside,

@@ -75,8 +75,8 @@ int good_or_fail(const StatusOrFailure& status) {
   return kFailed;
 }
 
-int exec(const ExecOptions& options) {
-  const Outcome outcome = exec_in_container(options, host_variable);
+int exec(const ExecOptions& options, ArgumentArea area) {
+  const Outcome outcome = exec_in_container(options, host_variable, area);
   if (!outcome.failure.message.empty()) log_error("{}", outcome.failure.message);
   return outcome.exit_status;
 }
@@ -87,7 +87,7 @@ int dispatch(const CommandLine& line, ArgumentArea area) {
   if (const auto* inspect = std::get_if<InspectOptions>(&line)) {
     return show_or_fail(inspect_containers(inspect->store, inspect->names));
   }
-  if (const auto* command = std::get_if<ExecOptions>(&line)) return exec(*command);
+  if (const auto* command = std::get_if<ExecOptions>(&line)) return exec(*command, area);
   if (const auto* logs = std::get_if<LogsOptions>(&line)) return good_or_fail(show_logs(*logs));
   if (const auto* stop = std::get_if<StopOptions>(&line)) return good_or_fail(stop_containers(*stop));
   if (const auto* kill = std::get_if<KillOptions>(&line)) return good_or_fail(kill_containers(*kill));

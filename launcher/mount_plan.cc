@@ -201,7 +201,8 @@ ResultOrFailure<MountPlan> plan_mounts(const MountOptions& options, const MountC
   MountPlan plan = std::move(collector).finish();
   if (!options.shm_size.empty()) {
     if (!context.own_ipc) {
-      return refuse("reading --shm-size", options.shm_size, "--share ipc keeps the host's shared memory",
+      return refuse("reading --shm-size", options.shm_size,
+                    "the shared memory is the host's, or that of a container that is joined",
                     "leave one of the two out");
     }
     VARVE_ASSIGN(plan.shm_bytes, parse_byte_size(options.shm_size, "--shm-size"));

@@ -22,7 +22,11 @@ class NamespaceSet {
   static ResultOrFailure<NamespaceSet> parse(std::string_view list);
 
   bool contains(Namespace one) const { return (bits_ & bit(one)) != 0; }
+  bool empty() const { return bits_ == 0; }
+  NamespaceSet with(NamespaceSet other) const { return NamespaceSet(bits_ | other.bits_); }
   NamespaceSet without(NamespaceSet other) const { return NamespaceSet(bits_ & ~other.bits_ & 0xff); }
+  // Those that are in both.
+  NamespaceSet common(NamespaceSet other) const { return NamespaceSet(bits_ & other.bits_); }
   void add(Namespace one) { bits_ |= bit(one); }
   void remove(Namespace one) { bits_ &= ~bit(one); }
   // The CLONE_NEW... flags of clone3(2).

@@ -144,13 +144,27 @@ StatusOrFailure give_devices(const std::vector<DevicePlan>& devices, LimitPlan& 
   return {};
 }
 
-StatusOrFailure choose_name_and_hostname(const RunOptions& options, Plan& plan) {
+// The other container's name is ours, too, where its uts namespace is.
+StatusOrFailure choose_joined_hostname(const RunOptions& options, const JoinedContainer& joined, Plan& plan) {
+  if (!options.hostname.empty()) {
+    return refuse("choosing the host name", options.hostname,
+                  "it is that of the container " + joined.name + ", whose uts namespace is joined",
+                  "leave one of the two out");
+  }
+  plan.hostname = joined.hostname;
+  plan.process.environment.set("HOSTNAME", plan.hostname);
+  return {};
+}
+
+StatusOrFailure choose_name_and_hostname(const RunOptions& options,
+                                         const std::optional<JoinedContainer>& joined, Plan& plan) {
   plan.id = image::new_container_id();
   plan.name = options.name.empty() ? plan.id.substr(0, 12) : options.name;
   if (!image::is_container_name(plan.name)) {
     return refuse("naming the container", plan.name, "it is no name",
                   "letters, digits, '_', '.', '-', at most 64, the first a letter or digit");
   }
+  if (plan.joined.namespaces.contains(Namespace::kUts)) return choose_joined_hostname(options, *joined, plan);
   if (!plan.own_namespaces.contains(Namespace::kUts)) {
     if (options.hostname.empty()) return {};
     return refuse("choosing the host name", options.hostname, "--share uts keeps the host's");
@@ -166,8 +180,8 @@ StatusOrFailure choose_name_and_hostname(const RunOptions& options, Plan& plan) 
 }
 
 StatusOrFailure check_shared(const RunOptions& options, const HostFacts& host, const Plan& plan) {
-  const bool own_user = plan.own_namespaces.contains(Namespace::kUser);
-  if (!own_user && host.effective_uid != 0 && !(plan.own_namespaces == NamespaceSet())) {
+  if (!plan.namespaces().contains(Namespace::kUser) && host.effective_uid != 0 &&
+      !(plan.own_namespaces == NamespaceSet())) {
     return refuse("sharing namespaces", options.shared.text(),
                   "an ordinary user makes no namespaces without an own user namespace",
                   "leave user out of --share");
@@ -185,15 +199,58 @@ StatusOrFailure check_shared(const RunOptions& options, const HostFacts& host, c
 }
 
 StatusOrFailure choose_network(const RunOptions& options, const HostFacts& host,
-                               const image::ImageConfig& config, Plan& plan) {
+                               const image::ImageConfig& config, const std::optional<JoinedContainer>& joined,
+                               Plan& plan) {
   NetworkFacts facts{.effective_uid = host.effective_uid,
-                     .shares_namespace = !plan.own_namespaces.contains(Namespace::kNet),
+                     .shares_namespace = !plan.namespaces().contains(Namespace::kNet),
+                     .joined = {},
                      .exposed_ports = config.exposed_ports,
                      .variable = host.variable};
+  if (plan.joined.namespaces.contains(Namespace::kNet)) {
+    const bool same_name = plan.joined.namespaces.contains(Namespace::kUts);
+    facts.joined = JoinedNetwork{joined->name, same_name ? "" : joined->hostname, joined->network};
+  }
   read_resolver_files(facts);
   VARVE_ASSIGN(plan.network, plan_network(options.network, facts));
   if (plan.network.mode == NetworkMode::kHost) plan.own_namespaces.remove(Namespace::kNet);
   return {};
+}
+
+// Its own ones, and with an own user namespace the ids in it. Returns: who the command is unless someone says otherwise; empty: the
+// image says it.
+ResultOrFailure<std::string> choose_own_namespaces(const RunOptions& options, Plan& plan) {
+  VARVE_ASSIGN(IdChoice ids, choose_ids(options.ids, id_sources_of_this_process()));
+  plan.own_namespaces = NamespaceSet::all().without(options.shared);
+  if (ids.shares_host) plan.own_namespaces.remove(Namespace::kUser);
+  if (!plan.own_namespaces.contains(Namespace::kUser)) return std::string();
+  plan.id_map = std::move(ids.map);
+  plan.id_note = std::move(ids.note);
+  return std::move(ids.process_user);
+}
+
+// Those of another container besides, with the ids that it has.
+StatusOrFailure choose_joined_namespaces(const RunOptions& options, const JoinedContainer& joined,
+                                         Plan& plan) {
+  const std::string& word = options.ids.user_namespace;
+  if (!word.empty() && word != "host" && !is_container_word(word)) {
+    return refuse("reading --userns", word, "the ids are those of the container " + joined.name,
+                  "leave --userns out");
+  }
+  NamespaceSet shared = options.shared;
+  if (word == "host") shared.add(Namespace::kUser);
+  VARVE_ASSIGN(plan.joined, plan_join(options.joined, joined, shared));
+  plan.own_namespaces = NamespaceSet::all().without(shared).without(options.joined.namespaces);
+  // They come with any other; where that container has the host's, so has this one.
+  plan.own_namespaces.remove(Namespace::kUser);
+  plan.own_namespaces.remove(Namespace::kCgroup);
+  if (plan.joined.namespaces.contains(Namespace::kUser)) plan.id_map = joined.id_map;
+  return {};
+}
+
+// Root inside may own what lies in the store of the caller.
+bool volumes_fit(const Plan& plan, const HostFacts& host) {
+  return host.effective_uid != 0 || plan.id_map.uids.empty() ||
+         (plan.id_map.uids[0].inside == 0 && plan.id_map.uids[0].outside == 0);
 }
 
 }  // namespace
@@ -213,36 +270,37 @@ ResultOrFailure<HostFacts> facts_of_this_host() {
 
 ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host) {
   Plan plan;
-  plan.own_namespaces = NamespaceSet::all().without(options.shared);
   plan.store_directory = options.store.empty() ? image::default_store_path() : options.store;
   std::error_code error;
   plan.store_directory = std::filesystem::absolute(plan.store_directory, error).string();
-  VARVE_ASSIGN(IdChoice ids, choose_ids(options.ids, id_sources_of_this_process()));
-  if (ids.shares_host) plan.own_namespaces = plan.own_namespaces.without(*NamespaceSet::parse("user"));
+  std::optional<JoinedContainer> joined;
+  std::string default_user;
+  if (options.joined.container.empty()) {
+    VARVE_ASSIGN(default_user, choose_own_namespaces(options, plan));
+  } else {
+    VARVE_ASSIGN(joined, find_joined(options.joined.container, plan.store_directory));
+    VARVE_RETURN_IF_ERROR(choose_joined_namespaces(options, *joined, plan));
+  }
   VARVE_ASSIGN(ImageRoot found, find_image_root(options, plan.store_directory));
   plan.root = std::move(found.root);
   plan.image_name = std::move(found.image_name);
   plan.image_digest = std::move(found.image_digest);
-  VARVE_RETURN_IF_ERROR(choose_network(options, host, found.config, plan));
+  VARVE_RETURN_IF_ERROR(choose_network(options, host, found.config, joined, plan));
   VARVE_ASSIGN(const SecurityChoice security, choose_security(options.security));
   VARVE_ASSIGN(plan.process, plan_process(options, found.config, host, security));
   VARVE_ASSIGN(plan.masked_paths, choose_masked_paths(security.masked, security.unmasked));
   VARVE_ASSIGN(plan.sysctls, choose_sysctls(options.settings.sysctls, plan.own_namespaces));
   VARVE_ASSIGN(plan.lifetime, plan_lifetime(options.lifetime, found.config));
-  VARVE_RETURN_IF_ERROR(choose_name_and_hostname(options, plan));
+  VARVE_RETURN_IF_ERROR(choose_name_and_hostname(options, joined, plan));
   VARVE_RETURN_IF_ERROR(check_shared(options, host, plan));
-  if (plan.own_namespaces.contains(Namespace::kUser)) {
-    plan.id_map = std::move(ids.map);
-    plan.id_note = std::move(ids.note);
-    if (options.user.empty() && !ids.process_user.empty()) plan.process.user = std::move(ids.process_user);
-  }
+  if (options.user.empty() && !default_user.empty()) plan.process.user = std::move(default_user);
   const image::ContainerStore containers(plan.store_directory);
   VARVE_ASSIGN(plan.mounts,
                plan_mounts(options.mounts, {.image_volumes = found.config.volumes,
                                             .read_only_root = options.read_only,
                                             .own_mounts = plan.own_namespaces.contains(Namespace::kMount),
                                             .own_ipc = plan.own_namespaces.contains(Namespace::kIpc),
-                                            .volumes_fit = options.ids.user_namespace != "auto",
+                                            .volumes_fit = volumes_fit(plan, host),
                                             .store_directory = plan.store_directory,
                                             .container_directory = containers.directory_of(plan.name)}));
   // A read-only root has an upper only for the mount points that the image lacks.
@@ -258,7 +316,7 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
     // A daemon of root's can do more outside: trusted attributes, file handles, every owner as it is.
     plan.daemon_in_user_namespace = host.effective_uid != 0;
     // With one id nobody can be given a file. With more, links must be stored so that they can be given away later.
-    plan.root.owners_in_xattrs = !plan.id_map.uid_helper.empty();
+    plan.root.owners_in_xattrs = host.effective_uid != 0 && plan.id_map.maps_several();
   }
   VARVE_ASSIGN(plan.limits,
                plan_limits(options.limits, {.host = host.cgroups,

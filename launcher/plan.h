@@ -15,6 +15,7 @@
 #include "launcher/environment.h"
 #include "launcher/idmap.h"
 #include "launcher/image_root.h"
+#include "launcher/join_plan.h"
 #include "launcher/lifetime_plan.h"
 #include "launcher/masked_paths.h"
 #include "launcher/mount_plan.h"
@@ -44,11 +45,12 @@ struct ProcessPlan {
 
 struct Plan {
   std::string name;
-  std::string id;        // 64 hexadecimal digits
-  std::string hostname;  // empty: the host's (shared uts namespace)
-  NamespaceSet own_namespaces;
-  IdMap id_map;         // empty when the user namespace is shared
-  std::string id_note;  // as IdChoice::note
+  std::string id;               // 64 hexadecimal digits
+  std::string hostname;         // empty: the host's (shared uts namespace)
+  NamespaceSet own_namespaces;  // made for it
+  JoinPlan joined;              // those of another container
+  IdMap id_map;                 // of its own or joined user namespace; empty: the host's
+  std::string id_note;          // as IdChoice::note
   RootPlan root;
   MountPlan mounts;
   std::string image_name;  // as in image::ContainerState
@@ -64,6 +66,9 @@ struct Plan {
   LifetimePlan lifetime;
   bool daemon_in_user_namespace = false;  // see DaemonDescriptors::own_user_namespace
   NetworkPlan network;
+
+  // All that are not the host's.
+  NamespaceSet namespaces() const { return own_namespaces.with(joined.namespaces); }
 };
 
 // What of the host a plan depends on; a parameter so that tests need not change it.

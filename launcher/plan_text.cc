@@ -48,6 +48,10 @@ std::string to_text(const Plan& plan) {
   text += root_text(plan);
   text += to_text(plan.mounts);
   text += fmt::format("namespaces:   {}\n", plan.own_namespaces.text());
+  if (!plan.joined.container.empty()) {
+    text += fmt::format("joined:       {} of {}{}\n", plan.joined.namespaces.text(), plan.joined.container,
+                        plan.joined.shared_memory ? ", with its /dev/shm" : "");
+  }
   if (!plan.id_map.uids.empty()) {
     text += fmt::format("uid map:      {}\ngid map:      {}\n", to_text(plan.id_map.uids),
                         to_text(plan.id_map.gids));

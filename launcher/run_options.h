@@ -11,6 +11,7 @@
 #include "launcher/options/lifetime_options.h"
 #include "launcher/options/limit_options.h"
 #include "launcher/options/mount_options.h"
+#include "launcher/options/namespace_options.h"
 #include "launcher/options/network_options.h"
 #include "launcher/options/security_options.h"
 #include "launcher/options/setting_options.h"
@@ -31,6 +32,7 @@ struct RunOptions {
   std::string hostname;
   bool remove_afterwards = false;
   NamespaceSet shared;
+  JoinWords joined;
 
   bool interactive = false;
   bool terminal = false;

@@ -46,6 +46,7 @@ nlohmann::json to_json(const image::ContainerState& state, const std::string& st
           {"Started", state.started},
           {"Finished", state.finished},
           {"Namespaces", state.namespaces},
+          {"Joined", {{"Container", state.joined_container}, {"Namespaces", state.joined_namespaces}}},
           {"Detached", state.detached},
           {"StopSignal", state.stop_signal.empty() ? "SIGTERM" : state.stop_signal},
           {"StopTimeout", state.stop_seconds},

@@ -26,6 +26,12 @@ ResultOrFailure<UniqueFd> mount_beneath(int directory_fd, const std::string& pat
   return std::move(mount).value();
 }
 
+Result<UniqueFd> bind_group(const GroupPlan& group) {
+  VARVE_ASSIGN(UniqueFd mount, copy_mount(group.path));
+  VARVE_RETURN_IF_ERROR(add_mount_attributes(mount.get(), kHarmless | MOUNT_ATTR_RDONLY, true));
+  return mount;
+}
+
 Result<UniqueFd> tree_of(const GroupPlan& group) {
   NewFileSystem spec = {.type = group.is_v2 ? "cgroup2" : "cgroup",
                         .parameters = {{"source", "cgroup"}},
@@ -34,7 +40,7 @@ Result<UniqueFd> tree_of(const GroupPlan& group) {
   return new_mount(spec);
 }
 
-StatusOrFailure mount_several(int sys_fd, const std::vector<GroupPlan>& groups) {
+StatusOrFailure mount_several(int sys_fd, const std::vector<GroupPlan>& groups, bool joined) {
   VARVE_ASSIGN(
       const UniqueFd directory,
       mount_beneath(sys_fd, "fs/cgroup",
@@ -42,7 +48,8 @@ StatusOrFailure mount_several(int sys_fd, const std::vector<GroupPlan>& groups) 
                                .parameters = {{"source", "cgroup"}, {"mode", "0755"}, {"size", "64k"}},
                                .attributes = kHarmless})));
   for (const GroupPlan& group : groups) {
-    VARVE_RETURN_IF_ERROR(mount_beneath(directory.get(), group.mounted_as, tree_of(group)));
+    VARVE_RETURN_IF_ERROR(
+        mount_beneath(directory.get(), group.mounted_as, joined ? bind_group(group) : tree_of(group)));
   }
   const Status status = add_mount_attributes(directory.get(), MOUNT_ATTR_RDONLY, false);
   if (!status.ok()) return explain(status.error(), kMounting, "/sys/fs/cgroup");
@@ -57,17 +64,18 @@ StatusOrFailure make_cgroup_namespace() {
   return {};
 }
 
-StatusOrFailure mount_cgroups(int sys_fd, NamespaceSet own, const std::vector<GroupPlan>& groups) {
-  if (!own.contains(Namespace::kCgroup) || !own.contains(Namespace::kNet)) return {};
+StatusOrFailure mount_cgroups(int sys_fd, const std::vector<GroupPlan>& groups, bool joined) {
+  if (joined && groups.empty()) return {};
   const UniqueFd host(::open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (host.valid() && is_on_file_system(host.get(), CGROUP2_SUPER_MAGIC)) {
     VARVE_RETURN_IF_ERROR(mount_beneath(sys_fd, "fs/cgroup",
-                                        new_mount({.type = "cgroup2",
-                                                   .parameters = {{"source", "cgroup"}},
-                                                   .attributes = kHarmless | MOUNT_ATTR_RDONLY})));
+                                        joined ? bind_group(groups[0])
+                                               : new_mount({.type = "cgroup2",
+                                                            .parameters = {{"source", "cgroup"}},
+                                                            .attributes = kHarmless | MOUNT_ATTR_RDONLY})));
     return {};
   }
-  return groups.empty() ? StatusOrFailure() : mount_several(sys_fd, groups);
+  return groups.empty() ? StatusOrFailure() : mount_several(sys_fd, groups, joined);
 }
 
 }  // namespace varve::launcher

@@ -7,7 +7,6 @@
 
 #include "fs/base/result.h"
 #include "launcher/cgroup/limit_plan.h"
-#include "launcher/namespaces.h"
 
 namespace varve::launcher {
 
@@ -17,7 +16,9 @@ StatusOrFailure make_cgroup_namespace();
 
 // Mounts the container's part of the trees on fs/cgroup of the sysfs that `sys_fd` refers to, read-only: a host with
 // version 2 alone: that tree; otherwise a tmpfs with the trees that `groups` lie in, by the names they have on the host.
-// Without an own cgroup and net namespace /sys is as the host's, and nothing is done.
-StatusOrFailure mount_cgroups(int sys_fd, NamespaceSet own, const std::vector<GroupPlan>& groups);
+// Not where the sysfs or the cgroup namespace is the host's: there all is as the host has it.
+// `joined`: the cgroup namespace is another container's, so its root is that one's group: ours are bound from the host's trees,
+// which must still be in sight, and without groups there is nothing to show.
+StatusOrFailure mount_cgroups(int sys_fd, const std::vector<GroupPlan>& groups, bool joined);
 
 }  // namespace varve::launcher

@@ -49,6 +49,20 @@ StatusOrFailure bind_node(int dev_fd, const HostNode& node) {
   return {};
 }
 
+constexpr std::uint64_t kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+
+// The host's own one aside.
+Result<UniqueFd> make_shared_memory(const DevOptions& options) {
+  if (options.joined_shm_fd >= 0) {
+    VARVE_RETURN_IF_ERROR(add_mount_attributes(options.joined_shm_fd, kPlain, false));
+    return UniqueFd(::fcntl(options.joined_shm_fd, F_DUPFD_CLOEXEC, 0));
+  }
+  return new_mount(
+      {.type = "tmpfs",
+       .parameters = {{"source", "shm"}, {"mode", "1777"}, {"size", std::to_string(options.shm_bytes)}},
+       .attributes = kPlain});
+}
+
 StatusOrFailure mount_ipc(int dev_fd, const DevOptions& options) {
   if (!options.own_ipc) {
     VARVE_RETURN_IF_ERROR(mount_in_dev(dev_fd, "shm", copy_mount("/dev/shm")));
@@ -57,13 +71,7 @@ StatusOrFailure mount_ipc(int dev_fd, const DevOptions& options) {
     VARVE_RETURN_IF_ERROR(mount_in_dev(dev_fd, "mqueue", std::move(host_queues)));
     return {};
   }
-  constexpr std::uint64_t kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  VARVE_RETURN_IF_ERROR(mount_in_dev(
-      dev_fd, "shm",
-      new_mount(
-          {.type = "tmpfs",
-           .parameters = {{"source", "shm"}, {"mode", "1777"}, {"size", std::to_string(options.shm_bytes)}},
-           .attributes = kPlain})));
+  VARVE_RETURN_IF_ERROR(mount_in_dev(dev_fd, "shm", make_shared_memory(options)));
   Result<UniqueFd> queues =
       new_mount({.type = "mqueue", .parameters = {{"source", "mqueue"}}, .attributes = kPlain});
   if (!queues.ok() && queues.error().value == ENODEV) return {};  // a kernel without CONFIG_POSIX_MQUEUE

@@ -23,9 +23,11 @@ struct HostNode {
 ResultOrFailure<std::vector<HostNode>> copy_host_nodes();
 
 struct DevOptions {
-  bool own_ipc = true;        // own shared memory and message queues, else the host's
+  bool own_ipc = true;        // shared memory and message queues that are not the host's
   bool map_tty_group = true;  // group 5 (tty) exists in the user namespace, so terminals can belong to it
   std::uint64_t shm_bytes = 64 << 20;  // of own shared memory; 0: no limit
+  int joined_shm_fd =
+      -1;  // another container's shared memory, a mount not yet attached, in place of an own one; borrowed
 };
 
 struct DevDirectory {

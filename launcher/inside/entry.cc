@@ -33,14 +33,18 @@ namespace {
 
 constexpr gid_t kTtyGroup = 5;
 
-// Descriptors of the launcher end here; 0, 1 and 2 stay, the channel moves to 3.
-ControlChannel close_all_but(ControlChannel channel) {
+// Descriptors of the launcher end here; 0, 1 and 2 stay, the channel moves to 3, `kept` to 4 when there is one.
+ControlChannel close_all_but(ControlChannel channel, UniqueFd& kept) {
   constexpr int kChannelFd = 3;
+  constexpr int kKeptFd = 4;
+  // Out of the way first; its old number may become the channel's.
+  const int lifted = kept.valid() ? ::fcntl(kept.release(), F_DUPFD_CLOEXEC, kKeptFd + 1) : -1;
   if (channel.fd() != kChannelFd) {
     ::dup3(channel.fd(), kChannelFd, O_CLOEXEC);
     channel = ControlChannel(UniqueFd(kChannelFd));
   }
-  ::close_range(kChannelFd + 1, ~0U, 0);
+  if (lifted >= 0) kept.reset(::dup3(lifted, kKeptFd, O_CLOEXEC));
+  ::close_range(kept.valid() ? kKeptFd + 1 : kChannelFd + 1, ~0U, 0);
   return channel;
 }
 
@@ -103,39 +107,48 @@ StatusOrFailure hand_over_terminal(ResultOrFailure<PseudoTerminal> made, const C
   return {};
 }
 
+// What came from outside for the mounts.
+struct Provisions {
+  const NetworkConnection& connection;
+  const UniqueFd& shared_memory;  // may be invalid
+};
+
 // Builds the tree the container sees and enters it. Sets `terminal` when the plan has one.
-StatusOrFailure set_up_mounts(const Plan& plan, const NetworkConnection& connection,
-                              const ControlChannel& channel, UniqueFd& terminal) {
+StatusOrFailure set_up_mounts(const Plan& plan, const Provisions& provisions, const ControlChannel& channel,
+                              UniqueFd& terminal) {
   VARVE_RETURN_IF_ERROR(make_propagation_private());
   VARVE_ASSIGN(std::vector<HostNode> nodes, copy_host_nodes());
   VARVE_ASSIGN(const std::vector<OpenSource> sources, open_mount_sources(plan.mounts));
   VARVE_ASSIGN(const UniqueFd root, make_root(plan.root, channel));
   VARVE_RETURN_IF_ERROR(attach_root(root));
-  if (plan.own_namespaces.contains(Namespace::kUser)) VARVE_RETURN_IF_ERROR(become_root_inside());
+  const NamespaceSet apart = plan.namespaces();
+  if (apart.contains(Namespace::kUser)) VARVE_RETURN_IF_ERROR(become_root_inside());
   if (plan.root.read_only) VARVE_RETURN_IF_ERROR(hold_root_read_only(root.get(), plan.mounts, sources));
 
   if (plan.root.kind == RootPlan::Kind::kStack) {
     [[maybe_unused]] const off_t asked_for = begin_reading_program(root.get(), plan.process);
   }
 
-  const NamespaceSet own = plan.own_namespaces;
-  const bool own_user = own.contains(Namespace::kUser);
-  VARVE_ASSIGN(const DevDirectory dev,
-               make_dev(root.get(), std::move(nodes),
-                        {.own_ipc = own.contains(Namespace::kIpc),
-                         .map_tty_group = !own_user || plan.id_map.maps_gid(kTtyGroup),
-                         .shm_bytes = plan.mounts.shm_bytes}));
-  // Who has CAP_SYS_ADMIN mounts the hierarchies as it is; for nested containers it is wanted, then.
+  VARVE_ASSIGN(const DevDirectory dev, make_dev(root.get(), std::move(nodes),
+                                                {.own_ipc = apart.contains(Namespace::kIpc),
+                                                 .map_tty_group = !apart.contains(Namespace::kUser) ||
+                                                                  plan.id_map.maps_gid(kTtyGroup),
+                                                 .shm_bytes = plan.mounts.shm_bytes,
+                                                 .joined_shm_fd = provisions.shared_memory.get()}));
+  // Who has CAP_SYS_ADMIN mounts the hierarchies as it is; for nested containers it is wanted, then. What is joined is not ours
+  // to change: there it is as the other container has it.
   const bool forbids_cgroup_namespaces =
-      own_user && !plan.process.capabilities.contains(CapabilitySet(std::uint64_t{1} << CAP_SYS_ADMIN));
+      plan.own_namespaces.contains(Namespace::kUser) &&
+      !plan.process.capabilities.contains(CapabilitySet(std::uint64_t{1} << CAP_SYS_ADMIN));
   VARVE_RETURN_IF_ERROR(mount_kernel_filesystems(root.get(), dev.null.get(),
-                                                 {.own = own,
+                                                 {.apart = apart,
+                                                  .joined = plan.joined.namespaces,
                                                   .masked = plan.masked_paths,
                                                   .sysctls = plan.sysctls,
                                                   .groups = plan.limits.groups,
                                                   .forbids_cgroup_namespaces = forbids_cgroup_namespaces}));
   VARVE_RETURN_IF_ERROR(bind_etc_files(root.get(), dev.directory.get(),
-                                       choose_etc_files(plan.hostname, plan.network, connection)));
+                                       choose_etc_files(plan.hostname, plan.network, provisions.connection)));
   VARVE_RETURN_IF_ERROR(mount_volumes(root.get(), plan.mounts, sources));
   if (plan.process.terminal) {
     VARVE_RETURN_IF_ERROR(
@@ -145,7 +158,8 @@ StatusOrFailure set_up_mounts(const Plan& plan, const NetworkConnection& connect
   return enter_root(root);
 }
 
-StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, UniqueFd& terminal) {
+StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, const UniqueFd& shared_memory,
+                       UniqueFd& terminal) {
   VARVE_ASSIGN(const NetworkConnection connection, wait_for_go(channel));
   // The launcher's memory (its environment, its command line) and its binary (/proc/1/exe) are not for the container:
   // without the dumpable flag only those who may trace a process of the host can look at them (ptrace(2), proc(5)).
@@ -156,7 +170,7 @@ StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, UniqueFd
   if (plan.own_namespaces.contains(Namespace::kUts)) VARVE_RETURN_IF_ERROR(set_hostname(plan.hostname));
   if (plan.own_namespaces.contains(Namespace::kNet)) VARVE_RETURN_IF_ERROR(bring_loopback_up());
   if (plan.own_namespaces.contains(Namespace::kMount))
-    return set_up_mounts(plan, connection, channel, terminal);
+    return set_up_mounts(plan, {connection, shared_memory}, channel, terminal);
   if (plan.process.terminal) {
     VARVE_RETURN_IF_ERROR(hand_over_terminal(make_host_terminal(), channel, terminal));
   }
@@ -179,10 +193,13 @@ void let_go_of_standard_streams() {
   ::close_range(3, ~0U, 0);
 }
 
-[[noreturn]] void serve_as_init(pid_t command, bool owns_pid_namespace) {
+[[noreturn]] void serve_as_init(pid_t command, NamespaceSet own) {
   let_go_of_standard_streams();
   const int exit_status = run_init(command);
-  if (!owns_pid_namespace) kill_remaining_children();
+  if (!own.contains(Namespace::kPid)) {
+    kill_remaining_children();
+    if (own.contains(Namespace::kMount)) kill_rest_of_mount_namespace();
+  }
   ::_exit(exit_status);
 }
 
@@ -198,10 +215,11 @@ void report_and_exit(const ControlChannel& channel, const StartFailure& failure)
   ::_exit(failure.exit_status);
 }
 
-void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
-  ControlChannel channel = close_all_but(std::move(inherited));
+void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area, UniqueFd shared_memory) {
+  ControlChannel channel = close_all_but(std::move(inherited), shared_memory);
   UniqueFd terminal;
-  const StatusOrFailure ready = set_up(plan, channel, terminal);
+  const StatusOrFailure ready = set_up(plan, channel, shared_memory, terminal);
+  shared_memory.reset();
   if (!ready.ok()) report_and_exit(channel, {ready.error()});
   const ResultOrFailure<User> user = find_user(plan.process.user, read_user_files());
   if (!user.ok()) report_and_exit(channel, {user.error()});
@@ -220,16 +238,18 @@ void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area) {
   };
   if (!plan.process.init) command();
   if (!owns_pid_namespace) become_subreaper();
-  set_process_title(area, "varve-init");  // before there is anybody to see the other one
+  // Before the command can look: what was typed is not for it to read.
+  set_process_title(area, "varve-init");
   const Result<pid_t> started = quick_fork(command);
   if (!started.ok()) report_and_exit(channel, {explain(started.error(), "starting the command", "clone")});
   channel.close();
   terminal.reset();
-  serve_as_init(*started, owns_pid_namespace);
+  serve_as_init(*started, plan.own_namespaces);
 }
 
 void run_joined(const ProcessPlan& process, const JoinOptions& options, ControlChannel inherited) {
-  const ControlChannel channel = close_all_but(std::move(inherited));
+  UniqueFd nothing;
+  const ControlChannel channel = close_all_but(std::move(inherited), nothing);
   tell_of_command(channel);
   if (options.own_user_namespace) {
     // The id outside may not be mapped inside; what is made would belong to nobody, and is refused (EOVERFLOW).

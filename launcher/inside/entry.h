@@ -12,8 +12,10 @@
 namespace varve::launcher {
 
 // Never returns: the process becomes the command, or exits as its init. A failure goes to the launcher by `channel`.
+// `shared_memory`: the mount of another container's /dev/shm, with JoinPlan::shared_memory.
 // Requires: signals are blocked (block_forwarded_signals), standard input is what the command is to read.
-[[noreturn]] void run_inside(const Plan& plan, ControlChannel channel, ArgumentArea area);
+[[noreturn]] void run_inside(const Plan& plan, ControlChannel channel, ArgumentArea area,
+                             UniqueFd shared_memory = {});
 
 // The same for a command in a container that runs: its namespaces are joined, and `channel` and descriptors 0, 1 and 2 are all
 // that it has. The root it finds is the container's and not trusted.

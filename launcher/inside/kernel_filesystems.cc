@@ -87,14 +87,14 @@ StatusOrFailure hold_read_only(int mount_fd, const std::string& path) {
   return {};
 }
 
-Result<UniqueFd> make_proc(bool own_pid) {
-  if (!own_pid) return copy_mount("/proc");
+Result<UniqueFd> make_proc(bool apart) {
+  if (!apart) return copy_mount("/proc");
   return new_mount({.type = "proc", .parameters = {{"source", "proc"}}, .attributes = kHarmless});
 }
 
-Result<UniqueFd> make_sys(bool own_net) {
+Result<UniqueFd> make_sys(bool apart) {
   // sysfs shows the devices of one network namespace: the kernel lets only the owner of it mount one.
-  if (own_net) {
+  if (apart) {
     return new_mount(
         {.type = "sysfs", .parameters = {{"source", "sysfs"}}, .attributes = kHarmless | MOUNT_ATTR_RDONLY});
   }
@@ -106,10 +106,13 @@ Result<UniqueFd> make_sys(bool own_net) {
 }  // namespace
 
 StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, const KernelFilesystems& wanted) {
-  const NamespaceSet own = wanted.own;
-  VARVE_ASSIGN(const UniqueFd proc, mount_at(root_fd, "/proc", make_proc(own.contains(Namespace::kPid))));
-  VARVE_ASSIGN(const UniqueFd sys, mount_at(root_fd, "/sys", make_sys(own.contains(Namespace::kNet))));
-  VARVE_RETURN_IF_ERROR(mount_cgroups(sys.get(), own, wanted.groups));
+  const NamespaceSet apart = wanted.apart;
+  VARVE_ASSIGN(const UniqueFd proc, mount_at(root_fd, "/proc", make_proc(apart.contains(Namespace::kPid))));
+  VARVE_ASSIGN(const UniqueFd sys, mount_at(root_fd, "/sys", make_sys(apart.contains(Namespace::kNet))));
+  if (apart.contains(Namespace::kCgroup) && apart.contains(Namespace::kNet)) {
+    const bool joined = wanted.joined.contains(Namespace::kCgroup);
+    VARVE_RETURN_IF_ERROR(mount_cgroups(sys.get(), wanted.groups, joined));
+  }
   if (wanted.forbids_cgroup_namespaces) VARVE_RETURN_IF_ERROR(forbid_cgroup_namespaces(proc.get()));
   VARVE_RETURN_IF_ERROR(write_sysctls(proc.get(), wanted.sysctls));
   for (const std::string& path : wanted.masked.read_only) {

@@ -15,15 +15,16 @@
 namespace varve::launcher {
 
 struct KernelFilesystems {
-  NamespaceSet own;
+  NamespaceSet apart;   // that are not the host's
+  NamespaceSet joined;  // of those, another container's
   const MaskedPaths& masked;
   const std::vector<Sysctl>& sysctls;
   const std::vector<GroupPlan>& groups;    // the control groups of the container
   bool forbids_cgroup_namespaces = false;  // see kernel_settings.h
 };
 
-// Mounts /proc and /sys below `root_fd`: new ones where the container has its own pid and net namespace, the host's
-// (read-only for /sys) where it shares them. `null_fd` is the host's null device, which files are hidden with.
+// Mounts /proc and /sys below `root_fd`: new ones where its pid and net namespace are not the host's, the host's
+// (read-only for /sys) where they are. `null_fd` is the host's null device, which files are hidden with.
 StatusOrFailure mount_kernel_filesystems(int root_fd, int null_fd, const KernelFilesystems& wanted);
 
 // Hides the paths that lie neither in /proc nor in /sys, links followed within the root. Call when all else is mounted.

@@ -1,13 +1,22 @@
 #include "launcher/inside/pid_init.h"
 
+#include <poll.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "launcher/kernel/pidfd.h"
 
 namespace varve::launcher {
 namespace {
@@ -32,6 +41,27 @@ bool reap_all(pid_t command, int& exit_status) {
     ended = true;
     exit_status = exit_status_of(wait_status);
   }
+}
+
+// Processes other than the calling one that live in its mount namespace and can be looked into.
+std::vector<UniqueFd> others_of_mount_namespace() {
+  std::vector<UniqueFd> others;
+  struct stat ours = {};
+  if (::stat("/proc/self/ns/mnt", &ours) != 0) return others;
+  std::error_code error;
+  std::filesystem::directory_iterator entry("/proc", error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::filesystem::path& directory = entry->path();
+    const pid_t pid = std::atoi(directory.filename().c_str());
+    if (pid <= 0 || pid == ::getpid()) continue;
+    // Opened first: what is looked at afterwards is this process or gone.
+    Result<UniqueFd> process = open_process(pid);
+    struct stat theirs = {};
+    if (!process.ok() || ::stat((directory / "ns/mnt").c_str(), &theirs) != 0) continue;
+    if (theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev)
+      others.push_back(std::move(process).value());
+  }
+  return others;
 }
 
 }  // namespace
@@ -85,6 +115,23 @@ void kill_remaining_children() {
       any = true;
     }
     if (!any) return;
+  }
+}
+
+void kill_rest_of_mount_namespace() {
+  // A process may have forked while we looked. One that does not end stands still in the kernel, and is not waited for.
+  constexpr int kMaxRounds = 20;
+  constexpr int kEndTimeoutMs = 100;
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const std::vector<UniqueFd> others = others_of_mount_namespace();
+    if (others.empty()) return;
+    for (const UniqueFd& process : others) {
+      [[maybe_unused]] const Status ignored = send_signal(process.get(), SIGKILL);  // ESRCH: it has ended
+    }
+    for (const UniqueFd& process : others) {
+      struct pollfd ended = {process.get(), POLLIN, 0};
+      ::poll(&ended, 1, kEndTimeoutMs);
+    }
   }
 }
 

@@ -23,6 +23,9 @@ int run_init(pid_t command);
 // those that are left afterwards.
 void become_subreaper();
 void kill_remaining_children();
+// And those that `varve exec` has put into the container, which are nobody's descendants here: all that live in the mount namespace
+// of the calling process. Requires: an own one; a /proc of the pid namespace.
+void kill_rest_of_mount_namespace();
 
 // 128 + n for signal n, the exit status otherwise; `wait_status` as waitpid(2) gives it.
 int exit_status_of(int wait_status);

@@ -24,8 +24,9 @@ struct ControlMessage {
     kWarning,     // to outside: `text` is for the person; nothing fails
     kFuseDevice,  // to outside: the /dev/fuse descriptor of the mounted root; start the daemon on it
     kTerminal,    // to outside: the master side of the container's terminal
-    kCommand,     // to outside: the sender is about to become the container's command
-    kFailed,      // to outside: `text` says why, `exit_status` what the launcher exits with
+    kJoined,  // to outside: the sender lives in the namespaces that were joined; `fd`: its own network namespace
+    kCommand,  // to outside: the sender is about to become the container's command
+    kFailed,   // to outside: `text` says why, `exit_status` what the launcher exits with
   };
   Kind kind = Kind::kEnd;
   std::int32_t exit_status = 0;

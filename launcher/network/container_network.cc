@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
 
 #include "fs/base/log.h"
 #include "launcher/explain.h"
@@ -9,11 +11,12 @@
 namespace varve::launcher {
 namespace {
 
-ResultOrFailure<UniqueFd> open_namespace(pid_t pid, const char* name) {
-  const std::string path = fmt::format("/proc/{}/ns/{}", pid, name);
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return explain(Errno::last(), "opening the container's network", path);
-  return fd;
+// ioctl_ns(2)
+ResultOrFailure<UniqueFd> open_owner(const UniqueFd& network_namespace) {
+  UniqueFd owner(::ioctl(network_namespace.get(), NS_GET_USERNS));
+  if (!owner.valid())
+    return explain(Errno::last(), "opening the container's user namespace", "NS_GET_USERNS");
+  return owner;
 }
 
 // With pasta the ports are not ours to hold; but only here is it told well which of them cannot be had, and a free one is
@@ -33,18 +36,24 @@ NetworkConnection NetworkConnection::parse(const std::string& text) {
   return {text.substr(0, space), text.substr(space + 1)};
 }
 
-ResultOrFailure<ContainerNetwork> ContainerNetwork::connect(const NetworkPlan& plan,
-                                                            const NetworkTarget& target) {
+ResultOrFailure<UniqueFd> open_network_namespace(pid_t pid) {
+  const std::string path = fmt::format("/proc/{}/ns/net", pid);
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return explain(Errno::last(), "opening the container's network", path);
+  return fd;
+}
+
+ResultOrFailure<ContainerNetwork> ContainerNetwork::connect(const NetworkPlan& plan, NetworkTarget target) {
   for (const std::string& warning : plan.warnings) log_warning("{}", warning);
   NetworkPlan chosen = plan;
   KeeperTask task{.plan = chosen, .container_id = target.container_id, .container_fd = target.process_fd};
-  VARVE_ASSIGN(task.network_namespace, open_namespace(target.pid, "net"));
+  task.network_namespace = std::move(target.network_namespace);
   NetworkConnection connection;
   image::ContainerNetworkState state;
-  state.mode = to_text(plan.mode);
+  state.mode = mode_text(plan);
   if (plan.mode == NetworkMode::kPasta) {
     if (target.own_user_namespace) {
-      VARVE_ASSIGN(task.user_namespace, open_namespace(target.pid, "user"));
+      VARVE_ASSIGN(task.user_namespace, open_owner(task.network_namespace));
     }
     VARVE_ASSIGN(chosen.ports, look_at_ports(plan.ports));
   } else {
@@ -62,6 +71,11 @@ ResultOrFailure<ContainerNetwork> ContainerNetwork::connect(const NetworkPlan& p
   for (const PublishedPort& port : chosen.ports) state.published.push_back(to_text(port));
   VARVE_ASSIGN(NetworkKeeper keeper, NetworkKeeper::start(std::move(task)));
   return ContainerNetwork(std::move(connection), std::move(state), std::move(keeper));
+}
+
+StatusOrFailure ContainerNetwork::clean_up_after_keeper(const std::string& container_id) const {
+  if (state_.host_link.empty()) return {};
+  return detach_from_bridge(state_.host_link, container_id);
 }
 
 }  // namespace varve::launcher

@@ -25,21 +25,27 @@ struct NetworkConnection {
 };
 
 struct NetworkTarget {
-  pid_t pid = 0;                    // the container's first process
-  int process_fd = -1;              // its pidfd, borrowed
-  bool own_user_namespace = false;  // the network namespace belongs to it
+  UniqueFd network_namespace;
+  int process_fd = -1;              // pidfd of the container's first process, borrowed
+  bool own_user_namespace = false;  // the network namespace belongs to one that is not the host's
   std::string container_id;
 };
+
+// Of a process that lets itself be looked into. Requires: `pid` is a child not yet waited for.
+ResultOrFailure<UniqueFd> open_network_namespace(pid_t pid);
 
 class ContainerNetwork {
  public:
   // Makes the interfaces, takes the ports, and starts the keeper, which may not be ready yet.
   // Requires: plan.is_connected(); the container waits for its go.
-  static ResultOrFailure<ContainerNetwork> connect(const NetworkPlan& plan, const NetworkTarget& target);
+  static ResultOrFailure<ContainerNetwork> connect(const NetworkPlan& plan, NetworkTarget target);
 
   const NetworkConnection& connection() const { return connection_; }
   const image::ContainerNetworkState& state() const { return state_; }
   NetworkKeeper& keeper() { return keeper_; }
+  // What the keeper does at its end, for one that was killed: takes the container's interface away, which the kernel does only some
+  // time after the namespace has ended. Requires: the container has ended.
+  StatusOrFailure clean_up_after_keeper(const std::string& container_id) const;
 
  private:
   ContainerNetwork(NetworkConnection connection, image::ContainerNetworkState state, NetworkKeeper keeper)

@@ -9,30 +9,40 @@
 #include <sstream>
 
 #include "launcher/explain.h"
+#include "launcher/options/namespace_options.h"
 
 namespace varve::launcher {
 namespace {
 
-constexpr std::array<NetworkMode, 4> kModes = {NetworkMode::kNone, NetworkMode::kHost, NetworkMode::kBridge,
-                                               NetworkMode::kPasta};
+struct KnownMode {
+  NetworkMode mode;
+  const char* word;
+};
+constexpr std::array<KnownMode, 4> kModes = {{{NetworkMode::kNone, "none"},
+                                              {NetworkMode::kHost, "host"},
+                                              {NetworkMode::kBridge, "bridge"},
+                                              {NetworkMode::kPasta, "pasta"}}};
 
 ResultOrFailure<NetworkMode> choose_mode(const NetworkOptions& options, const NetworkFacts& facts) {
+  if (facts.joined) return NetworkMode::kJoined;
+  // A container without a network of its own has the host's.
+  if (is_container_word(options.network)) return NetworkMode::kHost;
   if (options.network.empty()) return facts.shares_namespace ? NetworkMode::kHost : NetworkMode::kNone;
   const auto* found = std::find_if(kModes.begin(), kModes.end(),
-                                   [&](NetworkMode mode) { return options.network == to_text(mode); });
+                                   [&](const KnownMode& known) { return options.network == known.word; });
   if (found == kModes.end()) {
     return refuse("reading --network", options.network, "there is no such network",
-                  "none, host, bridge or pasta");
+                  "none, host, bridge, pasta or container:NAME");
   }
-  if (facts.shares_namespace && *found != NetworkMode::kHost) {
+  if (facts.shares_namespace && found->mode != NetworkMode::kHost) {
     return refuse("choosing the network", options.network, "--share net keeps the host's",
                   "leave one of the two out");
   }
-  if (*found == NetworkMode::kBridge && facts.effective_uid != 0) {
+  if (found->mode == NetworkMode::kBridge && facts.effective_uid != 0) {
     return refuse("choosing the network", "bridge", "an ordinary user makes no interfaces on the host",
                   "--network pasta does without");
   }
-  return *found;
+  return found->mode;
 }
 
 ResultOrFailure<std::string> find_pasta(const NetworkFacts& facts) {
@@ -64,6 +74,11 @@ ResultOrFailure<std::vector<PublishedPort>> choose_ports(const NetworkOptions& o
       return refuse("publishing ports", "-p", "with the host's network every port is the host's already",
                     "leave -p and -P out");
     }
+    if (mode == NetworkMode::kJoined) {
+      return refuse("publishing ports", "-p",
+                    "the network is that of the container " + facts.joined->container,
+                    "publish them when that one is started");
+    }
     if (mode == NetworkMode::kNone) {
       return refuse("publishing ports", "-p", "the container has no network to lead them to",
                     "add --network bridge or --network pasta");
@@ -72,9 +87,23 @@ ResultOrFailure<std::vector<PublishedPort>> choose_ports(const NetworkOptions& o
   return ports;
 }
 
+// As the other container has it, but for what was typed.
+void choose_joined_resolver(const ResolverOptions& typed, NetworkPlan& plan) {
+  const std::string& theirs = plan.joined->state.resolver;
+  if (typed.any()) {
+    plan.resolv_conf = resolver_file(theirs, typed, /*own_loopback=*/false).text;
+  } else if (!theirs.empty()) {
+    plan.resolv_conf = theirs;
+  }
+}
+
 StatusOrFailure choose_resolver(const NetworkOptions& options, const NetworkFacts& facts, NetworkPlan& plan) {
   const ResolverOptions typed{options.dns, options.dns_search, options.dns_options};
   VARVE_RETURN_IF_ERROR(check_resolver_options(typed));
+  if (plan.joined) {
+    choose_joined_resolver(typed, plan);
+    return {};
+  }
   if (plan.mode == NetworkMode::kNone && !typed.any()) return {};
   const bool own_loopback = plan.mode != NetworkMode::kHost;
   ResolverFile file = resolver_file(facts.host_resolv_conf, typed, own_loopback);
@@ -101,6 +130,23 @@ StatusOrFailure choose_resolver(const NetworkOptions& options, const NetworkFact
   return {};
 }
 
+// What leads to the host in the plan's network, where something does.
+bool has_gateway(const NetworkPlan& plan) {
+  return plan.mode == NetworkMode::kBridge || (plan.joined && !plan.joined->state.gateway.empty());
+}
+
+// The names that the other container knows, and its own.
+StatusOrFailure add_joined_hosts(NetworkPlan& plan) {
+  for (const std::string& word : plan.joined->state.hosts) {
+    VARVE_ASSIGN(HostEntry entry, parse_host_entry(word));
+    if (!entry.address.empty() || has_gateway(plan)) plan.added_hosts.push_back(std::move(entry));
+  }
+  const std::string& address = plan.joined->state.address;
+  if (plan.joined->hostname.empty()) return {};
+  plan.added_hosts.push_back({plan.joined->hostname, address.empty() ? "127.0.0.1" : address});
+  return {};
+}
+
 StatusOrFailure choose_hosts(const NetworkOptions& options, NetworkPlan& plan) {
   plan.write_hosts = !options.no_hosts;
   if (options.no_hosts && !options.added_hosts.empty()) {
@@ -110,13 +156,13 @@ StatusOrFailure choose_hosts(const NetworkOptions& options, NetworkPlan& plan) {
   for (const std::string& word : options.added_hosts) {
     VARVE_ASSIGN(HostEntry entry, parse_host_entry(word));
     if (entry.address.empty() && plan.mode == NetworkMode::kHost) entry.address = "127.0.0.1";
-    if (entry.address.empty() && plan.mode != NetworkMode::kBridge) {
+    if (entry.address.empty() && !has_gateway(plan)) {
       return refuse("reading --add-host", word, "the container has no way to the host",
                     "--network bridge or host gives it one");
     }
     plan.added_hosts.push_back(std::move(entry));
   }
-  return {};
+  return plan.joined && plan.write_hosts ? add_joined_hosts(plan) : StatusOrFailure();
 }
 
 std::string file_text(const char* path) {
@@ -128,16 +174,10 @@ std::string file_text(const char* path) {
 
 }  // namespace
 
-const char* to_text(NetworkMode mode) {
-  switch (mode) {
-    case NetworkMode::kNone:
-      return "none";
-    case NetworkMode::kHost:
-      return "host";
-    case NetworkMode::kBridge:
-      return "bridge";
-    case NetworkMode::kPasta:
-      return "pasta";
+std::string mode_text(const NetworkPlan& plan) {
+  if (plan.joined) return "container:" + plan.joined->container;
+  for (const KnownMode& known : kModes) {
+    if (known.mode == plan.mode) return known.word;
   }
   return "";
 }
@@ -151,6 +191,7 @@ void read_resolver_files(NetworkFacts& facts) {
 ResultOrFailure<NetworkPlan> plan_network(const NetworkOptions& options, const NetworkFacts& facts) {
   NetworkPlan plan;
   VARVE_ASSIGN(plan.mode, choose_mode(options, facts));
+  plan.joined = facts.joined;
   VARVE_ASSIGN(plan.ports, choose_ports(options, facts, plan.mode));
   if (!options.address.empty()) {
     plan.address = Ipv4Address::parse(options.address);
@@ -169,7 +210,7 @@ ResultOrFailure<NetworkPlan> plan_network(const NetworkOptions& options, const N
 }
 
 std::string to_text(const NetworkPlan& plan) {
-  std::string text = fmt::format("network:      {}\n", to_text(plan.mode));
+  std::string text = fmt::format("network:      {}\n", mode_text(plan));
   if (plan.mode == NetworkMode::kPasta) text += fmt::format("  program:    {}\n", plan.pasta_path);
   if (plan.mode == NetworkMode::kBridge) {
     text += fmt::format("  address:    {}\n", plan.address ? plan.address->text() : "a free one of varve0");

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fs/base/result.h"
+#include "imagetool/image/store/container_state.h"
 #include "launcher/environment.h"
 #include "launcher/network/ipv4.h"
 #include "launcher/network/name_files.h"
@@ -24,8 +25,15 @@ enum class NetworkMode : std::uint8_t {
   kHost,    // the host's namespace
   kBridge,  // a veth pair on the host's bridge varve0
   kPasta,   // pasta(1) carries its connections on the host's sockets
+  kJoined,  // the namespace of another container
 };
-const char* to_text(NetworkMode mode);  // "none", "host", "bridge", "pasta"
+
+// The network of another container.
+struct JoinedNetwork {
+  std::string container;  // its name
+  std::string hostname;   // its host name, when it is not that of the joining one
+  image::ContainerNetworkState state;
+};
 
 struct NetworkPlan {
   NetworkMode mode = NetworkMode::kNone;
@@ -37,6 +45,7 @@ struct NetworkPlan {
   std::vector<HostEntry> added_hosts;
   std::optional<std::string> resolv_conf;  // text of /etc/resolv.conf; without one the image's stays
   std::vector<std::string> warnings;       // for the person, when the container starts
+  std::optional<JoinedNetwork> joined;     // with kJoined
 
   // What is made outside the container for it, and must be known to `varve ps` when the launcher is killed.
   bool is_connected() const { return mode == NetworkMode::kBridge || mode == NetworkMode::kPasta; }
@@ -46,9 +55,13 @@ struct NetworkPlan {
 // neighbours by accident.
 constexpr const char* kForwardedDns = "169.254.1.1";
 
+// "none", "host", "bridge", "pasta", "container:NAME"
+std::string mode_text(const NetworkPlan& plan);
+
 struct NetworkFacts {
   uid_t effective_uid = 0;
   bool shares_namespace = false;           // --share net
+  std::optional<JoinedNetwork> joined;     // --network container:NAME, of one that has its own
   std::vector<std::string> exposed_ports;  // of the image
   HostVariable variable = host_variable;   // for PATH
   std::string host_resolv_conf;            // text of the host's /etc/resolv.conf; empty when there is none

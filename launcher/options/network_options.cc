@@ -6,7 +6,8 @@ namespace varve::launcher {
 void declare_network_options(OptionList& list, NetworkOptions& options) {
   list.add_option("--network,--net", options.network,
                   "none: the loopback alone (default); host: the host's own; bridge: an address on varve0, "
-                  "outside by NAT (root); pasta: the host's connections without privileges (package passt)");
+                  "outside by NAT (root); pasta: the host's connections without privileges (package passt); "
+                  "container:NAME: that of a running container");
   list.add_repeated(
       "-p,--publish", options.published,
       "[IP:][HOSTPORT:]CONTAINERPORT[/tcp|udp], ports or ranges FIRST-LAST: lead a port of the host "

@@ -107,7 +107,7 @@ ResultOrFailure<Sysctl> choose_sysctl(const std::string& word, NamespaceSet own)
   }
   if (!own.contains(*owner)) {
     return refuse(
-        kReadingSysctl, word, "the container shares this value with the host",
+        kReadingSysctl, word, "the container shares this value with the host, or with the container it joins",
         *owner == Namespace::kNet ? "it needs an own network namespace" : "it needs an own ipc namespace");
   }
   return sysctl;

@@ -8,6 +8,25 @@
 #include "launcher/outside/process_record.h"
 
 namespace varve::launcher {
+namespace {
+
+// Of what is not made outside.
+image::ContainerNetworkState state_of(const NetworkPlan& plan) {
+  image::ContainerNetworkState state;
+  state.mode = mode_text(plan);
+  state.resolver = plan.resolv_conf.value_or("");
+  for (const HostEntry& entry : plan.added_hosts) {
+    state.hosts.push_back(entry.name + ":" + (entry.address.empty() ? "host-gateway" : entry.address));
+  }
+  if (plan.joined) {
+    state.address = plan.joined->state.address;
+    state.gateway = plan.joined->state.gateway;
+  }
+  return state;
+}
+
+}  // namespace
+
 ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   image::ContainerState state;
   state.name = plan.name;
@@ -19,13 +38,15 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
   state.created = image::rfc3339(::time(nullptr));
   state.command = plan.process.arguments;
   if (plan.remove_afterwards) state.boot_id = image::current_boot_id();
-  state.namespaces = plan.own_namespaces.text();
+  state.namespaces = plan.namespaces().text();
+  state.joined_container = plan.joined.container;
+  state.joined_namespaces = plan.joined.namespaces.text();
   state.stop_signal = plan.lifetime.stop_signal;
   state.stop_seconds = plan.lifetime.stop_seconds;
   state.detached = plan.lifetime.detached;
   state.cgroups = plan.limits.paths();
   state.limits = plan.limits.limits;
-  state.network.mode = to_text(plan.network.mode);
+  state.network = state_of(plan.network);
   ContainerRecord record(image::ContainerStore(plan.store_directory), std::move(state));
   VARVE_ASSIGN(
       record.lock_,
@@ -34,6 +55,12 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
           {.upper = plan.root.own_upper,
            .process = text_of({.process = plan.process, .setgroups_denied = plan.id_map.deny_setgroups})}));
   return record;
+}
+
+void ContainerRecord::note_network(image::ContainerNetworkState network) {
+  network.resolver = std::move(state_.network.resolver);
+  network.hosts = std::move(state_.network.hosts);
+  state_.network = std::move(network);
 }
 
 StatusOrFailure ContainerRecord::set_running(const ProcessIdentity& first, const ProcessIdentity& command) {

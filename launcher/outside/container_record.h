@@ -27,7 +27,7 @@ class ContainerRecord {
   // Requires: the daemon has ended.
   StatusOrFailure set_exited(int exit_status);
   // What was made for the container, with the ports as they were chosen. Kept with set_running().
-  void note_network(image::ContainerNetworkState network) { state_.network = std::move(network); }
+  void note_network(image::ContainerNetworkState network);
   // Kept with set_exited().
   void note_oom_kill(bool killed) { state_.oom_killed = killed; }
   StatusOrFailure remove();

@@ -59,6 +59,7 @@ void Supervisor::handle_message() {
       return log_warning("{}", message->text);
     case ControlMessage::Kind::kEnd:
     case ControlMessage::Kind::kGo:
+    case ControlMessage::Kind::kJoined:
     case ControlMessage::Kind::kNetworkUp:
       return handle_start();
   }
@@ -221,6 +222,10 @@ void Supervisor::finish_daemon() {
 Outcome Supervisor::serve() {
   while (!ended_) poll_once();
   const int exit_status = reap();
+  if (keeper_is_lost_) {
+    const StatusOrFailure cleaned = network_->clean_up_after_keeper(plan_.id);
+    if (!cleaned.ok()) log_warning("{}", cleaned.error().message);
+  }
   if (terminal_) terminal_->drain();
   terminal_.reset();
   if (surroundings_.output != nullptr) surroundings_.output->drain();

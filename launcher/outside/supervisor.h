@@ -87,6 +87,7 @@ class Supervisor {
   std::optional<std::chrono::steady_clock::time_point>
       deadline_;               // of the plan's timeout, once it has started
   bool asked_to_end_ = false;  // by SIGTERM
+  bool keeper_is_lost_ = false;
   bool ended_ = false;
 };
 

@@ -80,6 +80,13 @@ expect "the user's files are the user's" "$uid" "$(mkdir -m 700 "$scratch/home/m
 expect "the layer's owners are as in the image" "0:0 1000:10" "$(run --userns keep-id base stat -c %u:%g /etc/passwd /tmp | xargs)"
 as_user "$varve" run -d --name joined --userns keep-id base sh -c 'while :; do sleep 0.1; done' >/dev/null
 expect "exec is the user as well" "$uid 0" "$(as_user "$varve" exec joined id -u) $(as_user "$varve" exec -u 0 joined id -u)"
+expect "who joins it has its ids" "$(as_user "$varve" exec joined cat /proc/self/uid_map | xargs)" "$(run --pid container:joined base cat /proc/self/uid_map | xargs)"
+expect "all of them" "0:0 1000:10 7:8" "$(run --pid container:joined base sh -c 'echo x >/x; chown 7:8 /x; stat -c %u:%g /etc/passwd /tmp /x' | xargs)"
+expect "and is root unless told otherwise" "0 $uid" "$(run --ipc container:joined base id -u) $(run --ipc container:joined -u "$uid" base id -u)"
+as_user "$varve" run --name work --pid container:joined base sh -c 'echo 1 >/made; chown 1000:10 /made; ln -s made /link; chown -h 7:8 /link'
+as_user "$scratch/bin/imagetool" commit work joint >/dev/null
+as_user "$varve" rm work
+expect "what it wrote has the owners" "1000:10 7:8" "$(run joint stat -c %u:%g /made /link | xargs)"
 as_user "$varve" rm -f joined
 expect "-u wins" "0" "$(run --userns keep-id -u 0 base id -u)"
 expect "volumes are root's inside, and filled" "0:0 1000:10" "$({ run --userns keep-id -v kept:/kept base stat -c %u:%g /kept; run --userns keep-id -v /tmp base stat -c %u:%g /tmp; } | xargs)"
@@ -115,6 +122,8 @@ expect "what is written outside belongs to the range" "$((range2 + 20007))" "$(m
 "$varve" run -d --name joined --userns auto base sh -c 'while :; do sleep 0.1; done' >/dev/null
 expect "exec is root of the range, with a terminal of it too" "0 /dev/pts/0" \
   "$("$varve" exec joined id -u) $(script -qec "$varve exec -t joined tty" /dev/null </dev/null | tr -d '\r')"
+expect "who joins it has its ids" "0 $((range2 + 20000)) 5000" "$("$varve" run --rm --network container:joined base cat /proc/self/uid_map | xargs)"
+expect "and no volumes" 125 "$(status "$varve" run --rm --network container:joined -v v:/data base true)"
 "$varve" rm -f joined
 expect "volumes are refused with auto" 125 "$(status "$varve" run --rm --userns auto -v v:/data base true)"
 drop_lines ^containers: "$scratch/etc/subuid"

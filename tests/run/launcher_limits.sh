@@ -114,6 +114,13 @@ expect "its own group is the root" 0 "$(run --rm "$root" cat /proc/self/cgroup |
 expect "it can neither raise its limits nor make groups" "end" "$(run --rm "$root" sh -c '
   for f in $(find /sys/fs/cgroup -name pids.max -o -name memory.max -o -name memory.limit_in_bytes); do (echo 1000000 >$f) 2>/dev/null && echo "wrote $f"; done
   for d in $(find /sys/fs/cgroup -type d); do mkdir $d/new 2>/dev/null && echo "made $d/new"; done; echo end')"
+"$varve" run -d --name first --pids-limit 66 "$root" sleep "${number}22" >/dev/null
+expect "a container that joins another one sees its own group, not that one's" 77 \
+  "$(run --rm --pid container:first --pids-limit 77 "$root" sh -c 'cat $(find /sys/fs/cgroup -name pids.max)')"
+expect "and cannot write there" "end" "$(run --rm --network container:first "$root" sh -c '
+  for f in $(find /sys/fs/cgroup -name pids.max); do (echo 1000000 >$f) 2>/dev/null && echo "wrote $f"; done; echo end')"
+expect "nor is the host's path told" 0 "$(run --rm --ipc container:first "$root" cat /proc/self/cgroup | grep -c varve || true)"
+"$varve" rm -f first
 
 wrong_values() {
   echo "-- wrong values"

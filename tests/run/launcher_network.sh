@@ -109,6 +109,17 @@ expect "a second container cannot have the address" 125 "$(status run --network 
 expect_in "and is told so" "*10.201.0.80: another container has it*" "$(cat "$scratch/output")"
 expect "nor one that is not the bridge's" 125 "$(status run --network bridge --ip 10.202.0.80 "$root" true)"
 
+echo "== in another container's network"
+live() { run --name guest --network container:server "$@"; }
+expect "it is reached by the loopback" "from the container" "$(asks --network container:server 127.0.0.1 80)"
+expect "so is the internet" "from the internet" "$(asks --network container:server 198.51.100.1 80)"
+expect "the names of both lead to the address" "10.201.0.80 server 10.201.0.80 guest" "$(live "$root" sh -c 'grep 10.201 /etc/hosts' | xargs)"
+expect "the name servers are the other one's" "$("$varve" exec server cat /etc/resolv.conf | xargs)" "$(live "$root" cat /etc/resolv.conf | xargs)"
+expect "the way to the host can be named" "10.201.0.1 me" "$(live --add-host me:host-gateway "$root" head -n 1 /etc/hosts | xargs)"
+expect "ports are the other one's" 125 "$(status live -p 8070:80 "$root" true)"
+expect "who joins another namespace may have a network of its own" "10.201.0.83/16" \
+  "$(run --pid container:server --network bridge --ip 10.201.0.83 "$root" ip -4 -o address show eth0 | awk '{print $4}')"
+
 echo "== published ports"
 expect "the host reaches it by its loopback" "from the container" "$(fetch http://127.0.0.1:8080/)"
 expect "and by its address" "from the container" "$(fetch http://198.51.100.2:8080/)"
@@ -266,6 +277,9 @@ expect "pasta: by the loopback's port" "from the container" "$(fetch http://127.
 expect "pasta: others reach it" "from the container" "$(fetch_there http://198.51.100.2:8090/)"
 expect "pasta: a port that is taken is refused" 125 "$(status run --network pasta -p 8090:80 "$root" true)"
 expect_in "with its name" "*0.0.0.0:8090->80/tcp: Address already in use*" "$(cat "$scratch/output")"
+expect "pasta: another container lives in it" "from the container" "$(asks --network container:pasta 127.0.0.1 80)"
+expect "pasta: and has the way out" "from the internet" "$(asks --network container:pasta 198.51.100.1 80)"
+expect "pasta: of a container that has joined other namespaces" "from the internet" "$(asks --pid container:pasta --network pasta 198.51.100.1 80)"
 no_pasta() { ! pgrep --full 'pasta --config-net' >/dev/null; }
 kill -KILL "$launcher"
 end_of "$launcher"

@@ -62,7 +62,7 @@ for pair in pid:pid ipc:ipc uts:uts cgroupns:cgroup userns:user; do
   mine=$(readlink "/proc/self/ns/${pair#*:}")
   expect "--${pair%:*} host keeps the host's" "$mine" "$(run "--${pair%:*}" host "$root" readlink "/proc/self/ns/${pair#*:}")"
 done
-expect "another word is wrong usage" 2 "$(status run --pid container:x "$root" true)"
+expect "another word is wrong usage" 2 "$(status run --pid other "$root" true)"
 
 echo "-- limits, sysctls, umask"
 expect "limits are set" "100 200 0" "$(run --ulimit nofile=100:200 --ulimit core=0 "$root" sh -c 'ulimit -Sn; ulimit -Hn; ulimit -c' | xargs)"

@@ -8,6 +8,7 @@ varve_run_test(launcher_life launcher_life.sh)
 varve_run_test(launcher_lesson launcher_lesson.sh)
 varve_run_test(launcher_mounts launcher_mounts.sh)
 varve_run_test(launcher_ids launcher_ids.sh)
+varve_run_test(launcher_join launcher_join.sh)
 varve_run_test(launcher_security launcher_security.sh)
 # What runs inside, in any root directory: statically linked.
 add_executable(escape_helper escape_helper.cc)

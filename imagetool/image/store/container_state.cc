@@ -40,7 +40,9 @@ Json to_json(const ContainerState& state) {
                 {"address", state.network.address},
                 {"gateway", state.network.gateway},
                 {"host_link", state.network.host_link},
-                {"published", state.network.published}}},
+                {"published", state.network.published},
+                {"resolver", state.network.resolver},
+                {"hosts", state.network.hosts}}},
               {"pid", static_cast<std::uint64_t>(std::max<pid_t>(state.pid, 0))},
               {"exit_status", static_cast<std::uint64_t>(std::clamp(state.exit_status, 0, 255))},
               {"started", state.started},
@@ -49,6 +51,8 @@ Json to_json(const ContainerState& state) {
               {"command_pid", static_cast<std::uint64_t>(std::max<pid_t>(state.command_pid, 0))},
               {"command_started_ticks", state.command_started_ticks},
               {"namespaces", state.namespaces},
+              {"joined_container", state.joined_container},
+              {"joined_namespaces", state.joined_namespaces},
               {"stop_signal", state.stop_signal},
               {"stop_seconds", state.stop_seconds},
               {"boot_id", state.boot_id},
@@ -91,6 +95,8 @@ ResultOrFailure<ContainerState> from_json(const Json& root) {
   state.command_pid = read_pid(reader, "command_pid");
   reader.read("command_started_ticks", state.command_started_ticks, kNoLimit);
   reader.read("namespaces", state.namespaces);
+  reader.read("joined_container", state.joined_container);
+  reader.read("joined_namespaces", state.joined_namespaces);
   reader.read("stop_signal", state.stop_signal);
   reader.read("stop_seconds", state.stop_seconds, kNoLimit);
   reader.read("boot_id", state.boot_id);
@@ -111,6 +117,8 @@ ResultOrFailure<ContainerState> from_json(const Json& root) {
     network_reader.read("gateway", state.network.gateway);
     network_reader.read("host_link", state.network.host_link);
     network_reader.read("published", state.network.published);
+    network_reader.read("resolver", state.network.resolver);
+    network_reader.read("hosts", state.network.hosts);
     VARVE_RETURN_IF_ERROR(network_reader.status());
   }
   reader.check("name", is_container_name(state.name), "a container's name");

@@ -29,11 +29,13 @@ std::string_view to_text(ContainerStatus status);  // "created", "running", "exi
 
 // What the launcher has made of a network. All as text, for people and for `varve inspect`.
 struct ContainerNetworkState {
-  std::string mode;                    // "none", "host", "bridge", "pasta"
+  std::string mode;                    // "none", "host", "bridge", "pasta", "container:NAME"
   std::string address;                 // IPv4, of the bridge
   std::string gateway;                 // the host's on the bridge
   std::string host_link;               // the host's end of the veth pair
   std::vector<std::string> published;  // "0.0.0.0:8080->80/tcp"
+  std::string resolver;                // text of its /etc/resolv.conf; empty: the image's
+  std::vector<std::string> hosts;      // "NAME:ADDRESS" or "NAME:host-gateway", added to its /etc/hosts
 };
 
 struct ContainerState {
@@ -56,8 +58,10 @@ struct ContainerState {
   pid_t command_pid =
       0;  // of the command on the host, once it runs: what `varve exec` joins; `pid` without an init
   std::uint64_t command_started_ticks = 0;
-  std::string namespaces;           // its own ones, as the launcher writes them: "mnt,pid,..."
-  std::string stop_signal;          // name or number; empty: SIGTERM
+  std::string namespaces;         // those that are not the host's, as the launcher writes them: "mnt,pid,..."
+  std::string joined_container;   // the name of the one that some of them belong to; empty: none
+  std::string joined_namespaces;  // which
+  std::string stop_signal;        // name or number; empty: SIGTERM
   std::uint64_t stop_seconds = 10;  // how long `varve stop` waits before it kills
   // Of the kernel under which it was made, when it is not to outlive that: a container that is removed at its end. Empty: it is kept.
   // Such a state is not made durable, and under another kernel the container counts as what a killed remove() has left.

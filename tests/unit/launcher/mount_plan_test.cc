@@ -200,7 +200,8 @@ TEST_F(MountPlanTest, VolumesAreRefusedWhereNobodyInsideMayOwnThem) {
 
 TEST_F(MountPlanTest, SharedNamespacesLeaveNoRoomForMounts) {
   context_.own_ipc = false;
-  EXPECT_THAT(refusal({.shm_size = "1m"}), HasSubstr("--share ipc"));
+  EXPECT_THAT(refusal({.shm_size = "1m"}),
+              HasSubstr("the shared memory is the host's, or that of a container"));
   context_.own_mounts = false;
   EXPECT_THAT(refusal({.tmpfs = {"/x"}}), HasSubstr("--share"));
   context_.image_volumes = {"/data"};
