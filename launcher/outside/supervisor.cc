@@ -153,6 +153,7 @@ void Supervisor::handle_network() {
       if (!started()) {
         return fail(kLauncherFailed, refuse("connecting the container", plan_.name, "its keeper was killed"));
       }
+      keeper_is_lost_ = true;
       return log_warning("the network of {} is gone: its keeper was killed", plan_.name);
   }
 }
