@@ -64,7 +64,7 @@ struct Plan {
   bool remove_afterwards = false;
   std::string daemon_path;  // varvefs; empty when the root is a directory
   LifetimePlan lifetime;
-  bool daemon_in_user_namespace = false;  // see DaemonDescriptors::own_user_namespace
+  bool daemon_in_user_namespace = false;  // see DaemonSurroundings::own_user_namespace
   NetworkPlan network;
 
   // All that are not the host's.

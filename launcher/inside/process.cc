@@ -172,20 +172,28 @@ StatusOrFailure check_not_launcher(std::string program) {
 
 }  // namespace
 
-Result<std::string> find_program(const std::string& program, const std::string& path) {
-  if (program.empty()) return Errno{ENOENT};
-  if (program.find('/') != std::string::npos) return program;
-  Errno reason{ENOENT};
+std::vector<std::string> places_of_program(const std::string& program, const std::string& path) {
+  if (program.empty()) return {};
+  if (program.find('/') != std::string::npos) return {program};
+  std::vector<std::string> places;
   for (std::size_t begin = 0; begin <= path.size();) {
     const std::size_t end = std::min(path.find(':', begin), path.size());
     const std::string directory = path.substr(begin, end - begin);
-    const std::string candidate = (directory.empty() ? "." : directory) + "/" + program;
+    places.push_back((directory.empty() ? "." : directory) + "/" + program);
+    begin = end + 1;
+  }
+  return places;
+}
+
+Result<std::string> find_program(const std::string& program, const std::string& path) {
+  if (program.find('/') != std::string::npos) return program;
+  Errno reason{ENOENT};
+  for (const std::string& place : places_of_program(program, path)) {
     struct stat about = {};
-    if (::stat(candidate.c_str(), &about) == 0 && !S_ISDIR(about.st_mode)) {
-      if (::faccessat(AT_FDCWD, candidate.c_str(), X_OK, AT_EACCESS) == 0) return candidate;
+    if (::stat(place.c_str(), &about) == 0 && !S_ISDIR(about.st_mode)) {
+      if (::faccessat(AT_FDCWD, place.c_str(), X_OK, AT_EACCESS) == 0) return place;
       reason = Errno{EACCES};
     }
-    begin = end + 1;
   }
   return reason;
 }

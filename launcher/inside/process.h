@@ -4,6 +4,8 @@
 // Thread rule: one thread, in the process that becomes the command.
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "fs/base/result.h"
 #include "fs/base/unique_fd.h"
@@ -36,7 +38,9 @@ StartFailure become_command(CommandContext context);
 // What only the user outside may see is opened before.
 StatusOrFailure become_root_inside();
 
-// Where `program` is found: as it stands when it holds a '/', else in the directories of `path`.
+// Where `program` is looked for, in this order: as it stands when it holds a '/', else in the directories of `path`.
+std::vector<std::string> places_of_program(const std::string& program, const std::string& path);
+// The first of them where it is found: as it stands when it holds a '/', else in the directories of `path`.
 // Returns: ENOENT; EACCES when something of that name is there and none can be executed.
 Result<std::string> find_program(const std::string& program, const std::string& path);
 

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <string>
-#include <vector>
 
 #include "fs/base/unique_fd.h"
+#include "launcher/inside/process.h"
 #include "launcher/kernel/mount_calls.h"
 
 namespace varve::launcher {
@@ -22,20 +22,6 @@ constexpr off_t kMostBytes = 4 * 1024 * 1024;
 constexpr const char* kPathsOfSetUp[] = {
     "/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd", "/etc/group"};
 
-std::vector<std::string> candidates(const ProcessPlan& process) {
-  const std::string& program = process.arguments.front();
-  if (program.starts_with('/')) return {program};
-  if (program.find('/') != std::string::npos) return {process.working_directory + "/" + program};
-  std::vector<std::string> paths;
-  const std::string path = process.environment.get("PATH").value_or("");
-  for (std::size_t begin = 0; begin <= path.size();) {
-    const std::size_t end = std::min(path.find(':', begin), path.size());
-    if (end > begin) paths.push_back(path.substr(begin, end - begin) + "/" + program);
-    begin = end + 1;
-  }
-  return paths;
-}
-
 }  // namespace
 
 off_t begin_reading_program(int root_fd, const ProcessPlan& process) {
@@ -43,9 +29,11 @@ off_t begin_reading_program(int root_fd, const ProcessPlan& process) {
   for (const char* path : kPathsOfSetUp) {
     [[maybe_unused]] const Result<UniqueFd> looked_up = open_beneath(root_fd, path, O_PATH);
   }
-  for (const std::string& path : candidates(process)) {
+  const std::string path = process.environment.get("PATH").value_or("");
+  for (const std::string& place : places_of_program(process.arguments.front(), path)) {
+    const std::string absolute = place.starts_with('/') ? place : process.working_directory + "/" + place;
     // Neither a terminal nor a named pipe of the image does anything to us by this.
-    const Result<UniqueFd> file = open_beneath(root_fd, path, O_RDONLY | O_NOCTTY | O_NONBLOCK);
+    const Result<UniqueFd> file = open_beneath(root_fd, absolute, O_RDONLY | O_NOCTTY | O_NONBLOCK);
     struct stat about = {};
     if (!file.ok() || ::fstat(file->get(), &about) != 0 || !S_ISREG(about.st_mode)) continue;
     const off_t end = std::min<off_t>(about.st_size, kMostBytes);

@@ -10,18 +10,12 @@
 #include <optional>
 #include <utility>
 
+#include "launcher/seccomp/bpf_steps.h"
+
 namespace varve::launcher {
 namespace {
 
 using Program = std::span<const struct sock_filter>;
-
-constexpr std::uint16_t kLoad = BPF_LD | BPF_W | BPF_ABS;
-constexpr std::uint16_t kMask = BPF_ALU | BPF_AND | BPF_K;
-constexpr std::uint16_t kJump = BPF_JMP | BPF_JA;
-constexpr std::uint16_t kIfEqual = BPF_JMP | BPF_JEQ | BPF_K;
-constexpr std::uint16_t kIfGreater = BPF_JMP | BPF_JGT | BPF_K;
-constexpr std::uint16_t kIfNotLess = BPF_JMP | BPF_JGE | BPF_K;
-constexpr std::uint16_t kDecide = BPF_RET | BPF_K;
 
 constexpr std::uint32_t kAllBits = UINT32_MAX;
 constexpr std::size_t kReach = UINT8_MAX;  // of a conditional jump, in steps

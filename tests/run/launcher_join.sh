@@ -196,15 +196,8 @@ check_race
 
 if [ "$(id -u)" -eq 0 ]; then
   expect "ids of another range are kept" "0 0 4294967295" "$(start first --userns host "$root" sh -c "$forever"; run --pid container:first "$root" cat /proc/self/uid_map | xargs; varve rm -f first)"
-  if setpriv --reuid 65534 --regid 65534 --clear-groups unshare --user true 2>/dev/null; then
-    mkdir "$scratch/bin"
-    cp "$bin/varve" "$bin/varvefs" "$scratch/bin/"
-    varve=$scratch/bin/varve
-    rm -rf "$VARVE_STORE"
-    mkdir "$VARVE_STORE"
-    chown -R 65534:65534 "$root" "$VARVE_STORE"
-    as_user=(setpriv --reuid 65534 --regid 65534 --clear-groups)
-    number=2$$
+  if can_become_nobody; then
+    go_on_as_nobody
     echo "-- as nobody"
     check_join
     as_user=()

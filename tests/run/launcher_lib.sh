@@ -79,3 +79,17 @@ finish() {
   echo "$failures failed"
   [ "$failures" -eq 0 ]
 }
+
+# can_become_nobody: whether user 65534 can make user namespaces here.
+can_become_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups unshare --user true 2>/dev/null; }
+# go_on_as_nobody: with programs, root and a new store that user 65534 can use; as_user stands before what is run.
+go_on_as_nobody() {
+  mkdir "$scratch/bin"
+  cp "$bin/varve" "$bin/varvefs" "$scratch/bin/"
+  varve=$scratch/bin/varve
+  rm -rf "$VARVE_STORE"
+  mkdir "$VARVE_STORE"
+  chown -R 65534:65534 "$root" "$VARVE_STORE"
+  as_user=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+  number=2$$
+}

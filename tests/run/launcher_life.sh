@@ -89,16 +89,9 @@ echo "-- as $(id -un)"
 check_life
 
 if [ "$(id -u)" -eq 0 ]; then
-  if setpriv --reuid 65534 --regid 65534 --clear-groups unshare --user true 2>/dev/null; then
+  if can_become_nobody; then
     echo "-- as nobody"
-    mkdir "$scratch/bin"
-    cp "$bin/varve" "$bin/varvefs" "$scratch/bin/"
-    varve=$scratch/bin/varve
-    rm -rf "$VARVE_STORE"
-    mkdir "$VARVE_STORE"
-    chown -R 65534:65534 "$root" "$VARVE_STORE"
-    as_user=(setpriv --reuid 65534 --regid 65534 --clear-groups)
-    number=2$$
+    go_on_as_nobody
     check_life
     as_user=()
   else

@@ -10,18 +10,16 @@
 
 #include "launcher/outside/process_record.h"
 #include "launcher/plan.h"
-#include "tests/unit/launcher/scratch_directory.h"
+#include "tests/unit/launcher/plan_fixture.h"
 
 namespace varve::launcher {
 namespace {
 
 using ::testing::HasSubstr;
 
-class JoinPlanTest : public ::testing::Test {
+class JoinPlanTest : public PlanFixture {
  protected:
   JoinPlanTest() {
-    root_ = scratch_.make_directory("root");
-    store_ = scratch_.path() + "/store";
     state_.name = "web";
     state_.id = image::new_container_id();
     state_.namespaces = "mnt,pid,net,ipc,uts,user,cgroup";
@@ -30,7 +28,6 @@ class JoinPlanTest : public ::testing::Test {
                       .gateway = "10.201.0.1",
                       .resolver = "nameserver 192.0.2.53\n",
                       .hosts = {"db:10.201.0.9", "outside:host-gateway"}};
-    host_.variable = [](const std::string&) { return std::nullopt; };
   }
   // The record of a container whose processes are this one.
   void write_running() {
@@ -56,16 +53,7 @@ class JoinPlanTest : public ::testing::Test {
     if (options.joined.namespaces.contains(Namespace::kNet)) options.network.network = "container:web";
     return options;
   }
-  ResultOrFailure<Plan> plan_of(const RunOptions& options) const { return make_plan(options, host_); }
-  std::string complaint(const RunOptions& options) const {
-    const auto plan = plan_of(options);
-    return plan.ok() ? "" : plan.error().message;
-  }
 
-  ScratchDirectory scratch_;
-  std::string root_;
-  std::string store_;
-  HostFacts host_;
   image::ContainerState state_;
   UniqueFd lock_;
 };

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "imagetool/image/store/store.h"
-#include "tests/unit/launcher/scratch_directory.h"
+#include "tests/unit/launcher/plan_fixture.h"
 
 namespace varve::launcher {
 namespace {
@@ -16,15 +16,12 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-class MakePlan : public ::testing::Test {
+class MakePlan : public PlanFixture {
  protected:
   MakePlan() {
-    root_ = scratch_.make_directory("root");
-    store_ = scratch_.path() + "/store";
     ::chmod(scratch_.write_file("varvefs", "").c_str(), 0755);
     host_.program_directory = scratch_.path();
     host_.effective_uid = 0;
-    host_.variable = [](const std::string&) { return std::nullopt; };
   }
   RunOptions run_in_directory(std::vector<std::string> arguments = {"true"}) const {
     RunOptions options;
@@ -47,16 +44,6 @@ class MakePlan : public ::testing::Test {
     options.store = store_;
     return options;
   }
-  ResultOrFailure<Plan> plan_of(const RunOptions& options) const { return make_plan(options, host_); }
-  std::string complaint(const RunOptions& options) const {
-    const auto plan = plan_of(options);
-    return plan.ok() ? "" : plan.error().message;
-  }
-
-  ScratchDirectory scratch_;
-  std::string root_;
-  std::string store_;
-  HostFacts host_;
 };
 
 TEST_F(MakePlan, NothingIsMadeOnTheHost) {

@@ -20,6 +20,7 @@
 #include <set>
 #include <string>
 
+#include "launcher/seccomp/bpf_steps.h"
 #include "launcher/seccomp/default_filter.h"
 #include "launcher/seccomp/filter.h"
 #include "launcher/seccomp/seccomp_plan.h"
@@ -30,14 +31,6 @@ namespace varve::launcher {
 namespace {
 
 using Program = std::vector<struct sock_filter>;
-
-constexpr std::uint16_t kLoad = BPF_LD | BPF_W | BPF_ABS;
-constexpr std::uint16_t kMask = BPF_ALU | BPF_AND | BPF_K;
-constexpr std::uint16_t kJump = BPF_JMP | BPF_JA;
-constexpr std::uint16_t kIfEqual = BPF_JMP | BPF_JEQ | BPF_K;
-constexpr std::uint16_t kIfGreater = BPF_JMP | BPF_JGT | BPF_K;
-constexpr std::uint16_t kIfNotLess = BPF_JMP | BPF_JGE | BPF_K;
-constexpr std::uint16_t kDecide = BPF_RET | BPF_K;
 
 constexpr std::uint32_t kNumber = offsetof(struct seccomp_data, nr);
 constexpr std::uint32_t kArchitecture = offsetof(struct seccomp_data, arch);
