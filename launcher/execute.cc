@@ -33,12 +33,6 @@
 namespace varve::launcher {
 namespace {
 
-// In the new process.
-void enter_cgroup(const ContainerCgroup& cgroup, const ControlChannel& channel) {
-  const StatusOrFailure entered = cgroup.enter();
-  if (!entered.ok()) report_and_exit(channel, {entered.error()});
-}
-
 // One fork: clone3(2) makes the namespaces and the process in them at once. The child runs on a copy of this memory.
 ResultOrFailure<SupervisedProcess> clone_container(const Plan& plan, const StandardStreams& streams,
                                                    std::pair<ControlChannel, ControlChannel>& channel,
@@ -53,7 +47,6 @@ ResultOrFailure<SupervisedProcess> clone_container(const Plan& plan, const Stand
   const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid == 0) {
     channel.first.close();
-    enter_cgroup(cgroup, channel.second);
     streams.take();
     run_inside(plan, std::move(channel.second), area);
   }
@@ -95,8 +88,12 @@ ResultOrFailure<FirstProcess> join_container(const Plan& plan, const StandardStr
 
 ResultOrFailure<FirstProcess> start_first_process(const Plan& plan, const StandardStreams& streams,
                                                   std::pair<ControlChannel, ControlChannel>& channel,
-                                                  const ContainerCgroup& cgroup, ArgumentArea area) {
-  if (!plan.joined.namespaces.empty()) return join_container(plan, streams, channel, cgroup, area);
+                                                  ContainerCgroup& cgroup, ArgumentArea area) {
+  if (!plan.joined.namespaces.empty()) {
+    // It enters its groups before it joins anything.
+    VARVE_RETURN_IF_ERROR(cgroup.complete(plan.limits));
+    return join_container(plan, streams, channel, cgroup, area);
+  }
   FirstProcess first;
   VARVE_ASSIGN(first.process, clone_container(plan, streams, channel, cgroup, area));
   return first;
@@ -130,8 +127,27 @@ NetworkConnection connection_of(const Plan& plan, const std::optional<ContainerN
   return {plan.network.joined->state.address, plan.network.joined->state.gateway};
 }
 
+// While the container makes its mounts. What it is told it may not hear: it has failed then, and the supervisor learns why.
+StatusOrFailure make_groups(const Plan& plan, ContainerCgroup& cgroup, const ControlChannel& channel) {
+  const bool has_entered = !plan.joined.namespaces.empty();
+  if (!has_entered) VARVE_RETURN_IF_ERROR(cgroup.complete(plan.limits));
+  ControlMessage message;
+  message.kind = ControlMessage::Kind::kGroup;
+  if (!has_entered) {
+    for (ContainerCgroup::TaskList& one : cgroup.take_task_lists()) {
+      message.text = std::move(one.group);
+      message.fd = std::move(one.file);
+      [[maybe_unused]] const Status told = channel.send(message);
+    }
+  }
+  message.fd.reset();
+  [[maybe_unused]] const Status told = channel.send(message);
+  return {};
+}
+
 StatusOrFailure begin(const Plan& plan, FirstProcess& first, std::optional<ContainerRecord>& record,
-                      const ControlChannel& channel, std::optional<ContainerNetwork>& network) {
+                      ContainerCgroup& cgroup, const ControlChannel& channel,
+                      std::optional<ContainerNetwork>& network) {
   VARVE_RETURN_IF_ERROR(prepare_container(plan, first.process));
   VARVE_ASSIGN(network, connect_network(plan, first));
   if (record && network) record->note_network(network->state());
@@ -139,7 +155,7 @@ StatusOrFailure begin(const Plan& plan, FirstProcess& first, std::optional<Conta
   go.kind = ControlMessage::Kind::kGo;
   go.text = connection_of(plan, network).text();
   if (!channel.send(go).ok()) return refuse("starting the container", plan.name, "it died at once");
-  return {};
+  return make_groups(plan, cgroup, channel);
 }
 
 // Early: it opens layers and upper while the namespaces are made.
@@ -154,7 +170,7 @@ ResultOrFailure<std::optional<Daemon>> start_daemon(const Plan& plan,
 
 // Takes `daemon` once a container is there for it.
 ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& record,
-                             std::optional<Daemon>& daemon, const ContainerCgroup& cgroup, ArgumentArea area,
+                             std::optional<Daemon>& daemon, ContainerCgroup& cgroup, ArgumentArea area,
                              const std::function<bool()>& on_started) {
   VARVE_ASSIGN(const std::unique_ptr<KeptOutput> kept, keep_output(plan));
   VARVE_ASSIGN(StandardStreams streams, choose_streams(plan, kept.get()));
@@ -167,7 +183,7 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
   if (kept && kept->relay) kept->relay->release_container_ends();
   if (!plan.process.terminal && !plan.lifetime.detached) let_go_of_input_and_output();
   std::optional<ContainerNetwork> network;
-  const StatusOrFailure begun = begin(plan, first, record, channel->first, network);
+  const StatusOrFailure begun = begin(plan, first, record, cgroup, channel->first, network);
   if (!begun.ok()) {
     [[maybe_unused]] const Status ignored = send_signal(first.process.process.get(), SIGKILL);
     ::waitpid(first.process.pid, nullptr, 0);
@@ -188,7 +204,7 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
 ResultOrFailure<Outcome> run_in_cgroup(const Plan& plan, std::optional<ContainerRecord>& record,
                                        ArgumentArea area, const std::function<bool()>& on_started) {
   VARVE_ASSIGN(std::optional<Daemon> daemon, start_daemon(plan, record));
-  ResultOrFailure<ContainerCgroup> cgroup = ContainerCgroup::create(plan.limits);
+  ResultOrFailure<ContainerCgroup> cgroup = ContainerCgroup::begin(plan.limits);
   ResultOrFailure<Outcome> ran =
       cgroup.ok() ? run(plan, record, daemon, *cgroup, area, on_started) : cgroup.error();
   if (daemon) daemon->call_off();

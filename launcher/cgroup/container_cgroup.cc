@@ -84,29 +84,48 @@ ResultOrFailure<UniqueFd> open_group_file(const std::string& path, int flags) {
 
 }  // namespace
 
-ResultOrFailure<ContainerCgroup> ContainerCgroup::create(const LimitPlan& plan, int more_file_flags) {
-  ContainerCgroup made;
-  const auto make = [&](const GroupPlan& group) -> StatusOrFailure {
-    made.groups_.push_back({.path = group.path, .directory = {}, .tasks = {}});
-    VARVE_RETURN_IF_ERROR(make_group(group, more_file_flags));
-    Group& open = made.groups_.back();
-    if (group.is_v2) {
-      VARVE_ASSIGN(open.directory, open_group_file(group.path, O_RDONLY | O_DIRECTORY));
-    } else {
-      VARVE_ASSIGN(open.tasks, open_group_file(group.path + "/tasks", O_WRONLY | more_file_flags));
-    }
-    return apply_device_filter(plan, group, open.directory.get(), more_file_flags);
-  };
-  for (const GroupPlan& group : plan.groups) {
-    const StatusOrFailure status = make(group);
-    if (status.ok()) continue;
-    if (status.error().error_number == EEXIST)
-      made.groups_.pop_back();  // another container's, which lives on
-    const StatusOrFailure removed = made.remove();
-    if (!removed.ok()) log_error("{}", removed.error().message);
-    return status.error();
+StatusOrFailure ContainerCgroup::make_group_and_open(const LimitPlan& plan, const GroupPlan& group,
+                                                     int more_file_flags) {
+  VARVE_RETURN_IF_ERROR(make_group(group, more_file_flags));
+  Group& open = groups_.back();
+  if (group.is_v2) {
+    VARVE_ASSIGN(open.directory, open_group_file(group.path, O_RDONLY | O_DIRECTORY));
+  } else {
+    VARVE_ASSIGN(open.tasks, open_group_file(group.path + "/tasks", O_WRONLY | more_file_flags));
   }
-  return made;
+  return apply_device_filter(plan, group, open.directory.get(), more_file_flags);
+}
+
+StatusOrFailure ContainerCgroup::make_groups(const LimitPlan& plan, bool of_version_2, int more_file_flags) {
+  for (const GroupPlan& group : plan.groups) {
+    if (group.is_v2 != of_version_2) continue;
+    groups_.push_back({.path = group.path, .directory = {}, .tasks = {}});
+    const StatusOrFailure made = make_group_and_open(plan, group, more_file_flags);
+    if (made.ok()) continue;
+    if (made.error().error_number == EEXIST) groups_.pop_back();  // another container's, which lives on
+    return made;
+  }
+  return {};
+}
+
+ResultOrFailure<ContainerCgroup> ContainerCgroup::begin(const LimitPlan& plan, int more_file_flags) {
+  ContainerCgroup begun;
+  const StatusOrFailure made = begun.make_groups(plan, true, more_file_flags);
+  if (made.ok()) return begun;
+  if (const StatusOrFailure removed = begun.remove(); !removed.ok()) log_error("{}", removed.error().message);
+  return made.error();
+}
+
+StatusOrFailure ContainerCgroup::complete(const LimitPlan& plan, int more_file_flags) {
+  return make_groups(plan, false, more_file_flags);
+}
+
+ResultOrFailure<ContainerCgroup> ContainerCgroup::create(const LimitPlan& plan, int more_file_flags) {
+  VARVE_ASSIGN(ContainerCgroup made, begin(plan, more_file_flags));
+  const StatusOrFailure completed = made.complete(plan, more_file_flags);
+  if (completed.ok()) return made;
+  if (const StatusOrFailure removed = made.remove(); !removed.ok()) log_error("{}", removed.error().message);
+  return completed.error();
 }
 
 ResultOrFailure<ContainerCgroup> ContainerCgroup::open(const std::vector<std::string>& paths,
@@ -157,9 +176,22 @@ void ContainerCgroup::apply_to(struct clone_args& arguments) const {
 StatusOrFailure ContainerCgroup::enter() const {
   for (const Group& group : groups_) {
     if (!group.tasks.valid()) continue;
-    if (::write(group.tasks.get(), "0", 1) < 0)
-      return explain(Errno::last(), "entering a control group", group.path);
+    const Status entered = enter_by(group.tasks.get());
+    if (!entered.ok()) return explain(entered.error(), "entering a control group", group.path);
   }
+  return {};
+}
+
+std::vector<ContainerCgroup::TaskList> ContainerCgroup::take_task_lists() {
+  std::vector<TaskList> taken;
+  for (Group& group : groups_) {
+    if (group.tasks.valid()) taken.push_back({group.path, std::move(group.tasks)});
+  }
+  return taken;
+}
+
+Status ContainerCgroup::enter_by(int task_list_fd) {
+  if (::write(task_list_fd, "0", 1) < 0) return Errno::last();
   return {};
 }
 

@@ -23,6 +23,10 @@ class ContainerCgroup {
   // Makes the groups and writes the limits; a plan without groups makes an object that does nothing. On failure all is
   // removed again. `more_file_flags`: as in write_group_file().
   static ResultOrFailure<ContainerCgroup> create(const LimitPlan& plan, int more_file_flags = 0);
+  // The same in two steps, for what is done between them: first the group of version 2 alone, in which a process can be made.
+  static ResultOrFailure<ContainerCgroup> begin(const LimitPlan& plan, int more_file_flags = 0);
+  // Then those of version 1, which a process enters by itself at any time. On failure remove() is for the caller to call.
+  StatusOrFailure complete(const LimitPlan& plan, int more_file_flags = 0);
   // Of a container known only from its record. Paths that do not end in "/varve/ID" are not believed: EINVAL.
   static ResultOrFailure<ContainerCgroup> open(const std::vector<std::string>& paths, const std::string& id);
 
@@ -42,6 +46,13 @@ class ContainerCgroup {
   // cgroup_procs_write_start): microseconds instead of some ten milliseconds.
   // Requires: made by create(), or open_for_entry().
   StatusOrFailure enter() const;
+  // The same by descriptors that were taken from another process's object: of the files by which groups of version 1 are entered.
+  struct TaskList {
+    std::string group;
+    UniqueFd file;
+  };
+  std::vector<TaskList> take_task_lists();
+  static Status enter_by(int task_list_fd);
   // Puts another process into all groups.
   StatusOrFailure add(pid_t pid) const;
 
@@ -64,6 +75,8 @@ class ContainerCgroup {
     UniqueFd directory;  // version 2, for entry
     UniqueFd tasks;      // version 1, for entry
   };
+  StatusOrFailure make_group_and_open(const LimitPlan& plan, const GroupPlan& group, int more_file_flags);
+  StatusOrFailure make_groups(const LimitPlan& plan, bool of_version_2, int more_file_flags);
   StatusOrFailure set_frozen(bool frozen) const;
   std::vector<Group> groups_;
 };

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "launcher/cgroup/container_cgroup.h"
 #include "launcher/explain.h"
 #include "launcher/inside/cgroup_mounts.h"
 #include "launcher/inside/dev_nodes.h"
@@ -57,6 +58,21 @@ ResultOrFailure<NetworkConnection> wait_for_go(const ControlChannel& channel) {
     return refuse("starting in the container", "", "the launcher is gone");
   }
   return NetworkConnection::parse(message->text);
+}
+
+// The launcher makes the groups of version 1 while we make mounts. Their namespace has its root where we are when it is made.
+StatusOrFailure enter_groups(const Plan& plan, const ControlChannel& channel) {
+  for (;;) {
+    const Result<ControlMessage> message = channel.receive();
+    if (!message.ok() || message->kind != ControlMessage::Kind::kGroup) {
+      return refuse("entering the control groups", "", "the launcher is gone");
+    }
+    if (!message->fd.valid()) break;
+    const Status entered = ContainerCgroup::enter_by(message->fd.get());
+    if (!entered.ok()) return explain(entered.error(), "entering a control group", message->text);
+  }
+  if (plan.own_namespaces.contains(Namespace::kCgroup)) return make_cgroup_namespace();
+  return {};
 }
 
 // What connects the container may still be at work when all else is set up.
@@ -135,6 +151,7 @@ StatusOrFailure set_up_mounts(const Plan& plan, const Provisions& provisions, co
                                                                   plan.id_map.maps_gid(kTtyGroup),
                                                  .shm_bytes = plan.mounts.shm_bytes,
                                                  .joined_shm_fd = provisions.shared_memory.get()}));
+  VARVE_RETURN_IF_ERROR(enter_groups(plan, channel));
   // Who has CAP_SYS_ADMIN mounts the hierarchies as it is; for nested containers it is wanted, then. What is joined is not ours
   // to change: there it is as the other container has it.
   const bool forbids_cgroup_namespaces =
@@ -166,11 +183,11 @@ StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, const Un
   // After the go, because the launcher writes our id maps through /proc, which the flag decides too.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   ::setsid();
-  if (plan.own_namespaces.contains(Namespace::kCgroup)) VARVE_RETURN_IF_ERROR(make_cgroup_namespace());
   if (plan.own_namespaces.contains(Namespace::kUts)) VARVE_RETURN_IF_ERROR(set_hostname(plan.hostname));
   if (plan.own_namespaces.contains(Namespace::kNet)) VARVE_RETURN_IF_ERROR(bring_loopback_up());
   if (plan.own_namespaces.contains(Namespace::kMount))
     return set_up_mounts(plan, {connection, shared_memory}, channel, terminal);
+  VARVE_RETURN_IF_ERROR(enter_groups(plan, channel));
   if (plan.process.terminal) {
     VARVE_RETURN_IF_ERROR(hand_over_terminal(make_host_terminal(), channel, terminal));
   }

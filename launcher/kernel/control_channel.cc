@@ -86,9 +86,10 @@ Result<ControlMessage> ControlChannel::receive() const {
   ssize_t received = 0;
   do {
     received = ::recvmsg(socket_.get(), &header, MSG_CMSG_CLOEXEC);
-  } while (received < 0 && errno == EINTR);
-  // The other side's end closed with messages of ours unread says ECONNRESET.
-  if (received == 0 || (received < 0 && errno == ECONNRESET)) return ControlMessage{};
+    // The other side closed its end with messages of ours unread: told once, before what it had sent (net/core/datagram.c,
+    // __skb_try_recv_datagram).
+  } while (received < 0 && (errno == EINTR || errno == ECONNRESET));
+  if (received == 0) return ControlMessage{};
   if (received < 0) return Errno::last();
 
   ControlMessage message;

@@ -20,6 +20,7 @@ struct ControlMessage {
   enum class Kind : std::uint8_t {
     kEnd,         // the other side has closed its end
     kGo,          // to inside: ids are mapped, begin; `text`: a NetworkConnection
+    kGroup,       // to inside: `fd`: the task list of a control group, to enter; without: there are no more
     kNetworkUp,   // to inside: the network is as the plan wants it
     kWarning,     // to outside: `text` is for the person; nothing fails
     kFuseDevice,  // to outside: the /dev/fuse descriptor of the mounted root; start the daemon on it

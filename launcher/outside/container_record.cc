@@ -53,6 +53,7 @@ ResultOrFailure<ContainerRecord> ContainerRecord::create(const Plan& plan) {
       record.store_.create(
           record.state_,
           {.upper = plan.root.own_upper,
+           .files = plan.lifetime.detached || plan.mounts.has_anonymous_volumes,
            .process = text_of({.process = plan.process, .setgroups_denied = plan.id_map.deny_setgroups})}));
   return record;
 }

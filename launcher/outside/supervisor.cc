@@ -59,6 +59,7 @@ void Supervisor::handle_message() {
       return log_warning("{}", message->text);
     case ControlMessage::Kind::kEnd:
     case ControlMessage::Kind::kGo:
+    case ControlMessage::Kind::kGroup:
     case ControlMessage::Kind::kJoined:
     case ControlMessage::Kind::kNetworkUp:
       return handle_start();

@@ -82,11 +82,11 @@ check_join() {
   expect "what is left of the command is killed" 0 "$(run --pid container:first "$root" sh -c "sleep ${number}62 & exit 0" && wait_for 20 no_process "^sleep ${number}62" && echo 0)"
   expect "statuses are passed on" 7 "$(status run --pid container:first "$root" sh -c 'exit 7')"
   expect "and kills" 143 "$(status run --pid container:first "$root" sh -c 'kill -TERM $$')"
-  start stopped --pid container:first "$root" sh -c 'trap "exit 5" TERM; '"$forever"
+  start_ready stopped --pid container:first "$root" sh -c 'trap "exit 5" TERM; echo ready; '"$forever"
   varve stop stopped
   expect "stop asks the command" 5 "$(field stopped "['ExitStatus']")"
   varve rm stopped
-  start stopped --pid container:first "$root" sh -c "trap 'exit 6' TERM; $forever"
+  start_ready stopped --pid container:first "$root" sh -c "trap 'exit 6' TERM; echo ready; $forever"
   varve exec -d stopped sh -c "sleep ${number}65 & exec sleep ${number}66"
   expect "what exec started runs" 2 "$(wait_for 20 pgrep --full "^sleep ${number}65" >/dev/null; processes_with "^sleep ${number}6[56]")"
   varve stop stopped

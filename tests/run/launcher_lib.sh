@@ -66,6 +66,12 @@ wait_for() {
     sleep 0.05
   done
 }
+# start_ready NAME OPTION... ROOT sh -c COMMAND: in the background; waits until the command has printed "ready", its traps set.
+start_ready() {
+  varve run -d --name "$@" >/dev/null
+  wait_for 20 has_printed "$1" ready
+}
+has_printed() { varve logs "$1" | grep --quiet --line-regexp -- "$2"; }
 # no_process PATTERN: no command line fits it.
 no_process() { ! pgrep --full -- "$1" >/dev/null; }
 # end_of PID: sets end to the exit status of a process that was started in the background.

@@ -28,7 +28,7 @@ check_life() {
   expect "a command that is not there is 127 at once" 127 "$(status varve run -d --rm --name absent "$root" nosuch)"
   expect_in "and named" "*nosuch*" "$(cat "$scratch/output")"
 
-  varve run -d --name server -e FROM=run --hostname box "$root" sh -c 'trap "echo asked; exit 5" TERM; while :; do sleep 0.05; done' >/dev/null
+  start_ready server -e FROM=run --hostname box "$root" sh -c 'trap "echo asked; exit 5" TERM; echo ready; while :; do sleep 0.05; done'
   expect "exec has the container's environment, host name and processes" "run box 1" \
     "$(varve exec server sh -c 'echo $FROM $(hostname) $(ps -o pid,comm | grep -c varve-init)')"
   expect "and its capabilities" "$(varve run --rm "$root" sed -n 's/Cap[EB].*\t//p' /proc/self/status | xargs)" \
@@ -48,17 +48,17 @@ check_life() {
   kill -KILL "$(pgrep --full "exec server sleep ${number}42" | tail -1)"; end_of "$exec_pid"
   expect "a killed exec takes its command along" 0 "$(wait_for 20 no_process "^sleep ${number}42" && echo 0)"
   expect "stop asks first" 0 "$(status varve stop server)"
-  expect "and the container could answer" "asked" "$(varve logs server)"
+  expect "and the container could answer" "ready asked" "$(varve logs server | xargs)"
   expect "its status" "exited (5)" "$(state_of server)"
   expect "what exec -d left is gone" 0 "$(processes_with "^sleep ${number}41")"
 
-  varve run -d --name deaf --stop-timeout 1 "$root" sh -c 'trap "" TERM; while :; do sleep 0.05; done' >/dev/null
+  start_ready deaf --stop-timeout 1 "$root" sh -c 'trap "" TERM; echo ready; while :; do sleep 0.05; done'
   expect "who does not listen is killed" 0 "$(status varve stop deaf)"
   expect "after the time it was given" "exited (137)" "$(state_of deaf)"
-  varve run -d --name hup --stop-signal HUP "$root" sh -c 'trap "exit 8" HUP; while :; do sleep 0.05; done' >/dev/null
+  start_ready hup --stop-signal HUP "$root" sh -c 'trap "exit 8" HUP; echo ready; while :; do sleep 0.05; done'
   varve stop hup
   expect "--stop-signal" "exited (8)" "$(state_of hup)"
-  varve run -d --name usr "$root" sh -c 'trap "exit 9" USR1; while :; do sleep 0.05; done' >/dev/null
+  start_ready usr "$root" sh -c 'trap "exit 9" USR1; echo ready; while :; do sleep 0.05; done'
   expect "kill sends any signal" 0 "$(status varve kill -s USR1 usr)"
   expect "that the command can take" 0 "$(wait_for 20 ended usr && echo 0)"
   expect "  (status)" "exited (9)" "$(state_of usr)"

@@ -124,7 +124,9 @@ Status make_directories(const std::string& path, mode_t mode) {
 
 Status remove_tree(const std::string& path) {
   if (path.empty()) return Errno{EINVAL};
-  return remove_entry(AT_FDCWD, path);
+  const Status removed = remove_entry(AT_FDCWD, path);
+  // A part of the path is no directory: there is nothing of this name.
+  return removed.ok() || removed.error().value == ENOTDIR ? Status() : removed;
 }
 
 }  // namespace varve::image

@@ -147,40 +147,59 @@ ResultOrFailure<std::vector<std::string>> entries_of(const std::string& path) {
   return names;
 }
 
-// Returns: empty when another holds it.
-ResultOrFailure<std::optional<UniqueFd>> lock_if_free(const std::string& directory) {
-  UniqueFd lock(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!lock.valid()) return failure_from(Errno::last(), directory);
+// `place`: a container's directory or file. Returns: empty when another holds it.
+ResultOrFailure<std::optional<UniqueFd>> lock_if_free(const std::string& place) {
+  UniqueFd lock(::open(place.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
+  if (!lock.valid()) return failure_from(Errno::last(), place);
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return std::optional<UniqueFd>(std::move(lock));
-  if (errno != EWOULDBLOCK) return failure_from(Errno::last(), directory);
+  if (errno != EWOULDBLOCK) return failure_from(Errno::last(), place);
   return std::optional<UniqueFd>();
+}
+
+// The same for one that is being made aside.
+ResultOrFailure<UniqueFd> lock_new(const std::string& place) {
+  VARVE_ASSIGN(std::optional<UniqueFd> lock, lock_if_free(place));
+  if (!lock) return Failure{EBUSY, place + ": is removed by another at this moment (try again)"};
+  return std::move(*lock);
 }
 
 bool is_gone(const ResultOrFailure<ContainerState>& state) {
   return !state.ok() && state.error().error_number == ENOENT;
 }
 
-std::string record_path(const std::string& directory) {
-  return directory + "/container.jsonl";
+constexpr const char* kRecordName = "/container.jsonl";
+
+std::string record_path(const std::string& place) {
+  struct stat status {};
+  return ::lstat(place.c_str(), &status) == 0 && S_ISREG(status.st_mode) ? place : place + kRecordName;
 }
 
 Durability durability_of(const ContainerState& state) {
   return state.boot_id.empty() ? Durability::kSynced : Durability::kUntilReboot;
 }
 
-ResultOrFailure<RecordLines> read_lines(const std::string& directory, std::string_view name) {
-  const std::string path = record_path(directory);
+ResultOrFailure<RecordLines> read_lines(const std::string& path, std::string_view name) {
   Result<RecordLines> lines = read_record_lines(path, kStateLimitBytes);
   if (lines.ok()) return std::move(lines).value();
-  if (lines.error().value == ENOENT) return Failure{ENOENT, std::string(name) + ": no such container"};
+  // ENOTDIR: one that was a directory is gone, and a file has its name now.
+  if (lines.error().value == ENOENT || lines.error().value == ENOTDIR)
+    return Failure{ENOENT, std::string(name) + ": no such container"};
   return failure_from(lines.error(), path);
 }
 
-// What belongs into a container's new directory. Returns: its lock, held.
-ResultOrFailure<UniqueFd> fill(const std::string& directory, const ContainerState& state,
-                               const ContainerParts& parts) {
-  VARVE_ASSIGN(std::optional<UniqueFd> lock, lock_if_free(directory));
-  if (!lock) return Failure{EBUSY, directory + ": is removed by another at this moment (try again)"};
+StatusOrFailure create_record(const std::string& path, const ContainerState& state,
+                              const ContainerParts& parts) {
+  const Status written =
+      create_record_lines(path, {parts.process, json_text(to_json(state))}, durability_of(state));
+  if (!written.ok()) return failure_from(written.error(), path);
+  return {};
+}
+
+// Returns: the lock of the new directory, held.
+ResultOrFailure<UniqueFd> make_directory(const std::string& directory, const ContainerState& state,
+                                         const ContainerParts& parts) {
+  if (::mkdir(directory.c_str(), 0700) != 0) return failure_from(Errno::last(), directory);
+  VARVE_ASSIGN(UniqueFd lock, lock_new(directory));
   if (parts.upper) {
     // 0755 whatever the umask: the upper's own mode shows as the mode of the container's root.
     const std::string upper = directory + "/upper";
@@ -190,12 +209,21 @@ ResultOrFailure<UniqueFd> fill(const std::string& directory, const ContainerStat
     const std::string work = directory + "/work";
     if (::mkdir(work.c_str(), 0700) != 0) return failure_from(Errno::last(), work);
   }
-  const std::string path = record_path(directory);
-  Status written =
-      create_record_lines(path, {parts.process, json_text(to_json(state))}, durability_of(state));
-  if (written.ok() && durability_of(state) == Durability::kSynced) written = sync_parent_directory(path);
-  if (!written.ok()) return failure_from(written.error(), path);
-  return std::move(*lock);
+  const std::string path = directory + kRecordName;
+  VARVE_RETURN_IF_ERROR(create_record(path, state, parts));
+  if (durability_of(state) == Durability::kSynced) {
+    if (const Status synced = sync_parent_directory(path); !synced.ok())
+      return failure_from(synced.error(), path);
+  }
+  return lock;
+}
+
+// The same for one that is a file. On most file systems a directory takes a block of its own, which has to be found and freed
+// again; a short-lived file has none yet.
+ResultOrFailure<UniqueFd> make_file(const std::string& path, const ContainerState& state,
+                                    const ContainerParts& parts) {
+  VARVE_RETURN_IF_ERROR(create_record(path, state, parts));
+  return lock_new(path);
 }
 
 }  // namespace
@@ -256,9 +284,9 @@ ResultOrFailure<UniqueFd> ContainerStore::create(const ContainerState& state,
   }
   // Made aside and renamed: who sees the name sees all of it, locked.
   const std::string aside = containers_ + std::string(kNewPrefix) + state.id;
-  if (::mkdir(aside.c_str(), 0700) != 0) return failure_from(Errno::last(), aside);
   const auto make = [&]() -> ResultOrFailure<UniqueFd> {
-    VARVE_ASSIGN(UniqueFd lock, fill(aside, state, parts));
+    VARVE_ASSIGN(UniqueFd lock, parts.upper || parts.files ? make_directory(aside, state, parts)
+                                                           : make_file(aside, state, parts));
     const std::string directory = directory_of(state.name);
     // By number: glibc 2.36 has the flag in a header of its own.
     constexpr unsigned kNoReplace = 1;  // RENAME_NOREPLACE, linux/fs.h
@@ -293,14 +321,14 @@ StatusOrFailure ContainerStore::write(const ContainerState& state) const {
 
 ResultOrFailure<std::string> ContainerStore::process_of(std::string_view name) const {
   if (!is_container_name(name)) return Failure{ENOENT, "\"" + std::string(name) + "\": no such container"};
-  VARVE_ASSIGN(RecordLines lines, read_lines(directory_of(name), name));
+  VARVE_ASSIGN(RecordLines lines, read_lines(record_path(directory_of(name)), name));
   return std::move(lines.first);
 }
 
 ResultOrFailure<ContainerState> ContainerStore::read(std::string_view name) const {
   if (!is_container_name(name)) return Failure{ENOENT, "\"" + std::string(name) + "\": no such container"};
   const std::string path = record_path(directory_of(name));
-  VARVE_ASSIGN(const RecordLines lines, read_lines(directory_of(name), name));
+  VARVE_ASSIGN(const RecordLines lines, read_lines(path, name));
   constexpr const char* kNotKept =
       "what a restart of the machine has left of a container that was to be removed (use varve prune)";
   if (lines.last.empty()) return Failure{ENOENT, path + ": " + kNotKept};

@@ -3,8 +3,9 @@
 // ContainerState: what is remembered of one container, and ContainerStore, where they lie:
 //
 //   STORE/containers/NAME                  locked (flock(2)) by whoever still writes there: it is alive
-//   STORE/containers/NAME/container.jsonl  how its command was started, then its states, one a line (record_lines.h)
+//   STORE/containers/NAME/container.jsonl  its record: how its command was started, then its states, one a line (record_lines.h)
 //   STORE/containers/NAME/upper/, work/    its writable side (fs/upper), where it has one
+//   STORE/containers/NAME                  the record itself, a file, of one that keeps nothing else
 //   STORE/containers/.new-ID, .old-ID      one that is being made or removed; left over when its lock is free
 //
 // The launcher writes them; `imagetool commit CONTAINER` and `gc` read them.
@@ -75,6 +76,7 @@ struct ContainerState {
 // What else a container is made of.
 struct ContainerParts {
   bool upper = true;    // an upper and a work directory
+  bool files = true;    // other files may come to lie in its directory; true with an upper
   std::string process;  // how its command was started: one line of JSON, which the launcher alone understands
 };
 
@@ -93,7 +95,7 @@ class ContainerStore {
   std::string upper_path(std::string_view name) const;
   std::string work_path(std::string_view name) const;
 
-  // Makes the container's directory (0700) with its state, upper (0755) and work (0700), whole or not at all.
+  // Makes the container's directory (0700) with its state, upper (0755) and work (0700), or its file (0600), whole or not at all.
   // Returns: its lock, held; EEXIST when the name is taken, EINVAL for a name that is none.
   ResultOrFailure<UniqueFd> create(const ContainerState& state, const ContainerParts& parts) const;
   // The lock of a container that nobody writes to any more, however it ended. Empty while it is alive. Returns: ENOENT.

@@ -302,6 +302,28 @@ TEST_F(ContainerStoreTest, TheLastWholeLineCounts) {
   EXPECT_EQ(store_.process_of("web.2").error().error_number, ENOENT);
 }
 
+TEST_F(ContainerStoreTest, OneThatKeepsNothingElseIsAFile) {
+  const ContainerParts file = {.upper = false, .files = false, .process = R"({"arguments":["sh"]})"};
+  std::optional<UniqueFd> lock = must(store_.create(state_, file));
+  EXPECT_TRUE(std::filesystem::is_regular_file(store_.directory_of("web.1")));
+  EXPECT_FALSE(must(store_.lock_stopped("web.1")).has_value());
+  state_.exit_status = 3;
+  ASSERT_TRUE(store_.write(state_).ok());
+  EXPECT_EQ(must(store_.read("web.1")).exit_status, 3);
+  EXPECT_EQ(must(store_.process_of("web.1")), R"({"arguments":["sh"]})");
+  EXPECT_EQ(must(store_.list()).size(), 1U);
+  EXPECT_EQ(store_.create(state_, file).error().error_number, EEXIST);
+  EXPECT_EQ(store_.create(state_, {}).error().error_number, EEXIST);
+  lock.reset();
+  EXPECT_TRUE(must(store_.lock_stopped("web.1")).has_value());
+  EXPECT_TRUE(remove_tree(store_.directory_of("web.1") + "/volumes").ok());
+  must(store_.remove("web.1"));
+  EXPECT_EQ(store_.read("web.1").error().error_number, ENOENT);
+  EXPECT_FALSE(std::filesystem::exists(store_.directory_of("web.1")));
+  must(store_.create(state_, {}));
+  EXPECT_EQ(store_.create(state_, file).error().error_number, EEXIST);
+}
+
 TEST_F(ContainerStoreTest, ATakenNameIsRefusedAndRemovedOnesAreGone) {
   must(store_.create(state_, {}));
   EXPECT_EQ(store_.create(state_, {}).error().error_number, EEXIST);
@@ -325,8 +347,9 @@ TEST_F(ContainerStoreTest, LeftoversOfKilledOnesAreRemovedAndNothingElse) {
     std::filesystem::create_directories(containers + name);
   }
   write_file(containers + ".new-2/container.jsonl", "{}");
+  write_file(containers + ".new-4", "{}\n");
   EXPECT_EQ(must(store_.list()).size(), 1U);
-  EXPECT_EQ(must(store_.remove_leftovers()), 3U);
+  EXPECT_EQ(must(store_.remove_leftovers()), 4U);
   EXPECT_EQ(must(store_.remove_leftovers()), 0U);
   EXPECT_TRUE(must(store_.read("web.1")).id == state_.id);
 }
