@@ -127,35 +127,39 @@ NetworkConnection connection_of(const Plan& plan, const std::optional<ContainerN
   return {plan.network.joined->state.address, plan.network.joined->state.gateway};
 }
 
-// While the container makes its mounts. What it is told it may not hear: it has failed then, and the supervisor learns why.
-StatusOrFailure make_groups(const Plan& plan, ContainerCgroup& cgroup, const ControlChannel& channel) {
-  const bool has_entered = !plan.joined.namespaces.empty();
-  if (!has_entered) VARVE_RETURN_IF_ERROR(cgroup.complete(plan.limits));
-  ControlMessage message;
-  message.kind = ControlMessage::Kind::kGroup;
-  if (!has_entered) {
+// What begins while the container makes its mounts. What it is told it may not hear: it has failed then, and the supervisor
+// learns why.
+StatusOrFailure prepare_groups(const Plan& plan, ContainerCgroup& cgroup, const ControlChannel& channel,
+                               const NetworkConnection& connection) {
+  if (plan.joined.namespaces.empty()) {  // else it has entered them
+    VARVE_RETURN_IF_ERROR(cgroup.complete(plan.limits));
     for (ContainerCgroup::TaskList& one : cgroup.take_task_lists()) {
+      ControlMessage message;
+      message.kind = ControlMessage::Kind::kGroup;
       message.text = std::move(one.group);
       message.fd = std::move(one.file);
       [[maybe_unused]] const Status told = channel.send(message);
     }
   }
-  message.fd.reset();
-  [[maybe_unused]] const Status told = channel.send(message);
+  ControlMessage prepared;
+  prepared.kind = ControlMessage::Kind::kPrepared;
+  prepared.text = connection.text();
+  [[maybe_unused]] const Status told = channel.send(prepared);
   return {};
 }
 
 StatusOrFailure begin(const Plan& plan, FirstProcess& first, std::optional<ContainerRecord>& record,
                       ContainerCgroup& cgroup, const ControlChannel& channel,
                       std::optional<ContainerNetwork>& network) {
-  VARVE_RETURN_IF_ERROR(prepare_container(plan, first.process));
-  VARVE_ASSIGN(network, connect_network(plan, first));
-  if (record && network) record->note_network(network->state());
-  ControlMessage go;
-  go.kind = ControlMessage::Kind::kGo;
-  go.text = connection_of(plan, network).text();
-  if (!channel.send(go).ok()) return refuse("starting the container", plan.name, "it died at once");
-  return make_groups(plan, cgroup, channel);
+  if (plan.waits_for_go()) {
+    VARVE_RETURN_IF_ERROR(prepare_container(plan, first.process));
+    VARVE_ASSIGN(network, connect_network(plan, first));
+    if (record && network) record->note_network(network->state());
+    ControlMessage go;
+    go.kind = ControlMessage::Kind::kGo;
+    if (!channel.send(go).ok()) return refuse("starting the container", plan.name, "it died at once");
+  }
+  return prepare_groups(plan, cgroup, channel, connection_of(plan, network));
 }
 
 // Early: it opens layers and upper while the namespaces are made.
@@ -166,6 +170,11 @@ ResultOrFailure<std::optional<Daemon>> start_daemon(const Plan& plan,
                                             {.lock_fd = record ? record->lock_fd() : -1,
                                              .own_user_namespace = plan.daemon_in_user_namespace}));
   return std::optional<Daemon>(std::move(daemon));
+}
+
+void end_groups(const Plan& plan, std::optional<ContainerRecord>& record, const ContainerCgroup& cgroup) {
+  const bool is_oom_killed = end_cgroup(cgroup, plan.limits);
+  if (record) record->note_oom_kill(is_oom_killed);
 }
 
 // Takes `daemon` once a container is there for it.
@@ -193,7 +202,8 @@ ResultOrFailure<Outcome> run(const Plan& plan, std::optional<ContainerRecord>& r
                         {.record = record ? &*record : nullptr,
                          .output = kept && kept->relay ? &*kept->relay : nullptr,
                          .log = kept ? &kept->log : nullptr,
-                         .on_started = on_started});
+                         .on_started = on_started,
+                         .on_ended = [&] { end_groups(plan, record, cgroup); }});
   if (network) supervisor.hold_network(std::move(*network));
   if (daemon) supervisor.hold_daemon(std::move(*std::exchange(daemon, std::nullopt)));
   Outcome outcome = supervisor.serve();
@@ -208,9 +218,7 @@ ResultOrFailure<Outcome> run_in_cgroup(const Plan& plan, std::optional<Container
   ResultOrFailure<Outcome> ran =
       cgroup.ok() ? run(plan, record, daemon, *cgroup, area, on_started) : cgroup.error();
   if (daemon) daemon->call_off();
-  if (!cgroup.ok()) return ran;
-  const bool is_oom_killed = end_cgroup(*cgroup, plan.limits);
-  if (record) record->note_oom_kill(is_oom_killed);
+  if (cgroup.ok() && !ran.ok()) end_groups(plan, record, *cgroup);
   return ran;
 }
 

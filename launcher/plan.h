@@ -67,6 +67,8 @@ struct Plan {
   bool daemon_in_user_namespace = false;  // see DaemonSurroundings::own_user_namespace
   NetworkPlan network;
 
+  // Its first process waits until the launcher has done what is done from outside, before it hides (PR_SET_DUMPABLE, prctl(2)).
+  bool waits_for_go() const { return own_namespaces.contains(Namespace::kUser) || network.is_connected(); }
   // All that are not the host's.
   NamespaceSet namespaces() const { return own_namespaces.with(joined.namespaces); }
 };

@@ -62,7 +62,6 @@ ResultOrFailure<std::size_t> Planner::group_in(const CgroupHierarchy& hierarchy,
   group.leave_base = base.is_occupied;
   group.path = fmt::format("{}/varve/{}", base.directory, context_.id);
   group.mounted_as = hierarchy.mount_point.substr(hierarchy.mount_point.rfind('/') + 1);
-  if (!hierarchy.is_v2) group.mounted = hierarchy.controllers;
   hierarchies_.push_back(&hierarchy);
   plan_.groups.push_back(std::move(group));
   return plan_.groups.size() - 1;

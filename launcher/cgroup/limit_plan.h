@@ -36,9 +36,7 @@ struct GroupPlan {
   std::string path;                      // BASE/varve/ID
   std::string mounted_as;                // last name of the tree's mount point, as "memory"
   std::vector<std::string> controllers;  // that are used; version 2: enabled in BASE and BASE/varve
-  std::vector<std::string>
-      mounted;  // version 1: all controllers of the tree, which its mount is asked for by
-  std::vector<LimitSetting> settings;  // in this order
+  std::vector<LimitSetting> settings;    // in this order
   bool leave_base =
       false;  // version 2: the launcher sits in BASE, where no process may be once controllers are enabled
 };

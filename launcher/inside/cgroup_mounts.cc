@@ -32,15 +32,7 @@ Result<UniqueFd> bind_group(const GroupPlan& group) {
   return mount;
 }
 
-Result<UniqueFd> tree_of(const GroupPlan& group) {
-  NewFileSystem spec = {.type = group.is_v2 ? "cgroup2" : "cgroup",
-                        .parameters = {{"source", "cgroup"}},
-                        .attributes = kHarmless | MOUNT_ATTR_RDONLY};
-  for (const std::string& controller : group.mounted) spec.parameters.emplace_back(controller.c_str(), "");
-  return new_mount(spec);
-}
-
-StatusOrFailure mount_several(int sys_fd, const std::vector<GroupPlan>& groups, bool joined) {
+StatusOrFailure mount_several(int sys_fd, const std::vector<GroupPlan>& groups) {
   VARVE_ASSIGN(
       const UniqueFd directory,
       mount_beneath(sys_fd, "fs/cgroup",
@@ -48,8 +40,7 @@ StatusOrFailure mount_several(int sys_fd, const std::vector<GroupPlan>& groups, 
                                .parameters = {{"source", "cgroup"}, {"mode", "0755"}, {"size", "64k"}},
                                .attributes = kHarmless})));
   for (const GroupPlan& group : groups) {
-    VARVE_RETURN_IF_ERROR(
-        mount_beneath(directory.get(), group.mounted_as, joined ? bind_group(group) : tree_of(group)));
+    VARVE_RETURN_IF_ERROR(mount_beneath(directory.get(), group.mounted_as, bind_group(group)));
   }
   const Status status = add_mount_attributes(directory.get(), MOUNT_ATTR_RDONLY, false);
   if (!status.ok()) return explain(status.error(), kMounting, "/sys/fs/cgroup");
@@ -67,15 +58,15 @@ StatusOrFailure make_cgroup_namespace() {
 StatusOrFailure mount_cgroups(int sys_fd, const std::vector<GroupPlan>& groups, bool joined) {
   if (joined && groups.empty()) return {};
   const UniqueFd host(::open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (host.valid() && is_on_file_system(host.get(), CGROUP2_SUPER_MAGIC)) {
-    VARVE_RETURN_IF_ERROR(mount_beneath(sys_fd, "fs/cgroup",
-                                        joined ? bind_group(groups[0])
-                                               : new_mount({.type = "cgroup2",
-                                                            .parameters = {{"source", "cgroup"}},
-                                                            .attributes = kHarmless | MOUNT_ATTR_RDONLY})));
-    return {};
-  }
-  return groups.empty() ? StatusOrFailure() : mount_several(sys_fd, groups, joined);
+  const bool only_version_2 = host.valid() && is_on_file_system(host.get(), CGROUP2_SUPER_MAGIC);
+  if (!only_version_2) return groups.empty() ? StatusOrFailure() : mount_several(sys_fd, groups);
+  VARVE_RETURN_IF_ERROR(mount_beneath(sys_fd, "fs/cgroup",
+                                      !groups.empty()
+                                          ? bind_group(groups.front())
+                                          : new_mount({.type = "cgroup2",
+                                                       .parameters = {{"source", "cgroup"}},
+                                                       .attributes = kHarmless | MOUNT_ATTR_RDONLY})));
+  return {};
 }
 
 }  // namespace varve::launcher

@@ -17,8 +17,8 @@ StatusOrFailure make_cgroup_namespace();
 // Mounts the container's part of the trees on fs/cgroup of the sysfs that `sys_fd` refers to, read-only: a host with
 // version 2 alone: that tree; otherwise a tmpfs with the trees that `groups` lie in, by the names they have on the host.
 // Not where the sysfs or the cgroup namespace is the host's: there all is as the host has it.
-// `joined`: the cgroup namespace is another container's, so its root is that one's group: ours are bound from the host's trees,
-// which must still be in sight, and without groups there is nothing to show.
+// The groups are bound from the host's trees, which must still be in sight: half the calls of a mount of the tree, and the same is
+// seen. `joined`: the cgroup namespace is another container's, and without groups of ours there is nothing to show.
 StatusOrFailure mount_cgroups(int sys_fd, const std::vector<GroupPlan>& groups, bool joined);
 
 }  // namespace varve::launcher

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -49,30 +50,31 @@ ControlChannel close_all_but(ControlChannel channel, UniqueFd& kept) {
   return channel;
 }
 
-ResultOrFailure<NetworkConnection> wait_for_go(const ControlChannel& channel) {
+StatusOrFailure wait_for_go(const Plan& plan, const ControlChannel& channel) {
   // The container must not outlive the launcher, whatever kills it. Between clone and here it may have died already; then
-  // the channel has ended.
+  // the channel has ended, and the next who listens says so.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (!plan.waits_for_go()) return {};
   const Result<ControlMessage> message = channel.receive();
-  if (!message.ok() || message->kind != ControlMessage::Kind::kGo) {
-    return refuse("starting in the container", "", "the launcher is gone");
-  }
-  return NetworkConnection::parse(message->text);
+  if (message.ok() && message->kind == ControlMessage::Kind::kGo) return {};
+  return refuse("starting in the container", "", "the launcher is gone");
 }
 
-// The launcher makes the groups of version 1 while we make mounts. Their namespace has its root where we are when it is made.
-StatusOrFailure enter_groups(const Plan& plan, const ControlChannel& channel) {
+// The launcher makes the groups of version 1 while we make mounts. A cgroup namespace has its root where its maker is.
+ResultOrFailure<NetworkConnection> enter_groups(const Plan& plan, const ControlChannel& channel) {
   for (;;) {
     const Result<ControlMessage> message = channel.receive();
-    if (!message.ok() || message->kind != ControlMessage::Kind::kGroup) {
+    if (message.ok() && message->kind == ControlMessage::Kind::kGroup) {
+      const Status entered = ContainerCgroup::enter_by(message->fd.get());
+      if (!entered.ok()) return explain(entered.error(), "entering a control group", message->text);
+      continue;
+    }
+    if (!message.ok() || message->kind != ControlMessage::Kind::kPrepared) {
       return refuse("entering the control groups", "", "the launcher is gone");
     }
-    if (!message->fd.valid()) break;
-    const Status entered = ContainerCgroup::enter_by(message->fd.get());
-    if (!entered.ok()) return explain(entered.error(), "entering a control group", message->text);
+    if (plan.own_namespaces.contains(Namespace::kCgroup)) VARVE_RETURN_IF_ERROR(make_cgroup_namespace());
+    return NetworkConnection::parse(message->text);
   }
-  if (plan.own_namespaces.contains(Namespace::kCgroup)) return make_cgroup_namespace();
-  return {};
 }
 
 // What connects the container may still be at work when all else is set up.
@@ -123,15 +125,16 @@ StatusOrFailure hand_over_terminal(ResultOrFailure<PseudoTerminal> made, const C
   return {};
 }
 
-// What came from outside for the mounts.
-struct Provisions {
-  const NetworkConnection& connection;
-  const UniqueFd& shared_memory;  // may be invalid
+// What the set-up leaves for the start of the command.
+struct Surroundings {
+  UniqueFd terminal;  // when the plan has one
+  std::optional<UserFiles> user_files;
+  UniqueFd spent_mount;  // see bind_etc_files()
 };
 
-// Builds the tree the container sees and enters it. Sets `terminal` when the plan has one.
-StatusOrFailure set_up_mounts(const Plan& plan, const Provisions& provisions, const ControlChannel& channel,
-                              UniqueFd& terminal) {
+// Builds the tree the container sees and enters it. `shared_memory` may be invalid.
+StatusOrFailure set_up_mounts(const Plan& plan, const UniqueFd& shared_memory, const ControlChannel& channel,
+                              Surroundings& made) {
   VARVE_RETURN_IF_ERROR(make_propagation_private());
   VARVE_ASSIGN(std::vector<HostNode> nodes, copy_host_nodes());
   VARVE_ASSIGN(const std::vector<OpenSource> sources, open_mount_sources(plan.mounts));
@@ -142,6 +145,8 @@ StatusOrFailure set_up_mounts(const Plan& plan, const Provisions& provisions, co
   if (plan.root.read_only) VARVE_RETURN_IF_ERROR(hold_root_read_only(root.get(), plan.mounts, sources));
 
   if (plan.root.kind == RootPlan::Kind::kStack) {
+    // Before the program, or they wait behind it; what is mounted later may give others.
+    if (plan.mounts.mounts.empty()) made.user_files = read_user_files(root.get());
     [[maybe_unused]] const off_t asked_for = begin_reading_program(root.get(), plan.process);
   }
 
@@ -150,8 +155,8 @@ StatusOrFailure set_up_mounts(const Plan& plan, const Provisions& provisions, co
                                                  .map_tty_group = !apart.contains(Namespace::kUser) ||
                                                                   plan.id_map.maps_gid(kTtyGroup),
                                                  .shm_bytes = plan.mounts.shm_bytes,
-                                                 .joined_shm_fd = provisions.shared_memory.get()}));
-  VARVE_RETURN_IF_ERROR(enter_groups(plan, channel));
+                                                 .joined_shm_fd = shared_memory.get()}));
+  VARVE_ASSIGN(const NetworkConnection connection, enter_groups(plan, channel));
   // Who has CAP_SYS_ADMIN mounts the hierarchies as it is; for nested containers it is wanted, then. What is joined is not ours
   // to change: there it is as the other container has it.
   const bool forbids_cgroup_namespaces =
@@ -164,20 +169,20 @@ StatusOrFailure set_up_mounts(const Plan& plan, const Provisions& provisions, co
                                                   .sysctls = plan.sysctls,
                                                   .groups = plan.limits.groups,
                                                   .forbids_cgroup_namespaces = forbids_cgroup_namespaces}));
-  VARVE_RETURN_IF_ERROR(bind_etc_files(root.get(), dev.directory.get(),
-                                       choose_etc_files(plan.hostname, plan.network, provisions.connection)));
+  VARVE_ASSIGN(made.spent_mount, bind_etc_files(root.get(), dev.directory.get(),
+                                                choose_etc_files(plan.hostname, plan.network, connection)));
   VARVE_RETURN_IF_ERROR(mount_volumes(root.get(), plan.mounts, sources));
   if (plan.process.terminal) {
     VARVE_RETURN_IF_ERROR(
-        hand_over_terminal(make_terminal(dev.terminals.get(), dev.directory.get()), channel, terminal));
+        hand_over_terminal(make_terminal(dev.terminals.get(), dev.directory.get()), channel, made.terminal));
   }
   VARVE_RETURN_IF_ERROR(hide_paths_of_image(root.get(), dev.null.get(), plan.masked_paths));
   return enter_root(root);
 }
 
 StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, const UniqueFd& shared_memory,
-                       UniqueFd& terminal) {
-  VARVE_ASSIGN(const NetworkConnection connection, wait_for_go(channel));
+                       Surroundings& made) {
+  VARVE_RETURN_IF_ERROR(wait_for_go(plan, channel));
   // The launcher's memory (its environment, its command line) and its binary (/proc/1/exe) are not for the container:
   // without the dumpable flag only those who may trace a process of the host can look at them (ptrace(2), proc(5)).
   // After the go, because the launcher writes our id maps through /proc, which the flag decides too.
@@ -186,10 +191,10 @@ StatusOrFailure set_up(const Plan& plan, const ControlChannel& channel, const Un
   if (plan.own_namespaces.contains(Namespace::kUts)) VARVE_RETURN_IF_ERROR(set_hostname(plan.hostname));
   if (plan.own_namespaces.contains(Namespace::kNet)) VARVE_RETURN_IF_ERROR(bring_loopback_up());
   if (plan.own_namespaces.contains(Namespace::kMount))
-    return set_up_mounts(plan, {connection, shared_memory}, channel, terminal);
+    return set_up_mounts(plan, shared_memory, channel, made);
   VARVE_RETURN_IF_ERROR(enter_groups(plan, channel));
   if (plan.process.terminal) {
-    VARVE_RETURN_IF_ERROR(hand_over_terminal(make_host_terminal(), channel, terminal));
+    VARVE_RETURN_IF_ERROR(hand_over_terminal(make_host_terminal(), channel, made.terminal));
   }
   return change_root(plan.root.directory);
 }
@@ -234,23 +239,26 @@ void report_and_exit(const ControlChannel& channel, const StartFailure& failure)
 
 void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area, UniqueFd shared_memory) {
   ControlChannel channel = close_all_but(std::move(inherited), shared_memory);
-  UniqueFd terminal;
-  const StatusOrFailure ready = set_up(plan, channel, shared_memory, terminal);
+  Surroundings made;
+  const StatusOrFailure ready = set_up(plan, channel, shared_memory, made);
   shared_memory.reset();
   if (!ready.ok()) report_and_exit(channel, {ready.error()});
-  const ResultOrFailure<User> user = find_user(plan.process.user, read_user_files());
+  if (!made.user_files) made.user_files = read_user_files(AT_FDCWD);
+  const ResultOrFailure<User> user = find_user(plan.process.user, *made.user_files);
   if (!user.ok()) report_and_exit(channel, {user.error()});
   const StatusOrFailure connected = wait_for_network(plan, channel);
   if (!connected.ok()) report_and_exit(channel, {connected.error()});
 
   const bool owns_pid_namespace = plan.own_namespaces.contains(Namespace::kPid);
   auto command = [&]() {
+    // Nothing that a working directory of /proc/self/fd/N could lead to. The init still holds it, so this is no wait.
+    if (made.spent_mount.valid()) ::close(made.spent_mount.get());
     tell_of_command(channel);
     // The init lets go of its own terminal; this one is never closed but by the exec.
     const StartFailure failure = become_command({.plan = plan.process,
                                                  .user = *user,
                                                  .setgroups_denied = plan.id_map.deny_setgroups,
-                                                 .terminal = UniqueFd(terminal.get())});
+                                                 .terminal = UniqueFd(made.terminal.get())});
     report_and_exit(channel, failure);
   };
   if (!plan.process.init) command();
@@ -260,7 +268,7 @@ void run_inside(const Plan& plan, ControlChannel inherited, ArgumentArea area, U
   const Result<pid_t> started = quick_fork(command);
   if (!started.ok()) report_and_exit(channel, {explain(started.error(), "starting the command", "clone")});
   channel.close();
-  terminal.reset();
+  made = Surroundings();
   serve_as_init(*started, plan.own_namespaces);
 }
 
@@ -278,7 +286,7 @@ void run_joined(const ProcessPlan& process, const JoinOptions& options, ControlC
     const StatusOrFailure handed = hand_over_terminal(make_joined_terminal(), channel, terminal);
     if (!handed.ok()) report_and_exit(channel, {handed.error()});
   }
-  const ResultOrFailure<User> user = find_user(process.user, read_user_files());
+  const ResultOrFailure<User> user = find_user(process.user, read_user_files(AT_FDCWD));
   if (!user.ok()) report_and_exit(channel, {user.error()});
   const StartFailure failure = become_command({.plan = process,
                                                .user = *user,

@@ -55,16 +55,6 @@ StatusOrFailure write_own(int own_fd, const EtcFile& file) {
   return {};
 }
 
-StatusOrFailure bind_over(const Target& target, int own_fd, const EtcFile& file) {
-  const UniqueFd own(::openat(own_fd, file.name.c_str(), O_PATH | O_CLOEXEC));
-  if (!own.valid()) return explain(Errno::last(), kBinding, path_of(file));
-  const Result<UniqueFd> mount = copy_mount_of(own.get());
-  if (!mount.ok()) return explain(mount.error(), kBinding, path_of(file));
-  const Status attached = attach_mount(mount->get(), target.fd.get());
-  if (!attached.ok()) return explain(attached.error(), kBinding, path_of(file));
-  return {};
-}
-
 // `own_fd` has the files that the image lacks, among others that are bound later; a read-only union needs no upper.
 StatusOrFailure cover_etc(int etc_fd, int own_fd) {
   constexpr const char* kCovering = "giving a read-only image the files of a network";
@@ -82,18 +72,6 @@ StatusOrFailure cover_etc(int etc_fd, int own_fd) {
   return {};
 }
 
-StatusOrFailure bind_all(int etc_fd, int own_fd, const std::vector<EtcFile>& files) {
-  bool some_missing = false;
-  for (const EtcFile& file : files) {
-    VARVE_ASSIGN(const Target target, find_target(etc_fd, file));
-    some_missing = some_missing || target.is_missing;
-    // Bound twice when /etc is covered afterwards, which nobody sees.
-    if (target.fd.valid()) VARVE_RETURN_IF_ERROR(bind_over(target, own_fd, file));
-  }
-  // The union takes all of ours: those that the image has not asked for among them do no harm.
-  return some_missing ? cover_etc(etc_fd, own_fd) : StatusOrFailure();
-}
-
 bool any_required(const std::vector<EtcFile>& files) {
   for (const EtcFile& file : files) {
     if (file.required) return true;
@@ -101,16 +79,31 @@ bool any_required(const std::vector<EtcFile>& files) {
   return false;
 }
 
-// Attaches `mount_fd` within the container's /dev. Both descriptors are borrowed.
-class AttachedForAWhile {
+// Our own files, in a file system that is not attached anywhere. The descriptors are borrowed.
+class OwnFiles {
  public:
-  AttachedForAWhile(int dev_fd, int mount_fd) : dev_fd_(dev_fd) {
-    const Result<UniqueFd> place = make_directory_beneath(dev_fd, kPlace);
-    const Status attached = place.ok() ? attach_mount(mount_fd, place->get()) : Status(place.error());
-    if (!attached.ok()) status_ = explain(attached.error(), kBinding, "tmpfs");
+  OwnFiles(int own_fd, int dev_fd) : own_fd_(own_fd), dev_fd_(dev_fd) {}
+
+  StatusOrFailure bind_over(const Target& target, const EtcFile& file) {
+    const UniqueFd own(::openat(own_fd_, file.name.c_str(), O_PATH | O_CLOEXEC));
+    if (!own.valid()) return explain(Errno::last(), kBinding, path_of(file));
+    Result<UniqueFd> mount = copy_mount_of(own.get());
+    if (!mount.ok() && mount.error().value == EINVAL) {
+      VARVE_RETURN_IF_ERROR(attach_for_a_while());
+      mount = copy_mount_of(own.get());
+    }
+    if (!mount.ok()) return explain(mount.error(), kBinding, path_of(file));
+    const Status attached = attach_mount(mount->get(), target.fd.get());
+    if (!attached.ok()) return explain(attached.error(), kBinding, path_of(file));
+    return {};
   }
-  const StatusOrFailure& status() const { return status_; }
+  // A union takes all of them: those that the image has not asked for do no harm.
+  StatusOrFailure cover(int etc_fd) {
+    if (!copy_mount_of(own_fd_).ok()) VARVE_RETURN_IF_ERROR(attach_for_a_while());
+    return cover_etc(etc_fd, own_fd_);
+  }
   StatusOrFailure detach() const {
+    if (!is_attached_) return {};
     if (::fchdir(dev_fd_) != 0 || ::umount2(kPlace, MNT_DETACH) != 0 ||
         ::unlinkat(dev_fd_, kPlace, AT_REMOVEDIR) != 0 || ::chdir("/") != 0) {
       return explain(Errno::last(), kBinding, kPlace);
@@ -119,9 +112,20 @@ class AttachedForAWhile {
   }
 
  private:
+  // Within the container's /dev. Before Linux 6.15 mounts can be copied only from an attached one.
+  StatusOrFailure attach_for_a_while() {
+    if (is_attached_) return {};
+    const Result<UniqueFd> place = make_directory_beneath(dev_fd_, kPlace);
+    const Status attached = place.ok() ? attach_mount(own_fd_, place->get()) : Status(place.error());
+    if (!attached.ok()) return explain(attached.error(), kBinding, "tmpfs");
+    is_attached_ = true;
+    return {};
+  }
+
   static constexpr const char* kPlace = ".etc";
+  int own_fd_;
   int dev_fd_;
-  StatusOrFailure status_;
+  bool is_attached_ = false;
 };
 
 }  // namespace
@@ -143,26 +147,39 @@ std::vector<EtcFile> choose_etc_files(const std::string& hostname, const Network
   return files;
 }
 
-StatusOrFailure bind_etc_files(int root_fd, int dev_fd, const std::vector<EtcFile>& files) {
-  if (files.empty()) return {};
+ResultOrFailure<UniqueFd> bind_etc_files(int root_fd, int dev_fd, const std::vector<EtcFile>& files) {
+  if (files.empty()) return UniqueFd();
   const Result<UniqueFd> etc = any_required(files) ? make_directory_beneath(root_fd, "/etc")
                                                    : open_beneath(root_fd, "/etc", O_PATH | O_DIRECTORY);
   if (!etc.ok()) {
-    if (!any_required(files)) return {};
+    if (!any_required(files)) return UniqueFd();
     return explain(etc.error(), "finding the directory in the image", "/etc", "the network needs it");
   }
-  const Result<UniqueFd> own =
+  std::vector<Target> targets;
+  bool some_found = false;
+  bool some_missing = false;
+  for (const EtcFile& file : files) {
+    VARVE_ASSIGN(Target target, find_target(etc->get(), file));
+    some_found = some_found || target.fd.valid();
+    some_missing = some_missing || target.is_missing;
+    targets.push_back(std::move(target));
+  }
+  if (!some_found && !some_missing) return UniqueFd();
+
+  Result<UniqueFd> mount =
       new_mount({.type = "tmpfs",
                  .parameters = {{"source", "etc"}, {"mode", "0755"}, {"size", "1m"}},
                  .attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC});
-  if (!own.ok()) return explain(own.error(), kBinding, "tmpfs");
-  for (const EtcFile& file : files) VARVE_RETURN_IF_ERROR(write_own(own->get(), file));
-  // Before Linux 6.15 mounts can be copied only from an attached one.
-  if (copy_mount_of(own->get()).ok()) return bind_all(etc->get(), own->get(), files);
-  const AttachedForAWhile attached(dev_fd, own->get());
-  VARVE_RETURN_IF_ERROR(attached.status());
-  VARVE_RETURN_IF_ERROR(bind_all(etc->get(), own->get(), files));
-  return attached.detach();
+  if (!mount.ok()) return explain(mount.error(), kBinding, "tmpfs");
+  for (const EtcFile& file : files) VARVE_RETURN_IF_ERROR(write_own(mount->get(), file));
+  OwnFiles own(mount->get(), dev_fd);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    // Bound twice when /etc is covered afterwards, which nobody sees.
+    if (targets[i].fd.valid()) VARVE_RETURN_IF_ERROR(own.bind_over(targets[i], files[i]));
+  }
+  if (some_missing) VARVE_RETURN_IF_ERROR(own.cover(etc->get()));
+  VARVE_RETURN_IF_ERROR(own.detach());
+  return std::move(mount).value();
 }
 
 }  // namespace varve::launcher

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fs/base/result.h"
+#include "fs/base/unique_fd.h"
 #include "launcher/network/container_network.h"
 #include "launcher/network/network_plan.h"
 
@@ -26,6 +27,7 @@ std::vector<EtcFile> choose_etc_files(const std::string& hostname, const Network
                                       const NetworkConnection& connection);
 
 // Requires: the container's root and /dev are attached (`dev_fd`), the host's tree is not left yet.
-StatusOrFailure bind_etc_files(int root_fd, int dev_fd, const std::vector<EtcFile>& files);
+// Returns: what nobody needs any more, to be closed when nothing waits: a mount that goes takes a grace period of the kernel.
+ResultOrFailure<UniqueFd> bind_etc_files(int root_fd, int dev_fd, const std::vector<EtcFile>& files);
 
 }  // namespace varve::launcher

@@ -10,21 +10,22 @@
 
 #include "fs/base/unique_fd.h"
 #include "launcher/explain.h"
+#include "launcher/kernel/mount_calls.h"
 
 namespace varve::launcher {
 namespace {
 
 constexpr std::size_t kMaxFileBytes = 1 << 20;
 
-std::string read_regular_file(const char* path) {
-  const UniqueFd file(::open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+std::string read_regular_file(int root_fd, const char* path) {
+  const Result<UniqueFd> file = open_beneath(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   struct stat about = {};
-  if (!file.valid() || ::fstat(file.get(), &about) != 0 || !S_ISREG(about.st_mode)) return {};
+  if (!file.ok() || ::fstat(file->get(), &about) != 0 || !S_ISREG(about.st_mode)) return {};
   if (about.st_size < 0 || static_cast<std::size_t>(about.st_size) > kMaxFileBytes) return {};
   std::string bytes(static_cast<std::size_t>(about.st_size), '\0');
   std::size_t filled = 0;
   while (filled < bytes.size()) {
-    const ssize_t got = ::read(file.get(), bytes.data() + filled, bytes.size() - filled);
+    const ssize_t got = ::read(file->get(), bytes.data() + filled, bytes.size() - filled);
     if (got <= 0) break;
     filled += static_cast<std::size_t>(got);
   }
@@ -105,8 +106,8 @@ std::vector<gid_t> groups_with_member(std::string_view user, std::string_view gr
 
 }  // namespace
 
-UserFiles read_user_files() {
-  return UserFiles{read_regular_file("/etc/passwd"), read_regular_file("/etc/group")};
+UserFiles read_user_files(int root_fd) {
+  return UserFiles{read_regular_file(root_fd, "/etc/passwd"), read_regular_file(root_fd, "/etc/group")};
 }
 
 ResultOrFailure<User> find_user(std::string_view specification, const UserFiles& files) {

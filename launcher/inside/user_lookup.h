@@ -26,9 +26,9 @@ struct UserFiles {
   std::string group;
 };
 
-// /etc/passwd and /etc/group of the calling process's root. What is no regular file, or larger than 1 MiB, counts as
+// /etc/passwd and /etc/group below `root_fd`; AT_FDCWD: of a root that is the working directory. What is no regular file, or larger than 1 MiB, counts as
 // absent: an image could put a FIFO there.
-UserFiles read_user_files();
+UserFiles read_user_files(int root_fd);
 
 // `specification` empty: root. A number needs no entry; without one its group is 0 and its home "/". Supplementary groups
 // come from the group file unless a GROUP is given.

@@ -19,8 +19,9 @@ namespace varve::launcher {
 struct ControlMessage {
   enum class Kind : std::uint8_t {
     kEnd,         // the other side has closed its end
-    kGo,          // to inside: ids are mapped, begin; `text`: a NetworkConnection
-    kGroup,       // to inside: `fd`: the task list of a control group, to enter; without: there are no more
+    kGo,          // to inside: begin; of helpers of the launcher: what was asked for is there
+    kGroup,       // to inside: `fd`: the task list of a control group, to enter; `text`: its path
+    kPrepared,    // to inside: all groups were given; `text`: a NetworkConnection
     kNetworkUp,   // to inside: the network is as the plan wants it
     kWarning,     // to outside: `text` is for the person; nothing fails
     kFuseDevice,  // to outside: the /dev/fuse descriptor of the mounted root; start the daemon on it

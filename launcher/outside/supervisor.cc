@@ -60,6 +60,7 @@ void Supervisor::handle_message() {
     case ControlMessage::Kind::kEnd:
     case ControlMessage::Kind::kGo:
     case ControlMessage::Kind::kGroup:
+    case ControlMessage::Kind::kPrepared:
     case ControlMessage::Kind::kJoined:
     case ControlMessage::Kind::kNetworkUp:
       return handle_start();
@@ -231,6 +232,7 @@ Outcome Supervisor::serve() {
   if (terminal_) terminal_->drain();
   terminal_.reset();
   if (surroundings_.output != nullptr) surroundings_.output->drain();
+  if (surroundings_.on_ended) surroundings_.on_ended();
   finish_daemon();
   if (failed_) return std::move(*failed_);
   return Outcome{exit_status, {}};

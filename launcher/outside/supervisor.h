@@ -43,6 +43,8 @@ class Supervisor {
     OutputRelay* output = nullptr;  // of a detached container without a terminal
     ContainerLog* log = nullptr;    // of a detached container
     const std::function<bool()>& on_started;
+    std::function<void()> on_ended =
+        {};  // called when no process of the container is left; its daemon may still be at work
   };
   Supervisor(const Plan& plan, SupervisedProcess container, ControlChannel channel, UniqueFd signals,
              const Surroundings& surroundings)
