@@ -5,7 +5,7 @@ pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3>=3.14)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd>=1.5)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8)
 pkg_check_modules(ARCHIVE REQUIRED IMPORTED_TARGET libarchive>=3.6)
-pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto>=3.0)
+pkg_check_modules(NETTLE REQUIRED IMPORTED_TARGET nettle>=3.8)
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 pkg_check_modules(CAP REQUIRED IMPORTED_TARGET libcap)
@@ -33,7 +33,7 @@ target_include_directories(varve_fmt INTERFACE $<TARGET_PROPERTY:fmt::fmt,INTERF
 
 # Programs with VARVE_STATIC take the static form of these, where it is installed: each shared library costs a start of the
 # program a quarter of a millisecond and more.
-foreach(package ZSTD XXHASH CRYPTO SECCOMP CAP FUSE3)
+foreach(package ZSTD XXHASH NETTLE SECCOMP CAP FUSE3)
   list(GET ${package}_LIBRARIES 0 name)
   find_library(VARVE_STATIC_${package} lib${name}.a HINTS ${${package}_LIBRARY_DIRS})
   if(VARVE_STATIC_${package})

@@ -1,6 +1,7 @@
 #include "launcher/plan.h"
 
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -253,6 +254,12 @@ bool volumes_fit(const Plan& plan, const HostFacts& host) {
          (plan.id_map.uids[0].inside == 0 && plan.id_map.uids[0].outside == 0);
 }
 
+// mknod(2) of a device takes the capability in the initial user namespace.
+bool may_make_devices(const Plan& plan, const HostFacts& host) {
+  return host.effective_uid == 0 && !plan.namespaces().contains(Namespace::kUser) &&
+         plan.process.capabilities.contains(CapabilitySet(std::uint64_t{1} << CAP_MKNOD));
+}
+
 }  // namespace
 
 ResultOrFailure<HostFacts> facts_of_this_host() {
@@ -323,7 +330,8 @@ ResultOrFailure<Plan> make_plan(const RunOptions& options, const HostFacts& host
                                             .is_root = host.effective_uid == 0,
                                             .id = plan.id,
                                             .filter_devices = plan.own_namespaces.contains(Namespace::kMount),
-                                            .root_is_fuse = plan.root.kind == RootPlan::Kind::kStack}));
+                                            .root_is_fuse = plan.root.kind == RootPlan::Kind::kStack,
+                                            .may_make_devices = may_make_devices(plan, host)}));
   VARVE_RETURN_IF_ERROR(give_devices(plan.mounts.devices, plan.limits));
   // A container over a directory that nobody asked to keep or to name leaves nothing behind, so it needs no store. One with
   // control groups is recorded, so that they are found when the launcher is killed; one that the host has interfaces or ports

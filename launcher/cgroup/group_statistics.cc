@@ -89,9 +89,8 @@ GroupStatistics read_group_statistics(const Groups& groups) {
 }
 
 std::uint64_t count_oom_kills(const Groups& groups) {
-  return either(first_keyed_number(groups, "memory.oom_control", "oom_kill"),
-                first_keyed_number(groups, "memory.events", "oom_kill"))
-      .value_or(0);
+  if (const auto killed = first_keyed_number(groups, "memory.oom_control", "oom_kill")) return *killed;
+  return first_keyed_number(groups, "memory.events", "oom_kill").value_or(0);
 }
 
 }  // namespace varve::launcher

@@ -174,6 +174,26 @@ void Planner::add_device_filter() {
       "no device filter: there is neither a devices controller nor BPF for one (CONFIG_CGROUP_BPF)");
 }
 
+ResultOrFailure<bool> wants_groups(const LimitOptions& options) {
+  if (options.cgroups.empty() || options.cgroups == "enabled") return true;
+  if (options.cgroups == "disabled") return false;
+  return refuse(kDoing, "--cgroups " + options.cgroups, "it is enabled or disabled");
+}
+
+ResultOrFailure<LimitPlan> plan_without_groups(const WantedLimits& wanted, const LimitContext& context) {
+  for (const WantedSetting& setting : wanted.settings) {
+    if (wanted.default_pids && std::string_view(setting.controller) == "pids") continue;
+    return refuse(kDoing, setting.v1.option, "nothing is limited with --cgroups disabled");
+  }
+  if (context.may_make_devices) {
+    return refuse(kDoing, "--cgroups disabled", "nothing would keep the container from the host's devices",
+                  "give it a user namespace of its own, or leave CAP_MKNOD out");
+  }
+  LimitPlan plan;
+  plan.notes.emplace_back("control groups, as asked: nothing is limited, counted or filtered");
+  return plan;
+}
+
 }  // namespace
 
 std::vector<std::string> LimitPlan::paths() const {
@@ -183,7 +203,9 @@ std::vector<std::string> LimitPlan::paths() const {
 }
 
 ResultOrFailure<LimitPlan> plan_limits(const LimitOptions& options, const LimitContext& context) {
+  VARVE_ASSIGN(const bool has_groups, wants_groups(options));
   VARVE_ASSIGN(WantedLimits wanted, read_limits(options));
+  if (!has_groups) return plan_without_groups(wanted, context);
   Planner planner(context);
   VARVE_RETURN_IF_ERROR(planner.add_wanted(std::move(wanted)));
   planner.add_statistics();

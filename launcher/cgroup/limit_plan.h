@@ -57,10 +57,11 @@ struct LimitPlan {
 
 struct LimitContext {
   const CgroupHost& host;
-  bool is_root = false;         // of the host's ids
-  std::string id;               // the container's
-  bool filter_devices = false;  // the container has a /dev of its own
-  bool root_is_fuse = false;    // its first process mounts a FUSE file system
+  bool is_root = false;           // of the host's ids
+  std::string id;                 // the container's
+  bool filter_devices = false;    // the container has a /dev of its own
+  bool root_is_fuse = false;      // its first process mounts a FUSE file system
+  bool may_make_devices = false;  // by what it is allowed besides its control groups
 };
 ResultOrFailure<LimitPlan> plan_limits(const LimitOptions& options, const LimitContext& context);
 

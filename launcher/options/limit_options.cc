@@ -11,6 +11,8 @@ void declare_limit_options(OptionList& list, LimitOptions& options) {
   const auto add_rate = [&list](const char* name, std::vector<std::string>& to, const char* help) {
     list.add_repeated(name, to, help, {.type = "PATH:RATE", .group = "Resource limits"});
   };
+  add("--cgroups", options.cgroups, "enabled|disabled",
+      "disabled: the container stays in the launcher's control groups; nothing is limited or counted");
   add("-m,--memory", options.memory, "BYTES", "Memory, as 512m or 2g");
   add("--memory-swap", options.memory_swap, "BYTES",
       "Memory and swap together; -1: unlimited (default: twice --memory)");

@@ -36,6 +36,13 @@ expect "the same fits into 500" 0 "$(status run --name fits --memory 500m "$root
 look_at fits
 expect_in "then nothing is remembered" '*"OomKilled": false*' "$about"
 
+echo "-- without groups"
+expect "the container stays in the launcher's" "$(sort /proc/self/cgroup)" \
+  "$(run --rm --cgroups disabled --share cgroup "$root" cat /proc/self/cgroup | sort)"
+expect "nothing is recorded of it" "0 no" "$(VARVE_STORE=$scratch/unused status run --rm --cgroups disabled "$root" true) $([ -e "$scratch/unused" ] || echo no)"
+expect "a limit is refused" 125 "$(status run --rm --cgroups disabled --memory 50m "$root" true)"
+expect_in "  (the reason)" "*nothing is limited with --cgroups disabled*" "$(<"$scratch/output")"
+
 echo "-- processes"
 # A fork bomb of 40, which wait for a second each.
 bomb='for i in $(seq 40); do sleep 1 & done; wait; echo survived'

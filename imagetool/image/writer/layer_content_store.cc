@@ -1,6 +1,6 @@
 #include "imagetool/image/writer/layer_content_store.h"
 
-#include <openssl/evp.h>
+#include <nettle/sha2.h>
 
 #include <algorithm>
 #include <cstring>
@@ -35,8 +35,10 @@ LayerContentStore::Key LayerContentStore::key_of(std::span<const std::byte> cont
   if (compressor_.can_read_back()) {
     key.fingerprint = fingerprint;
   } else {
-    VARVE_CHECK(
-        EVP_Digest(content.data(), content.size(), key.sha256.data(), nullptr, EVP_sha256(), nullptr) == 1);
+    struct sha256_ctx hash;
+    ::sha256_init(&hash);
+    ::sha256_update(&hash, content.size(), reinterpret_cast<const std::uint8_t*>(content.data()));
+    ::sha256_digest(&hash, key.sha256.size(), reinterpret_cast<std::uint8_t*>(key.sha256.data()));
   }
   return key;
 }

@@ -249,6 +249,36 @@ TEST(LimitPlan, UnlimitedProcessesAreNoSetting) {
   EXPECT_THAT(to_text(*plan), Not(HasSubstr("pids-limit")));
 }
 
+TEST(LimitPlan, GroupsCanBeLeftOut) {
+  FakeCgroups trees;
+  trees.add_v1("memory", "memory");
+  trees.add_v2("unified", "pids");
+  const auto plan = plan_for({.cgroups = "disabled"}, trees.host(), true);
+  ASSERT_TRUE(plan.ok()) << complaint(plan);
+  EXPECT_THAT(plan->groups, IsEmpty());
+  EXPECT_THAT(plan->limits, IsEmpty());
+  EXPECT_EQ(plan->device_filter, LimitPlan::DeviceFilter::kNone);
+  EXPECT_THAT(to_text(*plan), HasSubstr("nothing is limited, counted or filtered"));
+  EXPECT_FALSE(plan_for({.cgroups = "enabled"}, trees.host(), true)->groups.empty());
+}
+
+TEST(LimitPlan, WithoutGroupsNothingIsLimitedAndNoDeviceMade) {
+  FakeCgroups trees;
+  trees.add_v1("memory", "memory");
+  trees.add_v2("unified", "pids");
+  EXPECT_THAT(complaint(plan_for({.memory = "50m", .cgroups = "disabled"}, trees.host(), true)),
+              AllOf(HasSubstr("--memory"), HasSubstr("--cgroups disabled")));
+  EXPECT_THAT(complaint(plan_for({.pids = "5", .cgroups = "disabled"}, trees.host(), true)),
+              HasSubstr("--pids-limit"));
+  const CgroupHost host = trees.host();
+  EXPECT_THAT(
+      complaint(plan_limits({.cgroups = "disabled"},
+                            {.host = host, .is_root = true, .id = "c0ffee", .may_make_devices = true})),
+      HasSubstr("CAP_MKNOD"));
+  EXPECT_THAT(complaint(plan_for({.cgroups = "split"}, trees.host(), true)),
+              HasSubstr("enabled or disabled"));
+}
+
 TEST(LimitPlan, StackMayOpenItsFuseDevice) {
   FakeCgroups trees;
   trees.add_v1("devices", "devices");
