@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <charconv>
 #include <limits>
 #include <optional>
 
@@ -145,6 +146,31 @@ StatusOrFailure read_blkio_weight(const LimitOptions& options, WantedLimits& to)
   return {};
 }
 
+// "10:1", hexadecimal, as tc(8) writes the handle of a class. Returns: 0x100001.
+ResultOrFailure<std::uint32_t> parse_net_class(const std::string& text) {
+  constexpr std::uint32_t kMost = 0xFFFF;
+  std::uint32_t major = 0;
+  std::uint32_t minor = 0;
+  const char* const end = text.data() + text.size();
+  const auto [colon, no_major] = std::from_chars(text.data(), end, major, 16);
+  const bool has_minor = no_major == std::errc() && colon != end && *colon == ':';
+  const auto [rest, no_minor] = std::from_chars(has_minor ? colon + 1 : end, end, minor, 16);
+  if (!has_minor || no_minor != std::errc() || rest != end || major > kMost || minor > kMost || major == 0) {
+    return refuse("reading --net-classid", text, "it is no class of traffic",
+                  "write MAJOR:MINOR in hexadecimal, as 10:1");
+  }
+  return major << 16 | minor;
+}
+
+// Documentation/admin-guide/cgroup-v1/net_cls.rst. Version 2 has no such controller: there packets are told by their cgroup.
+StatusOrFailure read_net_class(const LimitOptions& options, WantedLimits& to) {
+  if (options.net_class.empty()) return {};
+  VARVE_ASSIGN(const std::uint32_t net_class, parse_net_class(options.net_class));
+  add(to, "net_cls", setting("--net-classid", "net_cls.classid", std::to_string(net_class)), {});
+  to.limits["net-classid"] = options.net_class;
+  return {};
+}
+
 // "8:0"
 ResultOrFailure<std::string> disk_numbers(const char* option, const std::string& path) {
   struct stat about = {};
@@ -189,6 +215,7 @@ const char* version_1_name(std::string_view controller) {
   if (controller == "io") return "blkio";
   if (controller == "cpu") return "cpu";
   if (controller == "cpuset") return "cpuset";
+  if (controller == "net_cls") return "net_cls";
   return controller == "memory" ? "memory" : "pids";
 }
 
@@ -199,6 +226,7 @@ ResultOrFailure<WantedLimits> read_limits(const LimitOptions& options) {
   VARVE_RETURN_IF_ERROR(read_cpuset(options, wanted));
   VARVE_RETURN_IF_ERROR(read_pids(options, wanted));
   VARVE_RETURN_IF_ERROR(read_blkio_weight(options, wanted));
+  VARVE_RETURN_IF_ERROR(read_net_class(options, wanted));
   VARVE_RETURN_IF_ERROR(read_rates({"--device-read-bps", "blkio.throttle.read_bps_device", "rbps", true},
                                    options.device_read_bps, wanted));
   VARVE_RETURN_IF_ERROR(read_rates({"--device-write-bps", "blkio.throttle.write_bps_device", "wbps", true},

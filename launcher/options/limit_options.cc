@@ -25,6 +25,8 @@ void declare_limit_options(OptionList& list, LimitOptions& options) {
   add("--cpuset-mems", options.cpuset_mems, "LIST", "Memory nodes to allocate from");
   add("--pids-limit", options.pids, "NUMBER", "Processes and threads; -1: unlimited (default: 2048)");
   add("--blkio-weight", options.blkio_weight, "NUMBER", "Share of busy disks, 10 to 1000");
+  add("--net-classid", options.net_class, "MAJOR:MINOR",
+      "Class of what it sends, hexadecimal as tc(8) writes handles; version 1 alone has it");
   add_rate("--device-read-bps", options.device_read_bps, "Bytes a second read from a disk, as /dev/sda:1m");
   add_rate("--device-write-bps", options.device_write_bps, "Bytes a second written to a disk");
   add_rate("--device-read-iops", options.device_read_iops, "Reads a second from a disk");

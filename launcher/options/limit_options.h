@@ -21,6 +21,7 @@ struct LimitOptions {
   std::string cpuset_mems;         // --cpuset-mems
   std::string pids;                // --pids-limit; -1 unlimited
   std::string blkio_weight;        // --blkio-weight 10..1000
+  std::string net_class;           // --net-classid MAJOR:MINOR, hexadecimal
   std::string cgroups;             // --cgroups enabled|disabled
   // PATH:RATE each
   std::vector<std::string> device_read_bps;

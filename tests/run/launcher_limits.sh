@@ -43,6 +43,28 @@ expect "nothing is recorded of it" "0 no" "$(VARVE_STORE=$scratch/unused status 
 expect "a limit is refused" 125 "$(status run --rm --cgroups disabled --memory 50m "$root" true)"
 expect_in "  (the reason)" "*nothing is limited with --cgroups disabled*" "$(<"$scratch/output")"
 
+echo "-- class of traffic"
+# In a mount namespace of its own, where the tree is mounted. It ends with its last mount, once its groups have ended.
+tree_is_mounted() { ! grep -q '^net_cls[[:space:]]0[[:space:]]' /proc/cgroups; }
+tree_is_empty() { grep -q '^net_cls[[:space:]][0-9]*[[:space:]]1[[:space:]]' /proc/cgroups; }
+class_of_container() {
+  unshare --mount bash -c '
+    mount -t cgroup -o net_cls net_cls "$1"
+    "$2" run -d --name classed --net-classid 10:1 "$3" sleep 1000 >/dev/null
+    cat "$1"/varve/*/net_cls.classid
+    "$2" rm -f classed >/dev/null
+    rmdir "$1/varve"' - "$scratch/net_cls" "$varve" "$root"
+}
+mkdir "$scratch/net_cls"
+if ! grep -q '^net_cls.*1$' /proc/cgroups || tree_is_mounted; then
+  echo "not tested here: --net-classid (the kernel has no net_cls, or it is in use)"
+else
+  expect "is that of its group" "1048577" "$(class_of_container)"
+  wait_for 3 tree_is_empty && unshare --mount mount -t cgroup -o net_cls net_cls "$scratch/net_cls"
+fi
+expect "cannot be had here, which is told" 125 "$(status run --rm --net-classid 10:1 "$root" true)"
+expect_in "  (the reason)" "*no net_cls controller*" "$(<"$scratch/output")"
+
 echo "-- processes"
 # A fork bomb of 40, which wait for a second each.
 bomb='for i in $(seq 40); do sleep 1 & done; wait; echo survived'

@@ -249,6 +249,23 @@ TEST(LimitPlan, UnlimitedProcessesAreNoSetting) {
   EXPECT_THAT(to_text(*plan), Not(HasSubstr("pids-limit")));
 }
 
+TEST(LimitPlan, ClassOfTrafficIsOfVersion1) {
+  FakeCgroups trees;
+  trees.add_v1("net_cls,net_prio", "net_cls,net_prio");
+  trees.add_v2("unified", "pids");
+  const auto plan = plan_for({.net_class = "10:1"}, trees.host(), true);
+  ASSERT_TRUE(plan.ok()) << complaint(plan);
+  EXPECT_THAT(settings_in(*plan, trees.path("net_cls,net_prio")), ElementsAre("net_cls.classid=1048577"));
+  for (const char* bad : {"10", "10:", ":1", "0:1", "10000:1", "10:10000", "10:1x", "-1:1"}) {
+    EXPECT_THAT(complaint(plan_for({.net_class = bad}, trees.host(), true)), HasSubstr("--net-classid"))
+        << bad;
+  }
+  FakeCgroups version_2;
+  version_2.add_v2("unified", "memory pids");
+  EXPECT_THAT(complaint(plan_for({.net_class = "10:1"}, version_2.host(), true)),
+              AllOf(HasSubstr("--net-classid"), HasSubstr("no net_cls controller")));
+}
+
 TEST(LimitPlan, GroupsCanBeLeftOut) {
   FakeCgroups trees;
   trees.add_v1("memory", "memory");
