@@ -32,7 +32,10 @@ MAY_INCLUDE = {
     "store": LOW,
     "writer": LOW | {"layer", "format"},
     "image": LOW | {"store", "writer", "layer", "upper", "format", "block"},
-    "imagetool": LOW | {"image", "store", "writer", "layer", "upper", "format", "block"},
+    "transport": LOW | {"store"},
+    "transfer": LOW | {"transport", "image", "store", "writer", "layer", "upper", "format", "block"},
+    "recipe": LOW | {"image", "store", "writer", "layer", "upper", "format", "block"},
+    "imagetool": LOW | {"transport", "transfer", "recipe", "image", "store", "writer", "layer", "upper", "format", "block"},
     "launcher": LOW | {"store"},
 }
 # A header that another room may include although the room it lies in is none of theirs, and why.
@@ -51,6 +54,8 @@ def room_of(path):
     if parts[0] == "fs" and len(parts) > 2:
         return parts[1]
     if parts[0] == "imagetool":
+        if len(parts) >= 3 and parts[1] in ("transport", "transfer", "recipe"):
+            return parts[1]
         if len(parts) < 3 or parts[1] != "image":
             return "imagetool"
         return parts[2] if parts[2] in ("store", "writer") else "image"
