@@ -88,6 +88,7 @@ void add_layer_ls(CLI::App& layer, Context& context);
 void add_layer_tree(CLI::App& layer, Context& context);
 void add_layer_cat(CLI::App& layer, Context& context);
 void add_layer_extract(CLI::App& layer, Context& context);
+void add_layer_diff(CLI::App& layer, Context& context);
 void add_layer_verify(CLI::App& layer, Context& context);
 void add_import(CLI::App& app, Context& context);
 void add_commit(CLI::App& app, Context& context);
@@ -97,6 +98,9 @@ void add_history(CLI::App& app, Context& context);
 void add_tag(CLI::App& app, Context& context);
 void add_rm(CLI::App& app, Context& context);
 void add_verify(CLI::App& app, Context& context);
+void add_diff(CLI::App& app, Context& context);
+void add_squash(CLI::App& app, Context& context);
+void add_stats(CLI::App& app, Context& context);
 void add_gc(CLI::App& app, Context& context);
 
 }  // namespace varve::imagetool

@@ -32,6 +32,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_layer_tree(*layer, context);
   add_layer_cat(*layer, context);
   add_layer_extract(*layer, context);
+  add_layer_diff(*layer, context);
   add_layer_verify(*layer, context);
   add_import(app, context);
   add_commit(app, context);
@@ -41,6 +42,9 @@ void add_commands(CLI::App& app, Context& context) {
   add_tag(app, context);
   add_rm(app, context);
   add_verify(app, context);
+  add_diff(app, context);
+  add_squash(app, context);
+  add_stats(app, context);
   add_gc(app, context);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -70,6 +71,8 @@ ResultOrFailure<std::unique_ptr<LayerFile>> LayerFile::open(const std::string& p
     return Failure{EINVAL,
                    path + ": not a layer file (give a directory or a file made by 'imagetool layer build')"};
   }
+  // As long as it is open nobody may take it for unused (Store::gc of imagetool). Where there are no locks nobody looks for one.
+  [[maybe_unused]] const int locked = ::flock(fd.get(), LOCK_SH | LOCK_NB);
   std::unique_ptr<LayerFile> layer(new LayerFile(std::move(fd), path, context.cache));
   VARVE_RETURN_IF_ERROR(layer->load(static_cast<std::uint64_t>(status.st_size), context.lazy_from_bytes));
   VARVE_RETURN_IF_ERROR(layer->find_parents(below));

@@ -179,8 +179,8 @@ expect 1 'neither a container' "$imagetool" commit nothing x
 head --bytes 5000 a.layer >cut.layer
 expect 1 'cut.layer' "$imagetool" layer ls cut.layer
 "$imagetool" --version | grep --quiet '^imagetool [0-9]'
-for command in 'layer build' 'layer inspect' 'layer ls' 'layer tree' 'layer cat' 'layer extract' 'layer verify' import \
-  commit images inspect history tag rm verify gc; do
+for command in 'layer build' 'layer inspect' 'layer ls' 'layer tree' 'layer cat' 'layer extract' 'layer verify' 'layer diff' import \
+  commit images inspect history tag rm verify gc diff squash stats; do
   # shellcheck disable=SC2086
   "$imagetool" $command --help >out
   grep --quiet Example out || fail "$command --help has no example"
@@ -275,5 +275,39 @@ listing_mounted >after
 diff before after || fail "the committed image shows something else"
 umount mnt
 "$imagetool" verify base:2 >/dev/null
+
+step "diff, squash, stats"
+"$imagetool" diff base:1 base:2 >out
+for line in 'D .* 0 B  /dev/fifo' 'D .*  /spool' 'A .*  /moved' 'C  *6 B -> 11 B  /etc/greeting' 'C .*  /sparse'; do
+  grep --quiet "^$line\$" out || fail "diff has no line \"$line\": $(cat out)"
+done
+"$imagetool" diff --json base:1 base:2 | python3 -c 'import json,sys
+changes = {c["path"]: c for c in json.load(sys.stdin)}
+assert changes["/etc/greeting"]["kind"] == "changed" and changes["/etc/greeting"]["bytes_after"] == 11, changes'
+"$imagetool" squash base:2 flat -m "one layer" >/dev/null
+"$imagetool" diff base:2 flat >out
+[ "$(cat out)" = "0 added (0 B), 0 changed (0 B), 0 removed (0 B)" ] || fail "a squash shows something else: $(cat out)"
+"$imagetool" history flat | grep --quiet 'imagetool squash base:2  # one layer' || fail "$("$imagetool" history flat)"
+[ "$("$imagetool" inspect flat | python3 -c 'import json,sys; print(len(json.load(sys.stdin)[0]["layers"]))')" = 1 ] || fail "flat has several layers"
+expect 1 'there are not two to make one of' "$imagetool" squash base:2 --keep 1
+"$imagetool" stats base:1 base:2 --json | python3 -c 'import json,sys
+s = json.load(sys.stdin)
+assert s["layers"] == 2 and s["of_images"]["stored_bytes"] > s["of_layers"]["stored_bytes"], s'
+"$imagetool" stats | grep --quiet '^all, shared' || fail "stats: $("$imagetool" stats)"
+
+step "gc keeps what is mounted"
+"$bin/varvefs" -o "lowerdir=$(layers flat)" "$scratch/mnt"
+"$imagetool" rm flat
+blobs=$(find "$VARVE_STORE/blobs" -type f | wc -l)
+"$imagetool" gc >/dev/null
+cat mnt/etc/greeting >/dev/null
+[ "$(find "$VARVE_STORE/blobs" -type f | wc -l)" = "$((blobs - 2))" ] || fail "gc did not take manifest and configuration alone"
+umount mnt
+for _ in $(seq 100); do
+  "$imagetool" gc >out
+  [ "$(find "$VARVE_STORE/blobs" -type f | wc -l)" = "$((blobs - 3))" ] && break
+  sleep 0.1  # the daemon ends a little later than its mount
+done
+[ "$(find "$VARVE_STORE/blobs" -type f | wc -l)" = "$((blobs - 3))" ] || fail "gc left the layer: $(cat out)"
 
 echo "all passed"

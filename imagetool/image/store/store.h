@@ -118,7 +118,7 @@ class Store {
     std::uint64_t bytes_removed = 0;
     std::uint64_t blobs_kept = 0;
   };
-  // Removes blobs that no image and no container needs, and leavings of broken-off imports.
+  // Removes blobs that no image, no container and no mount needs, and leavings of broken-off imports.
   // Returns: EBUSY while another process adds an image.
   ResultOrFailure<GcSummary> gc(bool dry_run);
 

@@ -45,6 +45,12 @@ bool is_manifest_or_index(std::string_view media_type) {
          media_type.starts_with("application/vnd.docker.distribution.manifest.");
 }
 
+// Whether somebody has the layer open: a mount, above all (fs/layer/layer_file_open.cc).
+bool is_in_use(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+  return file.valid() && ::flock(file.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 }  // namespace
 
 // Everything that `entry` leads to, itself included. A manifest that cannot be read stops the gc: it is safer
@@ -97,11 +103,11 @@ ResultOrFailure<Store::GcSummary> Store::gc(bool dry_run) {
   const Result<std::vector<std::string>> names = names_in(blobs);
   if (!names.ok()) return failure_from(names.error(), blobs);
   for (const std::string& name : *names) {
-    if (needed.contains(name)) {
+    const std::string path = blobs + "/" + name;
+    if (needed.contains(name) || is_in_use(path)) {
       ++summary.blobs_kept;
       continue;
     }
-    const std::string path = blobs + "/" + name;
     struct stat status {};
     if (::lstat(path.c_str(), &status) != 0) return failure_from(Errno::last(), path);
     if (!dry_run && ::unlink(path.c_str()) != 0) return failure_from(Errno::last(), path);
