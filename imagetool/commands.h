@@ -101,6 +101,8 @@ void add_verify(CLI::App& app, Context& context);
 void add_diff(CLI::App& app, Context& context);
 void add_squash(CLI::App& app, Context& context);
 void add_stats(CLI::App& app, Context& context);
+void add_mount(CLI::App& app, Context& context);
+void add_umount(CLI::App& app, Context& context);
 void add_gc(CLI::App& app, Context& context);
 
 }  // namespace varve::imagetool

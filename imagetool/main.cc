@@ -45,6 +45,8 @@ void add_commands(CLI::App& app, Context& context) {
   add_diff(app, context);
   add_squash(app, context);
   add_stats(app, context);
+  add_mount(app, context);
+  add_umount(app, context);
   add_gc(app, context);
 }
 

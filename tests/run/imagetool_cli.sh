@@ -180,7 +180,7 @@ head --bytes 5000 a.layer >cut.layer
 expect 1 'cut.layer' "$imagetool" layer ls cut.layer
 "$imagetool" --version | grep --quiet '^imagetool [0-9]'
 for command in 'layer build' 'layer inspect' 'layer ls' 'layer tree' 'layer cat' 'layer extract' 'layer verify' 'layer diff' import \
-  commit images inspect history tag rm verify gc diff squash stats; do
+  commit images inspect history tag rm verify gc diff squash stats mount umount; do
   # shellcheck disable=SC2086
   "$imagetool" $command --help >out
   grep --quiet Example out || fail "$command --help has no example"
@@ -294,6 +294,30 @@ expect 1 'there are not two to make one of' "$imagetool" squash base:2 --keep 1
 s = json.load(sys.stdin)
 assert s["layers"] == 2 and s["of_images"]["stored_bytes"] > s["of_layers"]["stored_bytes"], s'
 "$imagetool" stats | grep --quiet '^all, shared' || fail "stats: $("$imagetool" stats)"
+
+step "mount and umount by name, with what is written kept by name"
+"$imagetool" mount base:2 "$scratch/mnt"
+"$imagetool" mount | grep --quiet "^ro  $scratch/mnt\$" || fail "mount lists: $("$imagetool" mount)"
+expect 1 'no such image' "$imagetool" mount nothing "$scratch/mnt"
+"$imagetool" umount "$scratch/mnt"
+"$imagetool" mount base:2 "$scratch/mnt" --rw --upper kept
+echo again >>mnt/etc/greeting
+expect 1 'is in use' "$imagetool" mount base:2 "$scratch/other" --upper kept
+"$imagetool" umount "$scratch/mnt"
+again() {
+  for _ in $(seq 100); do
+    "$imagetool" "$@" >out 2>err && return
+    grep --quiet 'in use' err || fail "$(cat err)"
+    sleep 0.1  # the daemon ends a little later than its mount
+  done
+  fail "$(cat err)"
+}
+again mount base:2 "$scratch/mnt" --upper kept
+[ "$(tail -n1 mnt/etc/greeting)" = again ] || fail "what was written is gone"
+"$imagetool" umount "$scratch/mnt"
+again commit kept base:4
+"$imagetool" diff base:2 base:4 | grep --quiet '  /etc/greeting$' || fail "the commit lacks the change"
+expect 1 'was written over another image' "$imagetool" mount base:4 "$scratch/mnt" --upper kept
 
 step "gc keeps what is mounted"
 "$bin/varvefs" -o "lowerdir=$(layers flat)" "$scratch/mnt"
