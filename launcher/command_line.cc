@@ -20,6 +20,7 @@ Usage:
   varve ps [-a] [--json]            containers
   varve logs [-f] CONTAINER         what a detached one has said
   varve stop|kill CONTAINER...      ask them to end; send a signal
+  varve pause|unpause CONTAINER...  let them stand still; let them go on
   varve inspect CONTAINER...        all that is known of some, as JSON
   varve stats [CONTAINER...]        memory, time, processes of running ones
   varve rm [-f] CONTAINER...        remove stopped ones with what was written in them
@@ -301,6 +302,12 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   if (command == "logs") return parse_logs(rest);
   if (command == "stop") return parse_stop(rest);
   if (command == "kill") return parse_kill(rest);
+  if (command == "pause") {
+    return parse_names<PauseOptions>(rest, "varve pause", "Lets all processes of containers stand still.");
+  }
+  if (command == "unpause") {
+    return parse_names<UnpauseOptions>(rest, "varve unpause", "Lets paused containers go on.");
+  }
   if (command == "rm") return parse_remove(rest);
   if (command == "prune") return parse_prune(rest);
   if (command == "stats") return parse_stats(rest);

@@ -10,6 +10,7 @@
 #include "fs/base/result.h"
 #include "launcher/commands/containers.h"
 #include "launcher/commands/logs.h"
+#include "launcher/commands/pause.h"
 #include "launcher/commands/stats.h"
 #include "launcher/commands/stop.h"
 #include "launcher/options/exec_options.h"
@@ -33,9 +34,9 @@ struct WrongUsage {
   std::string text;
 };
 
-using CommandLine =
-    std::variant<RunOptions, ExecOptions, ListOptions, LogsOptions, StopOptions, KillOptions, InspectOptions,
-                 RemoveOptions, PruneOptions, StatsOptions, ShowText, WrongUsage>;
+using CommandLine = std::variant<RunOptions, ExecOptions, ListOptions, LogsOptions, StopOptions, KillOptions,
+                                 PauseOptions, UnpauseOptions, InspectOptions, RemoveOptions, PruneOptions,
+                                 StatsOptions, ShowText, WrongUsage>;
 
 // `arguments`: without the program's name.
 CommandLine parse_command_line(const std::vector<std::string>& arguments);

@@ -91,6 +91,8 @@ int dispatch(const CommandLine& line, ArgumentArea area) {
   if (const auto* logs = std::get_if<LogsOptions>(&line)) return good_or_fail(show_logs(*logs));
   if (const auto* stop = std::get_if<StopOptions>(&line)) return good_or_fail(stop_containers(*stop));
   if (const auto* kill = std::get_if<KillOptions>(&line)) return good_or_fail(kill_containers(*kill));
+  if (const auto* pause = std::get_if<PauseOptions>(&line)) return good_or_fail(pause_containers(*pause));
+  if (const auto* on = std::get_if<UnpauseOptions>(&line)) return good_or_fail(unpause_containers(*on));
   if (const auto* gone = std::get_if<RemoveOptions>(&line)) return good_or_fail(remove_containers(*gone));
   if (const auto* prune = std::get_if<PruneOptions>(&line))
     return show_or_fail(prune_containers(prune->store));

@@ -239,6 +239,14 @@ StatusOrFailure ContainerCgroup::set_frozen(bool frozen) const {
   return refuse(doing, "", "it has no control group that can be frozen");
 }
 
+bool ContainerCgroup::is_frozen() const {
+  return std::any_of(groups_.begin(), groups_.end(), [](const Group& group) {
+    const std::vector<std::string> asked = read_words(group.path + "/cgroup.freeze");
+    const std::vector<std::string> state = read_words(group.path + "/freezer.state");
+    return (!asked.empty() && asked[0] == "1") || (!state.empty() && state[0] == "FROZEN");
+  });
+}
+
 StatusOrFailure ContainerCgroup::remove() const {
   bool is_killed = false;
   for (const Group& group : groups_) {

@@ -62,6 +62,7 @@ class ContainerCgroup {
   static constexpr int kEndTimeoutMs = 10'000;
   StatusOrFailure freeze() const { return set_frozen(true); }
   StatusOrFailure thaw() const { return set_frozen(false); }
+  bool is_frozen() const;
 
   GroupStatistics statistics() const { return read_group_statistics(paths()); }
   std::uint64_t oom_kills() const { return count_oom_kills(paths()); }

@@ -22,7 +22,10 @@ ResultOrFailure<std::string> status_text(const image::ContainerStore& store,
                                          const image::ContainerState& state) {
   if (state.status == image::ContainerStatus::kExited) return fmt::format("exited ({})", state.exit_status);
   VARVE_ASSIGN(const std::optional<UniqueFd> lock, store.lock_stopped(state.name));
-  return std::string(lock ? "died" : image::to_text(state.status));
+  if (lock) return std::string("died");
+  const ResultOrFailure<ContainerCgroup> cgroup = ContainerCgroup::open(state.cgroups, state.id);
+  if (cgroup.ok() && cgroup->is_frozen()) return std::string("paused");
+  return std::string(image::to_text(state.status));
 }
 
 std::string origin_of(const image::ContainerState& state) {
@@ -93,11 +96,11 @@ ResultOrFailure<std::string> list_containers(const ListOptions& options) {
                                   "CREATED", "IMAGE", "COMMAND");
   for (const image::ContainerState& state : states) {
     VARVE_ASSIGN(const std::string status, status_text(store, state));
-    if (!options.all && status != "running") continue;
+    const bool is_alive = status == "running" || status == "paused";
+    if (!options.all && !is_alive) continue;
     if (options.json) objects.push_back(to_json(state, status));
     lines += fmt::format("{:<20} {:<12} {:>8} {:<21} {:<24} {}\n", state.name, status,
-                         status == "running" ? state.pid : 0, state.created, origin_of(state),
-                         joined(state.command));
+                         is_alive ? state.pid : 0, state.created, origin_of(state), joined(state.command));
   }
   return options.json ? json_text(objects) : lines;
 }

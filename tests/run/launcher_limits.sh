@@ -65,6 +65,25 @@ fi
 expect "cannot be had here, which is told" 125 "$(status run --rm --net-classid 10:1 "$root" true)"
 expect_in "  (the reason)" "*no net_cls controller*" "$(<"$scratch/output")"
 
+echo "-- pause"
+run -d --name clock "$root" sh -c 'while :; do echo tick; sleep 0.05; done' >/dev/null
+ticks() { "$varve" logs clock | wc -l; }
+before=0
+has_ticked() { [ "$(ticks)" -gt "$before" ]; }
+wait_for 20 has_ticked
+expect "a container stands still" 0 "$(status "$varve" pause clock)"
+sleep 0.1
+before=$(ticks)
+sleep 0.3
+expect "  (it says nothing)" "$before" "$(ticks)"
+expect_in "ps tells" "*clock*paused*" "$("$varve" ps)"
+expect "pausing twice is no failure" 0 "$(status "$varve" pause clock)"
+expect "it goes on" 0 "$(status "$varve" unpause clock)"
+expect "  (it says more)" 0 "$(wait_for 20 has_ticked && echo 0)"
+"$varve" pause clock
+expect "a paused one can be removed" 0 "$(status "$varve" rm -f clock)"
+expect "what does not run cannot be paused" 1 "$(status "$varve" pause clock)"
+
 echo "-- processes"
 # A fork bomb of 40, which wait for a second each.
 bomb='for i in $(seq 40); do sleep 1 & done; wait; echo survived'
