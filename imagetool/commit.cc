@@ -9,11 +9,9 @@
 #include <algorithm>
 
 #include "fs/base/unique_fd.h"
-#include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
+#include "imagetool/image/layer_blob.h"
 #include "imagetool/image/object_at.h"
-#include "imagetool/image/source/directory_source.h"
-#include "imagetool/image/source/upper_source.h"
 #include "imagetool/image/store/container_state.h"
 #include "imagetool/image/store/json_text.h"
 
@@ -122,36 +120,14 @@ ResultOrFailure<Plan> make_plan(const Arguments& arguments, const image::Store& 
   return plan_upper(arguments, store);
 }
 
-ResultOrFailure<image::Descriptor> build_from_upper(image::Store& store, const Plan& plan,
-                                                    const BuildFlags& flags, image::Monitor& monitor) {
-  const std::vector<std::string> paths(plan.parent.layer_paths.rbegin(), plan.parent.layer_paths.rend());
-  VARVE_ASSIGN(const auto stack, layer::open_stack(paths, {}));
-  std::vector<image::Digest> digests;
-  for (auto one = plan.parent.layers.rbegin(); one != plan.parent.layers.rend(); ++one)
-    digests.push_back(one->digest);
-  VARVE_ASSIGN(const auto parents, image::ParentFiles::make(stack, digests));
-  if (plan.work.empty()) {
-    VARVE_ASSIGN(const auto source, image::DirectorySource::open(plan.upper, {}, monitor));
-    return build_blob(store, *source, flags, monitor, parents.get());
-  }
-  image::UpperSource::Options options;
-  options.upper_path = plan.upper;
-  options.work_path = plan.work;
-  options.layers.assign(stack.rbegin(), stack.rend());
-  options.parents = parents.get();
-  VARVE_ASSIGN(const auto source, image::UpperSource::open(std::move(options), monitor));
-  VARVE_ASSIGN(image::Descriptor layer, build_blob(store, *source, flags, monitor, parents.get()));
-  VARVE_RETURN_IF_ERROR(source->close());
-  return layer;
-}
-
 StatusOrFailure commit(const Arguments& arguments, const Context& context) {
   VARVE_ASSIGN(const image::ImageName name, image::parse_image_name(arguments.name));
   const auto monitor = context.monitor();
   VARVE_ASSIGN(const image::BuildOptions options, build_options(arguments.build, ""));
   VARVE_ASSIGN(image::Store store, context.open_store());
   VARVE_ASSIGN(Plan plan, make_plan(arguments, store));
-  VARVE_ASSIGN(const image::Descriptor layer, build_from_upper(store, plan, arguments.build, *monitor));
+  const image::WrittenUpper written{plan.upper, plan.work, plan.parent.layers, plan.parent.layer_paths};
+  VARVE_ASSIGN(const image::Descriptor layer, image::build_upper_blob(store, written, options, *monitor));
 
   image::ImageConfig config = plan.parent.config;
   config.created = creation_time(options);
