@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <array>
 #include <charconv>
@@ -238,19 +237,6 @@ ResultOrFailure<std::unique_ptr<image::TreeSource>> open_source(const std::strin
 
 std::string creation_time(const image::BuildOptions& options) {
   return image::rfc3339(options.latest_mtime_seconds ? *options.latest_mtime_seconds : ::time(nullptr));
-}
-
-ResultOrFailure<image::Descriptor> build_blob(image::Store& store, image::TreeSource& source,
-                                              const BuildFlags& flags, image::Monitor& monitor,
-                                              image::ParentFiles* parents) {
-  VARVE_ASSIGN(const std::string scratch, store.scratch_directory());
-  const std::string path = scratch + "/layer-" + std::to_string(::getpid());
-  VARVE_ASSIGN(image::BuildOptions options, build_options(flags, path));
-  options.parents = parents;
-  VARVE_ASSIGN(const image::LayerWriter::Summary summary, image::build_layer(source, options, monitor));
-  auto descriptor = store.adopt_file(image::kLayerMediaType, path);
-  if (!descriptor.ok()) ::unlink(path.c_str());
-  return descriptor;
 }
 
 }  // namespace varve::imagetool

@@ -77,11 +77,6 @@ ResultOrFailure<std::unique_ptr<image::TreeSource>> open_source(const std::strin
 // The time to record as creation: --source-date-epoch, $SOURCE_DATE_EPOCH, now.
 std::string creation_time(const image::BuildOptions& options);
 
-// Builds a layer within the store and makes it a blob.
-ResultOrFailure<image::Descriptor> build_blob(image::Store& store, image::TreeSource& source,
-                                              const BuildFlags& flags, image::Monitor& monitor,
-                                              image::ParentFiles* parents = nullptr);
-
 void add_layer_build(CLI::App& layer, Context& context);
 void add_layer_inspect(CLI::App& layer, Context& context);
 void add_layer_ls(CLI::App& layer, Context& context);

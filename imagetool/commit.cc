@@ -1,4 +1,6 @@
 // imagetool commit CONTAINER|UPPER NAME
+//
+// What is in use stands still for as long as it takes to copy what was written; the layer is made of the copy.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -7,15 +9,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "fs/base/unique_fd.h"
-#include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
+#include "imagetool/image/layer_blob.h"
 #include "imagetool/image/object_at.h"
-#include "imagetool/image/source/directory_source.h"
-#include "imagetool/image/source/upper_source.h"
 #include "imagetool/image/store/container_state.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/standstill.h"
+#include "imagetool/upper_copy.h"
 
 namespace varve::imagetool {
 namespace {
@@ -36,6 +39,7 @@ struct Plan {
   std::string work;  // empty: an upper of overlayfs, which has nothing of ours in its work directory
   image::Image parent;
   std::string created_by;
+  std::optional<image::ContainerState> container;  // whose upper it is
 };
 
 bool is_directory(const std::string& path) {
@@ -81,7 +85,7 @@ ResultOrFailure<Plan> plan_container(const Arguments& arguments, const image::St
     return Failure{ENOTSUP, container.name + ": was started with --read-only, so nothing was written in it"};
   }
   return Plan{containers.upper_path(container.name), containers.work_path(container.name),
-              std::move(parent).value(), joined(container.command)};
+              std::move(parent).value(), joined(container.command), container};
 }
 
 // "UPPER" or "UPPER/", with its work directory beside it unless --work says otherwise.
@@ -105,7 +109,8 @@ ResultOrFailure<Plan> plan_upper(const Arguments& arguments, const image::Store&
     return Failure{
         EINVAL, upper + ": an upper of varvefs, but its work directory is not beside it (give --work DIR)"};
   }
-  return Plan{std::move(upper), std::move(work), std::move(parent), "imagetool commit " + arguments.target};
+  return Plan{
+      std::move(upper), std::move(work), std::move(parent), "imagetool commit " + arguments.target, {}};
 }
 
 ResultOrFailure<Plan> make_plan(const Arguments& arguments, const image::Store& store) {
@@ -122,27 +127,15 @@ ResultOrFailure<Plan> make_plan(const Arguments& arguments, const image::Store& 
   return plan_upper(arguments, store);
 }
 
-ResultOrFailure<image::Descriptor> build_from_upper(image::Store& store, const Plan& plan,
-                                                    const BuildFlags& flags, image::Monitor& monitor) {
-  const std::vector<std::string> paths(plan.parent.layer_paths.rbegin(), plan.parent.layer_paths.rend());
-  VARVE_ASSIGN(const auto stack, layer::open_stack(paths, {}));
-  std::vector<image::Digest> digests;
-  for (auto one = plan.parent.layers.rbegin(); one != plan.parent.layers.rend(); ++one)
-    digests.push_back(one->digest);
-  VARVE_ASSIGN(const auto parents, image::ParentFiles::make(stack, digests));
-  if (plan.work.empty()) {
-    VARVE_ASSIGN(const auto source, image::DirectorySource::open(plan.upper, {}, monitor));
-    return build_blob(store, *source, flags, monitor, parents.get());
-  }
-  image::UpperSource::Options options;
-  options.upper_path = plan.upper;
-  options.work_path = plan.work;
-  options.layers.assign(stack.rbegin(), stack.rend());
-  options.parents = parents.get();
-  VARVE_ASSIGN(const auto source, image::UpperSource::open(std::move(options), monitor));
-  VARVE_ASSIGN(image::Descriptor layer, build_blob(store, *source, flags, monitor, parents.get()));
-  VARVE_RETURN_IF_ERROR(source->close());
-  return layer;
+bool is_in_use(const std::string& upper) {
+  return locker_of(upper).has_value();
+}
+
+ResultOrFailure<UpperCopy> copy_what_was_written(const Plan& plan, image::Store& store) {
+  VARVE_ASSIGN(const std::string scratch, store.scratch_directory());
+  VARVE_ASSIGN(const std::unique_ptr<Standstill> still,
+               Standstill::begin(plan.upper, store.directory(), plan.container ? &*plan.container : nullptr));
+  return UpperCopy::make(plan.upper, plan.work, scratch);
 }
 
 StatusOrFailure commit(const Arguments& arguments, const Context& context) {
@@ -151,7 +144,15 @@ StatusOrFailure commit(const Arguments& arguments, const Context& context) {
   VARVE_ASSIGN(const image::BuildOptions options, build_options(arguments.build, ""));
   VARVE_ASSIGN(image::Store store, context.open_store());
   VARVE_ASSIGN(Plan plan, make_plan(arguments, store));
-  VARVE_ASSIGN(const image::Descriptor layer, build_from_upper(store, plan, arguments.build, *monitor));
+  image::WrittenUpper written{plan.upper, plan.work, plan.parent.layers, plan.parent.layer_paths};
+  std::optional<UpperCopy> copy;
+  if (!plan.work.empty() && (is_in_use(plan.upper))) {
+    VARVE_ASSIGN(UpperCopy made, copy_what_was_written(plan, store));
+    copy.emplace(std::move(made));
+    written.upper = copy->upper();
+    written.work = copy->work();
+  }
+  VARVE_ASSIGN(const image::Descriptor layer, image::build_upper_blob(store, written, options, *monitor));
 
   image::ImageConfig config = plan.parent.config;
   config.created = creation_time(options);
@@ -177,7 +178,7 @@ StatusOrFailure commit(const Arguments& arguments, const Context& context) {
 
 void add_commit(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("commit", "Make an image of what a stopped container changed");
+  CLI::App* command = app.add_subcommand("commit", "Make an image of what a container changed");
   command->add_option("CONTAINER|UPPER", arguments->target, "A container, or the upper directory of a mount")
       ->required();
   command->add_option("NAME", arguments->name, "NAME[:TAG] of the new image")->required();
@@ -198,7 +199,9 @@ void add_commit(CLI::App& app, Context& context) {
                    "Make later times this one, in seconds since 1970 (default: $SOURCE_DATE_EPOCH)")
       ->type_name("SECONDS");
   command->footer(
-      "The layers of the image below, its configuration and history are carried on.\n"
+      "The layers of the image below, its configuration and history are carried on. A container that runs, "
+      "and an upper that is\n"
+      "mounted, stand still for as long as it takes to copy what was written; then they go on.\n"
       "Example:\n  imagetool commit web web:tuned -m 'bigger buffers'\n"
       "  imagetool commit ./upper mine:2 --parent mine:1");
   command->callback([arguments, &context] {

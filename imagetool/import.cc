@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "imagetool/commands.h"
+#include "imagetool/image/layer_blob.h"
 #include "imagetool/image/store/json_text.h"
 
 namespace varve::imagetool {
@@ -100,7 +101,7 @@ StatusOrFailure import_image(const Arguments& arguments, const Context& context)
   VARVE_ASSIGN(std::unique_ptr<image::TreeSource> source,
                open_source(arguments.source, arguments.build, scratch, *monitor));
   RootFilesystemSource checked(std::move(source), arguments.source);
-  VARVE_ASSIGN(const image::Descriptor layer, build_blob(store, checked, arguments.build, *monitor));
+  VARVE_ASSIGN(const image::Descriptor layer, image::build_layer_blob(store, checked, options, *monitor));
   VARVE_ASSIGN(const image::Image image, store.put_image(name, std::move(config), {layer}));
   if (arguments.json) {
     print(image::json_text({{"name", image.name},

@@ -4,6 +4,7 @@
 
 #include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
+#include "imagetool/image/layer_blob.h"
 #include "imagetool/image/source/layer_source.h"
 #include "imagetool/image/store/json_text.h"
 
@@ -21,7 +22,7 @@ struct Arguments {
 
 // The layers of `image` above its lowest `keep` as one, which lies on those.
 ResultOrFailure<image::Descriptor> make_one_layer(image::Store& store, const image::Image& image,
-                                                  std::size_t keep, const BuildFlags& flags,
+                                                  std::size_t keep, image::BuildOptions build,
                                                   image::Monitor& monitor) {
   const auto kept = image.layer_paths.begin() + static_cast<std::ptrdiff_t>(keep);
   image::LayerSource::Options options;
@@ -37,7 +38,8 @@ ResultOrFailure<image::Descriptor> make_one_layer(image::Store& store, const ima
     options.parents = parents.get();
   }
   VARVE_ASSIGN(const auto source, image::LayerSource::open(std::move(options), monitor));
-  return build_blob(store, *source, flags, monitor, parents.get());
+  build.parents = parents.get();
+  return image::build_layer_blob(store, *source, std::move(build), monitor);
 }
 
 // What the layers were made by stays in the history, as steps that have left no layer of their own.
@@ -71,7 +73,7 @@ StatusOrFailure squash(const Arguments& arguments, const Context& context) {
                                arguments.source, source.layers.size(), arguments.keep)};
   }
   VARVE_ASSIGN(const image::Descriptor layer,
-               make_one_layer(store, source, arguments.keep, arguments.build, *monitor));
+               make_one_layer(store, source, arguments.keep, options, *monitor));
   image::ImageConfig config = source.config;
   rewrite_history(config, arguments.keep, creation_time(options), arguments);
   std::vector<image::Descriptor> layers(source.layers.begin(),

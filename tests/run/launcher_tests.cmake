@@ -17,5 +17,6 @@ target_link_options(escape_helper PRIVATE -static)
 varve_run_test(launcher_escapes launcher_escapes.sh)
 set_tests_properties(run.launcher_escapes PROPERTIES
   ENVIRONMENT "VARVE_BIN=${PROJECT_BINARY_DIR}/bin;VARVE_ESCAPE_HELPER=$<TARGET_FILE:escape_helper>")
+varve_run_test(commit_live commit_live.sh)
 varve_run_test(launcher_limits launcher_limits.sh)
 varve_run_test(launcher_limits_v2 launcher_limits_v2.sh)

@@ -118,9 +118,13 @@ class Store {
     std::uint64_t bytes_removed = 0;
     std::uint64_t blobs_kept = 0;
   };
-  // Removes blobs that no image, no container and no mount needs, and leavings of broken-off imports.
+  struct GcOptions {
+    bool dry_run = false;
+    bool build_cache = false;  // the build cache goes too; otherwise what it names is kept
+  };
+  // Removes blobs that no image, no container, no mount and no step of the build cache needs, and leavings of broken-off imports.
   // Returns: EBUSY while another process adds an image.
-  ResultOrFailure<GcSummary> gc(bool dry_run);
+  ResultOrFailure<GcSummary> gc(const GcOptions& options);
 
  private:
   using IndexChange = std::function<StatusOrFailure(std::string& text, const std::string& path)>;

@@ -1,4 +1,4 @@
-// Store::gc: removal of what no image and no container needs.
+// Store::gc: removal of what no image, no container and no cached step needs.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <set>
 
 #include "imagetool/image/store/atomic_file.h"
+#include "imagetool/image/store/build_cache.h"
 #include "imagetool/image/store/container_state.h"
 #include "imagetool/image/store/store.h"
 #include "imagetool/image/store/store_index.h"
@@ -73,7 +74,7 @@ StatusOrFailure Store::add_reachable(const IndexEntry& entry, std::set<std::stri
   return {};
 }
 
-ResultOrFailure<Store::GcSummary> Store::gc(bool dry_run) {
+ResultOrFailure<Store::GcSummary> Store::gc(const GcOptions& options) {
   GcSummary summary;
   if (::access((directory_ + "/oci-layout").c_str(), F_OK) != 0) return summary;
   const std::string lock_path = directory_ + "/store.lock";
@@ -99,6 +100,14 @@ ResultOrFailure<Store::GcSummary> Store::gc(bool dry_run) {
     }
   }
 
+  const BuildCache cache(directory_);
+  if (!options.build_cache) {
+    VARVE_ASSIGN(const std::vector<Digest> layers, cache.layers());
+    for (const Digest& layer : layers) needed.insert(std::string(layer.hex()));
+  } else if (!options.dry_run) {
+    VARVE_RETURN_IF_ERROR(cache.clear());
+  }
+
   const std::string blobs = directory_ + "/blobs/sha256";
   const Result<std::vector<std::string>> names = names_in(blobs);
   if (!names.ok()) return failure_from(names.error(), blobs);
@@ -110,11 +119,11 @@ ResultOrFailure<Store::GcSummary> Store::gc(bool dry_run) {
     }
     struct stat status {};
     if (::lstat(path.c_str(), &status) != 0) return failure_from(Errno::last(), path);
-    if (!dry_run && ::unlink(path.c_str()) != 0) return failure_from(Errno::last(), path);
+    if (!options.dry_run && ::unlink(path.c_str()) != 0) return failure_from(Errno::last(), path);
     ++summary.blobs_removed;
     summary.bytes_removed += static_cast<std::uint64_t>(status.st_size);
   }
-  if (!dry_run) {
+  if (!options.dry_run) {
     const Status cleared = remove_tree(directory_ + "/tmp");
     if (!cleared.ok()) return failure_from(cleared.error(), directory_ + "/tmp");
   }

@@ -135,11 +135,11 @@ TEST_F(StoreTest, GcKeepsWhatNamesAndContainersNeed) {
   container.image_digest = used.digest.text();
   container.layer_paths = used.layer_paths;
   must(ContainerStore(scratch_ / "store").create(container, {}));
-  EXPECT_FALSE(open().gc(false).ok());  // `store` may be adding an image
+  EXPECT_FALSE(open().gc({}).ok());  // `store` may be adding an image
   { Store closed = std::move(store); }
-  EXPECT_EQ(must(open().gc(true)).blobs_removed, 3U);
+  EXPECT_EQ(must(open().gc({.dry_run = true})).blobs_removed, 3U);
   EXPECT_EQ(::access(gone.layer_paths[0].c_str(), F_OK), 0) << "a dry run removes nothing";
-  EXPECT_EQ(must(open().gc(false)).blobs_removed, 3U);
+  EXPECT_EQ(must(open().gc({})).blobs_removed, 3U);
   EXPECT_NE(::access(gone.layer_paths[0].c_str(), F_OK), 0);
   EXPECT_TRUE(open().resolve("named").ok());
   EXPECT_TRUE(open().resolve(used.digest.text()).ok());

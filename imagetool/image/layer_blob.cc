@@ -1,0 +1,47 @@
+#include "imagetool/image/layer_blob.h"
+
+#include <unistd.h>
+
+#include <memory>
+
+#include "fs/layer/open_layer.h"
+#include "imagetool/image/source/directory_source.h"
+#include "imagetool/image/source/upper_source.h"
+
+namespace varve::image {
+
+ResultOrFailure<Descriptor> build_layer_blob(Store& store, TreeSource& source, BuildOptions options,
+                                             Monitor& monitor) {
+  VARVE_ASSIGN(const std::string scratch, store.scratch_directory());
+  options.writer.output_path = scratch + "/layer-" + std::to_string(::getpid());
+  VARVE_ASSIGN(const LayerWriter::Summary summary, build_layer(source, options, monitor));
+  auto descriptor = store.adopt_file(kLayerMediaType, options.writer.output_path);
+  if (!descriptor.ok()) ::unlink(options.writer.output_path.c_str());
+  return descriptor;
+}
+
+ResultOrFailure<Descriptor> build_upper_blob(Store& store, const WrittenUpper& written, BuildOptions options,
+                                             Monitor& monitor) {
+  const std::vector<std::string> paths(written.layer_paths.rbegin(), written.layer_paths.rend());
+  VARVE_ASSIGN(const auto stack, layer::open_stack(paths, {}));
+  std::vector<Digest> digests;
+  for (auto one = written.layers.rbegin(); one != written.layers.rend(); ++one)
+    digests.push_back(one->digest);
+  VARVE_ASSIGN(const auto parents, ParentFiles::make(stack, digests));
+  options.parents = parents.get();
+  if (written.work.empty()) {
+    VARVE_ASSIGN(const auto source, DirectorySource::open(written.upper, {}, monitor));
+    return build_layer_blob(store, *source, std::move(options), monitor);
+  }
+  UpperSource::Options upper;
+  upper.upper_path = written.upper;
+  upper.work_path = written.work;
+  upper.layers.assign(stack.rbegin(), stack.rend());
+  upper.parents = parents.get();
+  VARVE_ASSIGN(const auto source, UpperSource::open(std::move(upper), monitor));
+  VARVE_ASSIGN(Descriptor layer, build_layer_blob(store, *source, std::move(options), monitor));
+  VARVE_RETURN_IF_ERROR(source->close());
+  return layer;
+}
+
+}  // namespace varve::image
