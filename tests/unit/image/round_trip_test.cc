@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <random>
+#include <regex>
 
 #include "fs/format/posix_acl.h"
 #include "fs/layer/open_layer.h"
@@ -157,7 +158,14 @@ TEST_F(RoundTripTest, DirectoryToLayerToTarToLayerToDirectoryLosesNothing) {
   EXPECT_THAT(monitor_.warnings, IsEmpty());
 }
 
-TEST_F(RoundTripTest, TarForLayersLosesNothingAndIsNotSparse) {
+// All but where the holes are.
+std::vector<std::string> without_holes(std::vector<std::string> lines) {
+  static const std::regex kData(" data( [0-9]+-[0-9]+)*");
+  for (std::string& line : lines) line = std::regex_replace(line, kData, "");
+  return lines;
+}
+
+TEST_F(RoundTripTest, TarForLayersLosesNothingButHoles) {
   fill();
   build(tree(), scratch_ / "a.layer");
   extract_tar(scratch_ / "a.layer", scratch_ / "a.tar", TarStyle::kForLayers);
@@ -167,7 +175,8 @@ TEST_F(RoundTripTest, TarForLayersLosesNothingAndIsNotSparse) {
   EXPECT_THAT(archive, HasSubstr("SCHILY.xattr.system.posix_acl_default="));
   build_tar(scratch_ / "a.tar", scratch_ / "b.layer");
   EXPECT_EQ(extract(scratch_ / "b.layer", scratch_ / "back").losses, 0U);
-  EXPECT_THAT(snapshot_of(scratch_ / "back"), ElementsAreArray(snapshot_of(tree())));
+  EXPECT_THAT(without_holes(snapshot_of(scratch_ / "back")),
+              ElementsAreArray(without_holes(snapshot_of(tree()))));
   EXPECT_THAT(monitor_.warnings, IsEmpty());
 }
 
