@@ -16,6 +16,7 @@
 #include "fs/layer/layer.h"
 #include "imagetool/image/layer_builder.h"
 #include "imagetool/image/store/store.h"
+#include "imagetool/image/writer/layer_output.h"
 #include "imagetool/progress.h"
 
 namespace varve::imagetool {
@@ -52,6 +53,13 @@ std::string printable(std::string_view name);
 std::string mode_text(std::uint32_t mode);
 // Prints to standard output.
 void print(std::string_view text);
+
+// A new file, or one that is replaced when it is complete; what is there and no file is written to; "-": standard output.
+// Returns: EINVAL for standard output that is a terminal.
+ResultOrFailure<std::unique_ptr<image::LayerOutput>> open_output(const std::string& path);
+
+// What an extraction that lost `losses` things, each told before, ends with.
+StatusOrFailure check_losses(const std::string& what, std::uint64_t losses);
 
 // Options that everything that builds a layer has.
 struct BuildFlags {
@@ -98,5 +106,6 @@ void add_tag(CLI::App& app, Context& context);
 void add_rm(CLI::App& app, Context& context);
 void add_verify(CLI::App& app, Context& context);
 void add_gc(CLI::App& app, Context& context);
+void add_export(CLI::App& app, Context& context);
 
 }  // namespace varve::imagetool

@@ -42,6 +42,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_rm(app, context);
   add_verify(app, context);
   add_gc(app, context);
+  add_export(app, context);
 }
 
 int run(int argc, char** argv) {

@@ -55,6 +55,8 @@ class ImageDestination {
  public:
   virtual ~ImageDestination() = default;
   virtual const std::string& name() const = 0;
+  // Blobs are to be put one after the other, in the manifest's order, the configuration last: what comes of them depends on it.
+  virtual bool in_order() const { return false; }
   // Whether it is there already, so that put_blob() need not be called.
   virtual ResultOrFailure<bool> has_blob(const image::Descriptor& blob) = 0;
   // `bytes` are checked against the descriptor on the way. May be called from several threads at once.

@@ -1,7 +1,7 @@
 #pragma once
 
 // The JSON of a store: index.json and manifests (OCI image-spec image-index.md, manifest.md), text in and
-// values out. Internal to the store library. Texts are not trusted; every Failure names the file and the
+// values out. For the store library, and for other layouts (imagetool/transport). Texts are not trusted; every Failure names the file and the
 // field. Thread rule: stateless.
 
 #include <optional>
