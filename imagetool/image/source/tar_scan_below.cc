@@ -51,9 +51,9 @@ ResultOrFailure<TreeIndex> TarScan::copy_up(const Components& components, std::s
   VARVE_ASSIGN(const std::optional<UnionRef> found, find_below(components));
   if (!found) return kWhiteoutNode;
   std::string path;
-  for (const std::string_view component : components) path += "/" + std::string(component);
+  for (const std::string_view component : components) path = join_path(path, component);
   const layer::Layer& layer = below_->layer(*found);
-  VARVE_ASSIGN(InodeSpec spec, read_object(layer, found->id, layer.name() + ": " + path));
+  VARVE_ASSIGN(InodeSpec spec, read_object(layer, found->id, layer.name() + ": /" + path));
   VARVE_ASSIGN(const Place place, find_place(path));
   if (place.leftover) return refuse(link, "a hard link to bookkeeping of AUFS");
   const TreeIndex node = tree_.add(std::move(spec));

@@ -13,6 +13,7 @@
 namespace varve::image {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class TarLayerTest : public ::testing::Test {
@@ -92,6 +93,8 @@ TEST_F(TarLayerTest, HardLinksToFilesBelowCopyThemUp) {
   EXPECT_EQ(object("/lead").symlink_target, "tool");
   EXPECT_EQ(object("/bin/tool").attributes.uid, 1000U);
   EXPECT_LT(summary_.file_bytes, 20'000U) << "the content is stored again";
+  EXPECT_THAT(monitor_.warnings, ElementsAre(HasSubstr("leading '/'")))
+      << "of again's target, and of nothing else";
 }
 
 TEST_F(TarLayerTest, HardLinksDoNotReachWhatTheLayerHides) {
