@@ -46,6 +46,7 @@ struct Descriptor {
   std::string media_type;
   Digest digest;
   std::uint64_t size_bytes = 0;
+  friend bool operator==(const Descriptor&, const Descriptor&) = default;
 };
 
 struct Image {
