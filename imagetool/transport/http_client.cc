@@ -123,7 +123,10 @@ ResultOrFailure<std::unique_ptr<HttpResponse>> HttpClient::follow(const HttpRequ
       return Failure{
           ELOOP, request.url.shown() + ": redirected more than " + std::to_string(kMostRedirects) + " times"};
     }
-    VARVE_ASSIGN(HttpUrl next, hop.url.resolve(location));
+    auto resolved = hop.url.resolve(location);
+    if (!resolved.ok())
+      return Failure{EINVAL, request.url.shown() + ": redirected to " + resolved.error().message};
+    HttpUrl next = std::move(resolved).value();
     if (hop.url.is_https() && !next.is_https()) {
       return Failure{EACCES, request.url.shown() + ": redirected from https to plain http, which is refused"};
     }

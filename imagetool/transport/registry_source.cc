@@ -81,10 +81,12 @@ ResultOrFailure<ManifestText> RegistrySource::fetch_manifest(const std::string& 
 ResultOrFailure<ManifestText> RegistrySource::manifest() {
   const RegistryName& wanted = client_->name();
   VARVE_ASSIGN(ManifestText manifest, fetch_manifest(wanted.reference()));
+  const image::Digest digest = image::Digest::of(manifest.bytes);
   // Nobody else knows which digest was asked for.
-  if (wanted.digest && image::Digest::of(manifest.bytes) != *wanted.digest) {
+  if (wanted.digest && digest != *wanted.digest) {
     return Failure{EBADMSG, text_ + ": the registry gave another manifest than the one with this digest"};
   }
+  manifest_digest_ = digest.text();
   return manifest;
 }
 

@@ -17,6 +17,8 @@ class RegistrySource : public ImageSource {
   const std::string& name() const override { return text_; }
   // Returns: EBADMSG when a digest was asked for and something else came.
   ResultOrFailure<ManifestText> manifest() override;
+  // Of what manifest() gave last: what the image can be pulled by again. Empty before.
+  const std::string& manifest_digest() const { return manifest_digest_; }
   ResultOrFailure<ManifestText> manifest_of(const image::Digest& digest) override;
   // The stream goes on by itself where it breaks off.
   ResultOrFailure<std::unique_ptr<ByteStream>> open_blob(const image::Descriptor& blob,
@@ -31,6 +33,7 @@ class RegistrySource : public ImageSource {
 
   std::unique_ptr<RegistryClient> client_;
   std::string text_;
+  std::string manifest_digest_;
 };
 
 }  // namespace varve::transport

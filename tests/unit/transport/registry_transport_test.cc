@@ -1,8 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
-
+#include "imagetool/transport/checked_copy.h"
 #include "imagetool/transport/registry_destination.h"
 #include "imagetool/transport/registry_source.h"
 #include "tests/unit/transport/http_server.h"
@@ -15,21 +14,6 @@ using ::testing::HasSubstr;
 image::Descriptor descriptor_of(const std::string& bytes) {
   return {"application/octet-stream", image::Digest::of(bytes), bytes.size()};
 }
-
-class Text : public ByteStream {
- public:
-  explicit Text(std::string text) : text_(std::move(text)) {}
-  ResultOrFailure<std::size_t> read(std::span<std::byte> into) override {
-    const std::size_t count = std::min(into.size(), text_.size() - next_);
-    std::memcpy(into.data(), text_.data() + next_, count);
-    next_ += count;
-    return count;
-  }
-
- private:
-  std::string text_;
-  std::size_t next_ = 0;
-};
 
 std::string all_of(ResultOrFailure<std::unique_ptr<ByteStream>> stream) {
   if (!stream.ok()) return stream.error().message;
@@ -202,7 +186,7 @@ TEST_F(RegistryTransportTest, UploadGoesWhereTheRegistrySays) {
   Uploads uploads;
   handle_ = [&](const ServedRequest& request) { return uploads.serve(request); };
   const image::Descriptor blob = descriptor_of("content");
-  Text text("content");
+  TextStream text("content");
   const auto put = destination()->put_blob(blob, text);
   ASSERT_TRUE(put.ok()) << put.error().message;
   EXPECT_EQ(uploads.patched_, "content");
@@ -216,7 +200,7 @@ TEST_F(RegistryTransportTest, LargeUploadIsStreamed) {
   Uploads uploads;
   handle_ = [&](const ServedRequest& request) { return uploads.serve(request); };
   const std::string bytes(kMostKeptBytes + 12345, 'c');
-  Text text(bytes);
+  TextStream text(bytes);
   ASSERT_TRUE(destination()->put_blob(descriptor_of(bytes), text).ok());
   EXPECT_EQ(uploads.patched_, bytes);
 }
@@ -224,11 +208,11 @@ TEST_F(RegistryTransportTest, LargeUploadIsStreamed) {
 TEST_F(RegistryTransportTest, SmallUploadThatBreaksIsBegunAgain) {
   Uploads uploads{.broken_ = 2};
   handle_ = [&](const ServedRequest& request) { return uploads.serve(request); };
-  Text text("content");
+  TextStream text("content");
   EXPECT_TRUE(destination()->put_blob(descriptor_of("content"), text).ok());
   EXPECT_EQ(uploads.patches_, 3);
   uploads.broken_ = 100;
-  Text again("content");
+  TextStream again("content");
   EXPECT_FALSE(destination()->put_blob(descriptor_of("content"), again).ok());
 }
 
@@ -236,13 +220,13 @@ TEST_F(RegistryTransportTest, OtherBytesThanTheDescriptorSaysAreNotUploaded) {
   Uploads uploads;
   handle_ = [&](const ServedRequest& request) { return uploads.serve(request); };
   for (const std::string bytes : {"Content", "conten"}) {
-    Text text(bytes);
+    TextStream text(bytes);
     EXPECT_EQ(destination()->put_blob(descriptor_of("content"), text).error().error_number, EBADMSG) << bytes;
   }
   std::string large(kMostKeptBytes + 1, 'c');
   const image::Descriptor blob = descriptor_of(large);
   large.back() = 'd';
-  Text text(large);
+  TextStream text(large);
   EXPECT_EQ(destination()->put_blob(blob, text).error().error_number, EBADMSG);
   for (const std::string& line : asked()) EXPECT_THAT(line, ::testing::Not(HasSubstr("PUT"))) << line;
 }
@@ -250,7 +234,7 @@ TEST_F(RegistryTransportTest, OtherBytesThanTheDescriptorSaysAreNotUploaded) {
 TEST_F(RegistryTransportTest, BlobOfAnotherRepositoryIsMounted) {
   handle_ = [](const ServedRequest&) { return answer(201); };
   const image::Descriptor blob = descriptor_of("content");
-  Text text("content");
+  TextStream text("content");
   ASSERT_TRUE(destination({{blob.digest.text(), "team/base"}})->put_blob(blob, text).ok());
   EXPECT_THAT(asked(), ::testing::ElementsAre("POST /v2/team/app/blobs/uploads/?mount=sha256%3A" +
                                               std::string(blob.digest.hex()) + "&from=team%2Fbase"));
@@ -258,7 +242,7 @@ TEST_F(RegistryTransportTest, BlobOfAnotherRepositoryIsMounted) {
 
 TEST_F(RegistryTransportTest, UploadWithoutAPlaceIsRefused) {
   handle_ = [](const ServedRequest&) { return answer(202); };
-  Text text("content");
+  TextStream text("content");
   EXPECT_EQ(destination()->put_blob(descriptor_of("content"), text).error().error_number, EPROTO);
 }
 
