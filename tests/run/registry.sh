@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # imagetool push and pull against Debian's docker-registry: plain, with passwords, with TLS; skopeo reads what was pushed, and what
-# skopeo pushed is pulled.
+# skopeo pushed is pulled. Then a registry that lies (hostile_registry.py).
 # Environment: VARVE_BIN, the directory of imagetool. Exit status 77: cannot run here, and says why.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -156,5 +156,9 @@ refused "--cert-dir" in_store i pull "$secure/app:2"
 in_store i pull --cert-dir certificates "$secure/app:2" >/dev/null
 in_store j pull --tls-verify=false "$secure/app:2" >/dev/null
 same_tree a team/app:2 i "$secure/app:2"
+
+step "a registry that lies"
+mkdir hostile
+python3 -B "$here/hostile_registry.py" "$imagetool" "$scratch/hostile"
 
 step "done"
