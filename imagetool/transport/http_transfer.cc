@@ -310,6 +310,13 @@ ResultOrFailure<std::size_t> HttpTransfer::read(std::span<std::byte> into) {
   return count;
 }
 
+bool HttpTransfer::is_connected() const {
+  // When TLS, if any, stood (CURLINFO_PRETRANSFER_TIME_T(3)).
+  curl_off_t microseconds = 0;
+  return curl_easy_getinfo(easy_.get(), CURLINFO_PRETRANSFER_TIME_T, &microseconds) == CURLE_OK &&
+         microseconds > 0;
+}
+
 Failure HttpTransfer::failure_of(CURLcode code) const {
   const std::string where = url_.shown() + ": ";
   if (!what_is_wrong_.empty()) return Failure{EBADMSG, where + what_is_wrong_};
@@ -332,6 +339,7 @@ Failure HttpTransfer::failure_of(CURLcode code) const {
     case CURLE_SSL_CACERT_BADFILE:
       return Failure{EINVAL, where + detail + " (look at --cert-dir)"};
     case CURLE_OPERATION_TIMEDOUT:
+      if (!is_connected()) return Failure{ECONNREFUSED, where + detail};
       return Failure{ETIMEDOUT, where + detail};
     default:
       return Failure{EIO, where + detail};

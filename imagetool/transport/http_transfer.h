@@ -70,6 +70,7 @@ class HttpTransfer {
   StatusOrFailure pump(const std::function<bool()>& ready);
   StatusOrFailure check_patience();
   void take_messages();
+  bool is_connected() const;
   Failure failure_of(CURLcode code) const;
 
   std::shared_ptr<const HttpOptions> options_;

@@ -83,9 +83,11 @@ ResultOrFailure<std::unique_ptr<RegistryClient>> RegistryClient::connect(
       new RegistryClient(name, std::move(http), std::move(credentials), std::move(scopes)));
   const StatusOrFailure pinged = client->ping(secure.text());
   if (pinged.ok()) return client;
-  // A registry without TLS answers in no TLS. This machine's may be one without being asked for it, as for docker.
+  // A registry without TLS answers in no TLS, or not where TLS would be. This machine's may be one without being asked for
+  // it, as for docker.
   const bool may_be_plain = !options.tls_verify || secure.is_loopback();
-  if (!may_be_plain || pinged.error().error_number != EPROTO) {
+  const int why = pinged.error().error_number;
+  if (!may_be_plain || (why != EPROTO && why != ECONNREFUSED)) {
     return Failure{pinged.error().error_number, name.registry + ": " + pinged.error().message};
   }
   const StatusOrFailure plain = client->ping("http://" + name.http_host() + "/v2/");

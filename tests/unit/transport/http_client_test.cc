@@ -1,7 +1,9 @@
 #include "imagetool/transport/http_client.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <cstring>
 
@@ -154,6 +156,28 @@ TEST(HttpClient, WhatSpeaksNoTlsIsToldFromWhatIsNotThere) {
   HttpClient client(quick());
   EXPECT_EQ(client.send(get("https://" + server.host() + "/")).error().error_number, EPROTO);
   EXPECT_EQ(client.send(get("https://127.0.0.1:1/")).error().error_number, ECONNREFUSED);
+}
+
+TEST(HttpClient, WhoDoesNotFinishTheHandshakeIsNotAskedAgain) {
+  const UniqueFd mute(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  struct sockaddr_in address {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* generic = reinterpret_cast<struct sockaddr*>(&address);
+  ASSERT_EQ(::bind(mute.get(), generic, size), 0);
+  ASSERT_EQ(::listen(mute.get(), 5), 0);
+  ASSERT_EQ(::getsockname(mute.get(), generic, &size), 0);
+  HttpOptions options = quick();
+  options.connect_timeout = Milliseconds(200);
+  options.stall_timeout = std::chrono::seconds(60);
+  HttpClient client(options);
+  const auto response =
+      client.send(get("https://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/"));
+  EXPECT_EQ(response.error().error_number, ECONNREFUSED);
+  int connections = 0;
+  for (UniqueFd one; (one = UniqueFd(::accept(mute.get(), nullptr, nullptr))).valid();) ++connections;
+  EXPECT_EQ(connections, 1);
 }
 
 TEST(HttpClient, TooManyRequestsIsAskedAgainAfterTheTimeThatIsWanted) {
