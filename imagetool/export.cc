@@ -10,6 +10,7 @@
 #include "imagetool/image/extract/layer_extract.h"
 #include "imagetool/image/store/json_text.h"
 #include "imagetool/image/union_layer.h"
+#include "imagetool/tar_form.h"
 #include "imagetool/transfer/compressor.h"
 #include "imagetool/transfer/give_out.h"
 #include "imagetool/transport/archive_destination.h"
@@ -48,13 +49,7 @@ ResultOrFailure<LayerForm> form_of(const Arguments& arguments) {
   if (compress != "none" && !is_oci && arguments.format != "tar") {
     return Failure{EINVAL, fmt::format("--compress {}: not for {}", compress, arguments.format)};
   }
-  if (arguments.level != 0 && compress == "none")
-    return Failure{EINVAL, "--level: nothing is compressed (add --compress gzip or zstd)"};
-  if (arguments.level > 9 && compress == "gzip")
-    return Failure{EINVAL, fmt::format("--level {}: gzip has 1 to 9", arguments.level)};
-  return compress == "gzip"   ? LayerForm::kTarGzip
-         : compress == "zstd" ? LayerForm::kTarZstd
-                              : LayerForm::kTar;
+  return tar_form(compress, arguments.level);
 }
 
 // "PATH" or "PATH:NAME", as skopeo splits them: at the first colon.

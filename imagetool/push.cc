@@ -5,6 +5,7 @@
 #include "imagetool/commands.h"
 #include "imagetool/image/store/json_text.h"
 #include "imagetool/registry_flags.h"
+#include "imagetool/tar_form.h"
 #include "imagetool/transfer/give_out.h"
 #include "imagetool/transport/registry_destination.h"
 
@@ -31,12 +32,7 @@ ResultOrFailure<LayerForm> form_of(const Arguments& arguments) {
       return Failure{EINVAL, "--format varve: layers stay as they are, --compress and --level are for tars"};
     return LayerForm::kVarve;
   }
-  if (arguments.level != 0 && arguments.compress == "none")
-    return Failure{EINVAL, "--level: nothing is compressed (add --compress gzip or zstd)"};
-  if (arguments.level > 9 && arguments.compress != "zstd")
-    return Failure{EINVAL, fmt::format("--level {}: gzip has 1 to 9", arguments.level)};
-  if (arguments.compress == "none") return LayerForm::kTar;
-  return arguments.compress == "zstd" ? LayerForm::kTarZstd : LayerForm::kTarGzip;
+  return tar_form(arguments.compress.empty() ? "gzip" : arguments.compress, arguments.level);
 }
 
 ResultOrFailure<transport::RegistryName> destination_of(const Arguments& arguments) {
