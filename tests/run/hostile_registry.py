@@ -62,6 +62,7 @@ class Image:
         self.manifest_type = MANIFEST
         self.by_digest = {}  # other manifests
         self.other_blobs = {}  # digest -> what is given for it
+        self.wants_token = False
         self.layer_handler = self.config_handler = self.manifest_handler = None
 
     def finish(self):
@@ -147,6 +148,7 @@ def setting(name, words, **fields):
 DIGEST = "sha256:" + "0" * 64
 setting("honest", None)
 setting("honest, but breaks off once", None, layer_handler=breaks_off_once)
+setting("honest, to those with a token", None, wants_token=True)
 setting("layer with other bytes", "digest", served_layer=BLOB[:-1] + bytes([BLOB[-1] ^ 1]))
 setting("layer that is shorter", "has less than the", served_layer=BLOB[:-1])
 setting("layer that is longer", "has more than the", served_layer=BLOB + b"x")
@@ -236,13 +238,19 @@ def many_layers(image):
 
 
 def index_of(digest, size, media_type):
-    return {
-        "schemaVersion": 2,
-        "mediaType": INDEX,
-        "manifests": [
-            {"mediaType": media_type, "digest": digest, "size": size, "platform": {"os": "linux", "architecture": ARCHITECTURE}}
-        ],
-    }
+    def entry(of, architecture):
+        return {"mediaType": media_type, "digest": of, "size": size, "platform": {"os": "linux", "architecture": architecture}}
+
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry("sha256:" + "1" * 64, "other"), entry(digest, ARCHITECTURE)]}
+
+
+@case("honest index", None)
+def honest_index(image):
+    image.finish()
+    inner = image.manifest_bytes
+    image.by_digest[digest_of(inner)] = inner
+    image.manifest_bytes = json.dumps(index_of(digest_of(inner), len(inner), MANIFEST)).encode()
+    image.manifest_type = INDEX
 
 
 @case("index that gives itself for its manifest", "digest")
@@ -299,7 +307,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         image, kind, name = type(self).image, *self.path.split("/")[-2:]
-        if self.path == "/v2/":
+        if self.path.startswith("/token?"):
+            self.reply(200, b'{"token": "good"}', [])
+        elif image.wants_token and self.headers.get("Authorization") != "Bearer good":
+            realm = f"http://{self.headers['Host']}/token"
+            self.reply(401, b"", [("WWW-Authenticate", f'Bearer realm="{realm}",service="test"')])
+        elif self.path == "/v2/":
             self.reply(200, b"{}", [])
         elif kind == "manifests":
             content = image.by_digest.get(name, image.manifest_bytes)

@@ -82,11 +82,14 @@ in_store a push app:1 "$plain/team/app:1" --digestfile digest --json >pushed
 in_store a push app:1 "$plain/team/app:1" --json | grep --quiet '"layers_written":0' || fail "what is there was sent again"
 
 step "pulled into another store by tag and by digest, it is what it was"
-in_store b pull "$plain/team/app:1" --json --digestfile pulled >/dev/null
+in_store b pull "$plain/team/app:1" --json --digestfile pulled >told
 cmp digest pulled
+[ "$(cat digest)" = "$(field registry_digest <told)" ] || fail "--digestfile and --json differ"
+[ "$(field name <told)" = "$plain/team/app:1" ] || fail "another name: $(cat told)"
 in_store b verify "$plain/team/app:1" >/dev/null
 same_tree a app:1 b "$plain/team/app:1"
 in_store b pull "$plain/team/app@$(cat digest)" >/dev/null
+in_store b images | grep --quiet "^$plain/team/app:sha256-" || fail "what was pulled by its digest has no name"
 in_store b pull "docker://$plain/team/app:1" short >/dev/null
 in_store b images --json | grep --quiet '"short:latest"' || fail "the name that was given is not in the store"
 in_store b inspect short | grep --quiet '/bin/true' || fail "the configuration was lost"
