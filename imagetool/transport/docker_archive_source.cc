@@ -53,12 +53,14 @@ StatusOrFailure DockerArchiveSource::choose(const std::string& reference) {
   VARVE_ASSIGN(const std::string text, read_whole(*files_, "manifest.json", kMostManifestBytes));
   VARVE_ASSIGN(std::vector<SavedImage> images, read_images(text, name_ + ": manifest.json"));
   std::string tags;
+  const std::string wanted = familiar_name(reference);
   SavedImage* chosen = nullptr;
   for (SavedImage& image : images) {
     for (const std::string& tag : image.tags) {
       if (image::parse_image_name(tag).ok()) tags += (tags.empty() ? "" : ", ") + tag;
     }
-    const bool named = std::find(image.tags.begin(), image.tags.end(), reference) != image.tags.end();
+    const bool named = std::any_of(image.tags.begin(), image.tags.end(),
+                                   [&](const std::string& one) { return familiar_name(one) == wanted; });
     if (reference.empty() ? images.size() == 1 : named) chosen = &image;
   }
   if (images.empty()) return Failure{ENOENT, name_ + ": holds no image"};

@@ -17,7 +17,7 @@ namespace varve::transport {
 
 class DockerArchiveSource : public ImageSource {
  public:
-  // `reference`: one of the image's RepoTags; empty: the only image. `name`: how messages call it.
+  // `reference`: one of the image's RepoTags, by its familiar name; empty: the only image. `name`: how messages call it.
   // Returns: EINVAL when manifest.json makes no sense or does not say which image; ENOENT.
   static ResultOrFailure<std::unique_ptr<DockerArchiveSource>> open(std::unique_ptr<ImageFiles> files,
                                                                     const std::string& reference,

@@ -22,21 +22,28 @@ bool exists(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0;
 }
 
-// The path is the longest part before a ':' at which something lies.
-Location split(std::string_view text) {
-  Location location;
-  for (const std::string_view kind : {"oci", "oci-archive", "docker-archive"}) {
-    if (text.starts_with(std::string(kind) + ":") && !exists(std::string(text))) location.kind = kind;
-  }
-  if (!location.kind.empty()) text.remove_prefix(location.kind.size() + 1);
-  location.path = text;
-  for (std::size_t colon = text.size(); !exists(location.path);) {
+// The path is the longest part before a ':' at which something lies. Returns: whether anything does.
+bool split_path(std::string_view text, Location& to) {
+  to.path = text;
+  for (std::size_t colon = text.size(); !exists(to.path);) {
     colon = colon == 0 ? std::string_view::npos : text.rfind(':', colon - 1);
-    if (colon == std::string_view::npos) return {location.kind, std::string(text), ""};
-    location.path = text.substr(0, colon);
-    location.reference = text.substr(colon + 1);
+    if (colon == std::string_view::npos) return false;
+    to.path = text.substr(0, colon);
+    to.reference = text.substr(colon + 1);
   }
-  return location;
+  return true;
+}
+
+Location split(std::string_view text) {
+  Location whole;
+  if (split_path(text, whole) && whole.reference.empty()) return whole;
+  for (const std::string_view kind : {"oci", "oci-archive", "docker-archive"}) {
+    if (!text.starts_with(std::string(kind) + ":")) continue;
+    Location location{std::string(kind), "", ""};
+    if (split_path(text.substr(kind.size() + 1), location)) return location;
+    if (!exists(whole.path)) return {std::string(kind), std::string(text.substr(kind.size() + 1)), ""};
+  }
+  return exists(whole.path) ? whole : Location{"", std::string(text), ""};
 }
 
 // The last component of the path, without what says how it is packed.
@@ -46,12 +53,10 @@ std::string base_of(std::string path) {
   return base.substr(0, base.find(".tar"));
 }
 
-// "docker.io/library/app:1" is what everybody calls app:1. A tag alone belongs to what the place itself is called.
+// A tag alone belongs to what the place itself is called.
 std::string suggestion(const std::vector<std::string>& names, const std::string& path) {
   for (std::string name : names) {
-    for (const std::string_view prefix : {"docker.io/library/", "docker.io/"}) {
-      if (name.starts_with(prefix)) name.erase(0, prefix.size());
-    }
+    name = familiar_name(std::move(name));
     if (name.find_first_of(":/") == std::string::npos) name = base_of(path) + ":" + name;
     if (const auto parsed = image::parse_image_name(name); parsed.ok()) return parsed->text();
   }

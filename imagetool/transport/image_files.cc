@@ -4,6 +4,13 @@
 
 namespace varve::transport {
 
+std::string familiar_name(std::string name) {
+  for (const std::string_view prefix : {"docker.io/library/", "docker.io/"}) {
+    if (name.starts_with(prefix)) name.erase(0, prefix.size());
+  }
+  return name;
+}
+
 ResultOrFailure<std::string> read_rest(ByteStream& stream, const std::string& name,
                                        std::uint64_t limit_bytes) {
   std::string bytes;

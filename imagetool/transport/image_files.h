@@ -26,6 +26,9 @@ class ImageFiles {
                                                             std::uint64_t offset_bytes) const = 0;
 };
 
+// What people call an image: "docker.io/library/app:1" is app:1.
+std::string familiar_name(std::string name);
+
 // A small file, whole. Returns: EFBIG over `limit_bytes`.
 ResultOrFailure<std::string> read_whole(const ImageFiles& files, std::string_view path,
                                         std::uint64_t limit_bytes);

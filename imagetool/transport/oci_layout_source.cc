@@ -69,9 +69,11 @@ ResultOrFailure<std::unique_ptr<OciLayoutSource>> OciLayoutSource::open(std::uni
 StatusOrFailure OciLayoutSource::choose(const std::string& reference) {
   VARVE_ASSIGN(std::string index, read_whole(*files_, "index.json", kMostManifestBytes));
   VARVE_ASSIGN(const std::vector<Entry> entries, read_entries(index, name_ + ": index.json"));
+  const std::string wanted = familiar_name(reference);
   const Entry* chosen = nullptr;
   for (const Entry& entry : entries) {
-    const bool named = std::find(entry.names.begin(), entry.names.end(), reference) != entry.names.end();
+    const bool named = std::any_of(entry.names.begin(), entry.names.end(),
+                                   [&](const std::string& one) { return familiar_name(one) == wanted; });
     if (reference.empty() ? entries.size() == 1 : named) chosen = &entry;  // the last one of a name holds
   }
   if (chosen == nullptr && reference.empty() && !entries.empty() &&

@@ -14,7 +14,7 @@ namespace varve::transport {
 
 class OciLayoutSource : public ImageSource {
  public:
-  // `reference`: the image's annotation org.opencontainers.image.ref.name or io.containerd.image.name; empty: the only image, or, when
+  // `reference`: the image's annotation org.opencontainers.image.ref.name or io.containerd.image.name, by their familiar names; empty: the only image, or, when
   // the layout says for which platform each of them is, any of these. `name`: how messages call it.
   // Returns: EINVAL when index.json or `reference` does not say which image, with a message that says which ones there are; ENOENT.
   static ResultOrFailure<std::unique_ptr<OciLayoutSource>> open(std::unique_ptr<ImageFiles> files,

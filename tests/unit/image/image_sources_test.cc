@@ -114,12 +114,24 @@ TEST_F(ImageSourcesTest, ReadsALayoutAsDirectoryAndArchive) {
   }
 }
 
+TEST_F(ImageSourcesTest, TakesWhatIsThereForAPath) {
+  TestImage image = small_image();
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(scratch_.path());
+  write_directory(image.layout("v1"), "oci");
+  write_directory(image.layout("v1"), "a:b");
+  for (const char* location : {"oci", "oci:v1", "oci:oci", "oci:oci:v1", "a:b", "a:b:v1", "oci:a:b:v1"})
+    expect_same(location, image);
+  std::filesystem::current_path(before);
+}
+
 TEST_F(ImageSourcesTest, ReadsWhatDockerSaves) {
   TestImage image = small_image();
   for (const char* how : {"none", "gzip"}) {
-    const std::string archive = write_tar(saved(image, {"app:1", "app:latest"}), how);
+    const std::string archive = write_tar(saved(image, {"docker.io/library/app:1", "app:latest"}), how);
     for (const std::string& location :
-         {archive, archive + ":app:latest", "docker-archive:" + archive + ":app:1"}) {
+         {archive, archive + ":app:latest", "docker-archive:" + archive + ":app:1",
+          archive + ":docker.io/library/app:1"}) {
       const ImageAt found = must(at(location));
       ASSERT_NE(found.source, nullptr) << location;
       EXPECT_EQ(found.suggested_name, "app:1");
