@@ -9,6 +9,7 @@ namespace varve::transfer {
 namespace {
 
 constexpr int kDefaultLevel = 3;
+constexpr int kPartBytes = 8 << 20;
 
 struct FreeContext {
   void operator()(ZSTD_CCtx* context) const { ::ZSTD_freeCCtx(context); }
@@ -51,6 +52,8 @@ ResultOrFailure<std::unique_ptr<Compressor>> make_zstd(const CompressorOptions& 
   // Always workers, be it one: their frames differ from those without, but not by their number. A libzstd without threads says no.
   ::ZSTD_CCtx_setParameter(context.get(), ZSTD_c_nbWorkers,
                            static_cast<int>(std::clamp(options.threads, 1U, 64U)));
+  // What each compresses at a time; one that is broken off ends its part first. Not less than a window (level 19: 8 MiB).
+  ::ZSTD_CCtx_setParameter(context.get(), ZSTD_c_jobSize, kPartBytes);
   return std::unique_ptr<Compressor>(new ZstdCompressor(std::move(context), std::move(sink)));
 }
 
