@@ -1,5 +1,6 @@
 #include "imagetool/commands.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -13,6 +14,8 @@
 #include "fs/layer/open_layer.h"
 #include "imagetool/image/source/directory_source.h"
 #include "imagetool/image/source/tar_source.h"
+#include "imagetool/image/writer/layer_output_file.h"
+#include "imagetool/image/writer/layer_output_stream.h"
 
 namespace varve::imagetool {
 namespace {
@@ -151,6 +154,30 @@ std::string mode_text(std::uint32_t mode) {
 
 void print(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+ResultOrFailure<std::unique_ptr<image::LayerOutput>> open_output(const std::string& path) {
+  using Output = std::unique_ptr<image::LayerOutput>;
+  if (path == "-") {
+    if (::isatty(STDOUT_FILENO) == 1)
+      return Failure{EINVAL, "standard output is a terminal (give a file, or redirect it)"};
+    return Output(std::make_unique<image::LayerOutputStream>(STDOUT_FILENO, "standard output"));
+  }
+  // A device or fifo is written to, never replaced.
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+    UniqueFd special(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!special.valid()) return failure_from(Errno::last(), path);
+    return Output(std::make_unique<image::LayerOutputStream>(std::move(special), path));
+  }
+  VARVE_ASSIGN(Output file, image::LayerOutputFile::create(path));
+  return file;
+}
+
+StatusOrFailure check_losses(const std::string& what, std::uint64_t losses) {
+  if (losses == 0) return {};
+  return Failure{
+      EPERM, fmt::format("{}: {} things could not be written as they are, each named above", what, losses)};
 }
 
 void add_build_flags(CLI::App& command, BuildFlags& flags) {

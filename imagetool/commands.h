@@ -16,6 +16,7 @@
 #include "fs/layer/layer.h"
 #include "imagetool/image/layer_builder.h"
 #include "imagetool/image/store/store.h"
+#include "imagetool/image/writer/layer_output.h"
 #include "imagetool/progress.h"
 
 namespace varve::imagetool {
@@ -53,6 +54,13 @@ std::string mode_text(std::uint32_t mode);
 // Prints to standard output.
 void print(std::string_view text);
 
+// A new file, or one that is replaced when it is complete; what is there and no file is written to; "-": standard output.
+// Returns: EINVAL for standard output that is a terminal.
+ResultOrFailure<std::unique_ptr<image::LayerOutput>> open_output(const std::string& path);
+
+// What an extraction that lost `losses` things, each told before, ends with.
+StatusOrFailure check_losses(const std::string& what, std::uint64_t losses);
+
 // Options that everything that builds a layer has.
 struct BuildFlags {
   std::string profile = "default";
@@ -86,6 +94,8 @@ void add_layer_extract(CLI::App& layer, Context& context);
 void add_layer_diff(CLI::App& layer, Context& context);
 void add_layer_verify(CLI::App& layer, Context& context);
 void add_import(CLI::App& app, Context& context);
+void add_pull(CLI::App& app, Context& context);
+void add_push(CLI::App& app, Context& context);
 void add_commit(CLI::App& app, Context& context);
 void add_images(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
@@ -99,5 +109,6 @@ void add_stats(CLI::App& app, Context& context);
 void add_mount(CLI::App& app, Context& context);
 void add_umount(CLI::App& app, Context& context);
 void add_gc(CLI::App& app, Context& context);
+void add_export(CLI::App& app, Context& context);
 
 }  // namespace varve::imagetool

@@ -2,14 +2,7 @@
 
 #include "imagetool/image/extract/layer_extract.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "imagetool/commands.h"
-#include "imagetool/image/writer/layer_output_file.h"
-#include "imagetool/image/writer/layer_output_stream.h"
 
 namespace varve::imagetool {
 namespace {
@@ -21,33 +14,12 @@ struct Arguments {
   std::string tar;
 };
 
-// A device or fifo is written to, never replaced.
-bool is_special(const std::string& path) {
-  struct stat status {};
-  return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
-}
-
-ResultOrFailure<image::ExtractSummary> write_tar(const layer::Layer& layer, image::LayerOutput& output,
+ResultOrFailure<image::ExtractSummary> write_tar(const std::string& path, const layer::Layer& layer,
                                                  image::Monitor& monitor) {
-  VARVE_ASSIGN(const image::ExtractSummary summary, image::extract_to_tar(layer, output, monitor));
-  VARVE_RETURN_IF_ERROR(output.publish());
+  VARVE_ASSIGN(const auto output, open_output(path));
+  VARVE_ASSIGN(const image::ExtractSummary summary, image::extract_to_tar(layer, *output, monitor));
+  VARVE_RETURN_IF_ERROR(output->publish());
   return summary;
-}
-
-ResultOrFailure<image::ExtractSummary> write_tar_to(const std::string& path, const layer::Layer& layer,
-                                                    image::Monitor& monitor) {
-  if (path != "-" && !is_special(path)) {
-    VARVE_ASSIGN(const auto file, image::LayerOutputFile::create(path));
-    return write_tar(layer, *file, monitor);
-  }
-  UniqueFd special;
-  if (path != "-") {
-    special.reset(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    if (!special.valid()) return failure_from(Errno::last(), path);
-  }
-  image::LayerOutputStream stream(special.valid() ? special.get() : STDOUT_FILENO,
-                                  special.valid() ? path : "standard output");
-  return write_tar(layer, stream, monitor);
 }
 
 StatusOrFailure extract(const Arguments& arguments, const Context& context) {
@@ -58,15 +30,11 @@ StatusOrFailure extract(const Arguments& arguments, const Context& context) {
   const auto run = [&]() -> ResultOrFailure<image::ExtractSummary> {
     if (!arguments.directory.empty())
       return image::extract_to_directory(*layer, arguments.directory, *monitor);
-    return write_tar_to(arguments.tar, *layer, *monitor);
+    return write_tar(arguments.tar, *layer, *monitor);
   };
   VARVE_ASSIGN(const image::ExtractSummary summary, run());
   monitor->end();
-  if (summary.losses > 0) {
-    return Failure{EPERM, fmt::format("{}: {} things could not be written as they are, each named above",
-                                      arguments.file, summary.losses)};
-  }
-  return {};
+  return check_losses(arguments.file, summary.losses);
 }
 
 }  // namespace

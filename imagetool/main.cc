@@ -35,6 +35,8 @@ void add_commands(CLI::App& app, Context& context) {
   add_layer_diff(*layer, context);
   add_layer_verify(*layer, context);
   add_import(app, context);
+  add_pull(app, context);
+  add_push(app, context);
   add_commit(app, context);
   add_images(app, context);
   add_inspect(app, context);
@@ -48,6 +50,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_mount(app, context);
   add_umount(app, context);
   add_gc(app, context);
+  add_export(app, context);
 }
 
 int run(int argc, char** argv) {

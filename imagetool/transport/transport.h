@@ -3,7 +3,8 @@
 // Where images come from and go to besides our own store: ImageSource and ImageDestination, with one implementation for each kind of
 // place: OCI layouts and archives of them, archives of `docker save`, registries. They move manifests and blobs as they are and
 // know nothing of layers; what is inside is for imagetool/transfer. (The split of containers/image: types/types.go.)
-// Nothing that a source gives is trusted, and nothing is checked here against its digest: who reads it does.
+// Nothing that a source gives is trusted. What a digest names is checked against it by who asked for it; only the image's own
+// manifest is checked by the source, for it alone knows what its place says of that.
 // Thread rule: one thread an object, unless said otherwise. Ownership: streams borrow the source that opened them.
 
 #include <cstddef>
@@ -35,13 +36,16 @@ struct ManifestText {
 // No manifest, index or configuration may be larger (distribution-spec "manifest maximum size"; containers/image has the same).
 inline constexpr std::uint64_t kMostManifestBytes = 4 << 20;
 
+// Nor may an image have more layers: as many as a mount takes.
+inline constexpr std::size_t kMostLayers = 1000;
+
 // One image in one place.
 class ImageSource {
  public:
   virtual ~ImageSource() = default;
   // What messages call it: "oci:DIR:NAME", "registry.example/app:1".
   virtual const std::string& name() const = 0;
-  // The manifest of the image, or an index of manifests for several platforms.
+  // The manifest of the image, or an index of manifests for several platforms. Returns: EBADMSG when it is not what its place says.
   virtual ResultOrFailure<ManifestText> manifest() = 0;
   // One that the index names.
   virtual ResultOrFailure<ManifestText> manifest_of(const image::Digest& digest) = 0;
@@ -55,6 +59,8 @@ class ImageDestination {
  public:
   virtual ~ImageDestination() = default;
   virtual const std::string& name() const = 0;
+  // Blobs are to be put one after the other, in the manifest's order, the configuration last: what comes of them depends on it.
+  virtual bool in_order() const { return false; }
   // Whether it is there already, so that put_blob() need not be called.
   virtual ResultOrFailure<bool> has_blob(const image::Descriptor& blob) = 0;
   // `bytes` are checked against the descriptor on the way. May be called from several threads at once.

@@ -229,7 +229,7 @@ grep --quiet 'imagetool import tree  # first' out || fail "history: $(cat out)"
 "$imagetool" gc >out
 grep --quiet '^deleted 3 blobs' out || fail "gc: $(cat out)"
 "$imagetool" verify base:1 other >/dev/null
-expect 1 'not supported yet' "$imagetool" import store an-oci-layout
+expect 1 '(say which one: store:NAME)' "$imagetool" import store an-oci-layout
 python3 - <<'PYTHON'
 import hashlib, json, os
 store = os.environ["VARVE_STORE"]

@@ -32,7 +32,7 @@ MAY_INCLUDE = {
     "store": LOW,
     "writer": LOW | {"layer", "format"},
     "image": LOW | {"store", "writer", "layer", "upper", "format", "block"},
-    "transport": LOW | {"store"},
+    "transport": LOW | {"store", "writer"},
     "transfer": LOW | {"transport", "image", "store", "writer", "layer", "upper", "format", "block"},
     "recipe": LOW | {"image", "store", "writer", "layer", "upper", "format", "block"},
     "imagetool": LOW | {"transport", "transfer", "recipe", "image", "store", "writer", "layer", "upper", "format", "block"},

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "fs/layer/layer.h"
+#include "imagetool/image/extract/tar_writer.h"
 #include "imagetool/image/source/tree_source.h"
 #include "imagetool/image/writer/layer_output.h"
 
@@ -29,8 +30,9 @@ ResultOrFailure<ExtractSummary> extract_to_directory(const layer::Layer& layer, 
                                                      Monitor& monitor);
 
 // A pax archive (tar_writer.h), in the order of names: equal layers give equal bytes. It is written to its end, but not published.
-// A socket, a redirect, a file called ".wh.*" and a whiteout of a name longer than 251 bytes are losses.
+// A socket, a redirect (UnionLayer has none), a file called ".wh.*" and a whiteout of a name longer than 251 bytes are losses.
+// kForLayers: a file with at most 1 GiB of holes has zeros there; with more it stays sparse, as nobody wants those.
 ResultOrFailure<ExtractSummary> extract_to_tar(const layer::Layer& layer, LayerOutput& output,
-                                               Monitor& monitor);
+                                               Monitor& monitor, TarStyle style = TarStyle::kForTar);
 
 }  // namespace varve::image

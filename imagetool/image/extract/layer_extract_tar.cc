@@ -20,11 +20,12 @@ namespace {
 
 constexpr std::size_t kPieceBytes = 1 << 20;
 constexpr std::uint64_t kBlockBytes = 1ULL << format::kBlockLog2;
+constexpr std::uint64_t kMostZeroBytes = 1 << 30;  // in place of holes
 
 class TarExtraction {
  public:
-  TarExtraction(const layer::Layer& layer, LayerOutput& output, Monitor& monitor)
-      : layer_(layer), monitor_(monitor), writer_(output), buffer_(kPieceBytes) {}
+  TarExtraction(const layer::Layer& layer, LayerOutput& output, Monitor& monitor, TarStyle style)
+      : layer_(layer), monitor_(monitor), style_(style), writer_(output, style), buffer_(kPieceBytes) {}
   StatusOrFailure run();
   const ExtractSummary& summary() const { return summary_; }
 
@@ -43,6 +44,7 @@ class TarExtraction {
 
   const layer::Layer& layer_;
   Monitor& monitor_;
+  const TarStyle style_;
   TarWriter writer_;
   std::vector<std::byte> buffer_;
   ExtractSummary summary_;
@@ -135,6 +137,10 @@ ResultOrFailure<std::vector<layer::Range>> TarExtraction::data_ranges(const laye
     }
     offset = start + size;
   }
+  if (style_ == TarStyle::kForTar) return ranges;
+  std::uint64_t data_bytes = 0;
+  for (const layer::Range& range : ranges) data_bytes += range.size_bytes;
+  if (size_bytes - data_bytes <= kMostZeroBytes) ranges = {{0, size_bytes}};
   return ranges;
 }
 
@@ -168,8 +174,8 @@ StatusOrFailure TarExtraction::copy_range(const layer::LowerFile& from, const la
 }  // namespace
 
 ResultOrFailure<ExtractSummary> extract_to_tar(const layer::Layer& layer, LayerOutput& output,
-                                               Monitor& monitor) {
-  TarExtraction extraction(layer, output, monitor);
+                                               Monitor& monitor, TarStyle style) {
+  TarExtraction extraction(layer, output, monitor, style);
   VARVE_RETURN_IF_ERROR(extraction.run());
   return extraction.summary();
 }

@@ -185,9 +185,9 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
-void add_xattr(Records& records, const std::string& name, std::string_view value) {
+void add_xattr(Records& records, const std::string& name, std::string_view value, TarStyle style) {
   const bool is_access = name == format::kAccessAclXattr;
-  if (is_access || name == format::kDefaultAclXattr) {
+  if (style == TarStyle::kForTar && (is_access || name == format::kDefaultAclXattr)) {
     const auto acl = format::parse_acl(value);
     const std::string text = acl ? acl_text(*acl) : "";
     if (!text.empty()) return records.add(is_access ? "SCHILY.acl.access" : "SCHILY.acl.default", text);
@@ -287,7 +287,7 @@ void encode_names(const TarMember& member, bool is_sparse, Encoded& to) {
   if (!link_fits) to.records.add("linkpath", link);
 }
 
-Encoded encode(const TarMember& member) {
+Encoded encode(const TarMember& member, TarStyle style) {
   const Attributes& attributes = member.spec.attributes;
   const bool has_content = attributes.is_regular() && member.hard_link.empty();
   const bool is_sparse =
@@ -326,7 +326,7 @@ Encoded encode(const TarMember& member) {
     to.records.add("GNU.sparse.realsize", std::to_string(attributes.size_bytes));
   }
   if (!member.hard_link.empty()) return to;  // the first name told them
-  for (const auto& [name, value] : member.spec.xattrs) add_xattr(to.records, name, value);
+  for (const auto& [name, value] : member.spec.xattrs) add_xattr(to.records, name, value, style);
   return to;
 }
 
@@ -334,7 +334,7 @@ Encoded encode(const TarMember& member) {
 
 StatusOrFailure TarWriter::begin(const TarMember& member) {
   VARVE_CHECK(remaining_bytes_ == 0);
-  const Encoded encoded = encode(member);
+  const Encoded encoded = encode(member, style_);
   const std::string& records = encoded.records.text();
   if (!records.empty()) {
     Header header{};

@@ -28,9 +28,17 @@ struct TarMember {
   std::span<const layer::Range> data;
 };
 
+// Who is to read it.
+enum class TarStyle : std::uint8_t {
+  kForTar,  // tar(1) and bsdtar(1): access control lists as text
+  kForLayers,  // what unpacks OCI layers, most of it by Go's archive/tar: access control lists as extended attributes, since
+  // text is read by none; no sparse files, as image-spec layer.md advises, and which tar-split cannot put together again
+};
+
 class TarWriter {
  public:
-  explicit TarWriter(LayerOutput& output) : output_(output) {}
+  explicit TarWriter(LayerOutput& output, TarStyle style = TarStyle::kForTar)
+      : output_(output), style_(style) {}
 
   // The header of the next member. Then the bytes of `data`, one range after the other, are put(); none for a hard link.
   // Requires: all bytes of the member before were put; `spec` is no socket, which a tar cannot hold.
@@ -46,6 +54,7 @@ class TarWriter {
   StatusOrFailure flush();
 
   LayerOutput& output_;
+  const TarStyle style_;
   std::vector<std::byte> buffer_;      // not yet written
   std::uint64_t written_bytes_ = 0;    // to the output
   std::uint64_t remaining_bytes_ = 0;  // of the member's data

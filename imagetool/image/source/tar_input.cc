@@ -24,12 +24,13 @@ void CloseArchive::operator()(archive* open) const {
 }
 
 ResultOrFailure<std::unique_ptr<TarInput>> TarInput::open(const std::string& path,
+                                                          const std::string& shown_name,
                                                           const std::string& spool_directory,
                                                           Monitor& monitor) {
   const bool standard_input = path == "-";
   UniqueFd file(standard_input ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
                                : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  const std::string name = standard_input ? "standard input" : path;
+  const std::string name = !shown_name.empty() ? shown_name : standard_input ? "standard input" : path;
   if (!file.valid()) return failure_from(Errno::last(), name);
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) return failure_from(Errno::last(), name);

@@ -27,7 +27,8 @@ using ArchivePtr = std::unique_ptr<archive, CloseArchive>;
 
 class TarInput {
  public:
-  static ResultOrFailure<std::unique_ptr<TarInput>> open(const std::string& path,
+  // `name`: what messages call it; empty: its path.
+  static ResultOrFailure<std::unique_ptr<TarInput>> open(const std::string& path, const std::string& name,
                                                          const std::string& spool_directory,
                                                          Monitor& monitor);
 

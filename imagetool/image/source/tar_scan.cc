@@ -34,8 +34,8 @@ std::string joined(const std::vector<std::string_view>& components) {
 
 }  // namespace
 
-TarScan::TarScan(std::string name, const PathFilter& filter, Monitor& monitor)
-    : name_(std::move(name)), filter_(filter), monitor_(monitor), tree_(default_directory()) {}
+TarScan::TarScan(std::string name, const PathFilter& filter, const LayerUnion* below, Monitor& monitor)
+    : name_(std::move(name)), filter_(filter), below_(below), monitor_(monitor), tree_(default_directory()) {}
 
 Failure TarScan::refuse(std::string_view path, const std::string& why) const {
   constexpr std::size_t kShownBytes = 1024;
@@ -104,6 +104,7 @@ StatusOrFailure TarScan::make_implied(std::string_view name, std::string_view pa
   }
   const TreeIndex made = tree_.add(default_directory());
   put_object(tree_, place.directory, name, made);
+  implied_.insert(made);
   ++implied_count_;
   place.directory = made;
   return {};
@@ -197,8 +198,12 @@ ResultOrFailure<TreeIndex> TarScan::resolve(TreeIndex link,
     VARVE_ASSIGN(const Components components, components_of(target, path));
     found = find_target(components);
     if (tree_.is_directory(found)) return refuse(path, "a hard link to a directory, \"" + target + "\"");
+    if (found == kWhiteoutNode && below_ != nullptr) {
+      VARVE_ASSIGN(found, copy_up(components, path));
+    }
     if (found == kWhiteoutNode) {
       return refuse(path, "a hard link to \"" + target + "\", which is not in the archive" +
+                              (below_ == nullptr ? "" : " and no file of the layers below") +
                               (filter_.empty() ? "" : ", or is excluded and no file"));
     }
   }
@@ -207,6 +212,11 @@ ResultOrFailure<TreeIndex> TarScan::resolve(TreeIndex link,
 }
 
 StatusOrFailure TarScan::finish() {
+  VARVE_RETURN_IF_ERROR(settle_links());
+  return inherit_directories();
+}
+
+StatusOrFailure TarScan::settle_links() {
   if (waiting_links_.empty()) return {};
   struct NamedLink {
     TreeIndex directory;
@@ -254,6 +264,7 @@ ResultOrFailure<bool> TarScan::add_aufs_mark(const Place& place, archive_entry* 
 void TarScan::set_directory(TreeIndex directory, InodeSpec spec) {
   spec.opaque = spec.opaque || tree_.node(directory).spec.opaque;
   tree_.set_spec(directory, std::move(spec));
+  implied_.erase(directory);
 }
 
 StatusOrFailure TarScan::add_object(const Place& place, std::string_view path, InodeSpec spec,

@@ -7,16 +7,22 @@
 // is then given to the file that its target has become, through other links if need be. The target may be excluded: the file is
 // then what other names of it lead to.
 //
+// An archive that is a layer leaves two things to the layers below it: the attributes of directories that no member names, the root
+// among them, and the file that a hard link leads to when it is not in the archive; it is then copied up (tar_scan_below.cc).
+//
 // Directories that no member names cost their archive two bytes each and memory some hundred times that, so they are rationed:
 // 65,536, and 16 more for each member, be they named later or not. Archives without any directories, as some programs make
 // them, need fewer than one for each file; and each member is at least 512 bytes of archive.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
+#include "imagetool/image/layer_union.h"
 #include "imagetool/image/source/tree.h"
 #include "imagetool/image/source/tree_source.h"
 
@@ -31,14 +37,16 @@ class TarScan {
   static constexpr std::uint64_t kImpliedDirectories = 65536;
   static constexpr std::uint64_t kImpliedDirectoriesPerMember = 16;
 
-  // `name`: how messages call the archive.
-  TarScan(std::string name, const PathFilter& filter, Monitor& monitor);
+  // `name`: how messages call the archive. `below`: what it lies on; may be null.
+  TarScan(std::string name, const PathFilter& filter, const LayerUnion* below, Monitor& monitor);
 
   // `key`: the member's number in the archive, from 1; contents are found by it.
   // Returns: a Failure that names the member.
   StatusOrFailure add(archive_entry* entry, std::uint64_t key);
   // After the last member. Returns: a Failure that names a hard link that leads nowhere.
   StatusOrFailure finish();
+  // Files of the layers below that are in the tree now, with their contents still there. Complete after finish().
+  const std::unordered_map<TreeIndex, UnionRef>& copied_up() const { return copied_up_; }
   // Requires: finish() was good.
   Tree take() && { return std::move(tree_); }
 
@@ -68,6 +76,12 @@ class TarScan {
   TreeIndex find_target(const Components& components) const;
   StatusOrFailure add_hard_link(const Place& place, archive_entry* entry, std::string_view path);
   ResultOrFailure<TreeIndex> resolve(TreeIndex link, std::unordered_map<TreeIndex, TreeIndex>& resolved);
+  // The object below that `components` leads to, as far as the archive lets it show: no directory.
+  ResultOrFailure<std::optional<UnionRef>> find_below(const Components& components) const;
+  // Gives the object below a node and its name in the tree. Returns: the node; kWhiteoutNode when there is none.
+  ResultOrFailure<TreeIndex> copy_up(const Components& components, std::string_view link);
+  StatusOrFailure settle_links();
+  StatusOrFailure inherit_directories();
   void keep_excluded(archive_entry* entry, std::string_view path, std::uint64_t key);
   ResultOrFailure<bool> add_aufs_mark(const Place& place, archive_entry* entry, std::string_view path);
   ResultOrFailure<InodeSpec> read_spec(archive_entry* entry, std::string_view path);
@@ -76,8 +90,11 @@ class TarScan {
 
   const std::string name_;
   const PathFilter& filter_;
+  const LayerUnion* const below_;
   Monitor& monitor_;
   Tree tree_;
+  std::unordered_set<TreeIndex> implied_ = {kTreeRoot};  // directories that no member names so far
+  std::unordered_map<TreeIndex, UnionRef> copied_up_;
   std::unordered_map<TreeIndex, WaitingLink> waiting_links_;  // by the node that stands for them
   // Files that are excluded, by path: names that are not may be hard links to them.
   std::unordered_map<std::string, TreeIndex> excluded_;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "imagetool/image/extract/tar_entry.h"
+#include "imagetool/image/source/lower_content.h"
 #include "imagetool/image/source/tar_input.h"
 #include "imagetool/image/source/tar_scan.h"
 
@@ -47,7 +48,8 @@ TarSource::~TarSource() = default;
 
 ResultOrFailure<std::unique_ptr<TarSource>> TarSource::open(const std::string& path, Options options,
                                                             Monitor& monitor) {
-  VARVE_ASSIGN(std::unique_ptr<TarInput> input, TarInput::open(path, options.spool_directory, monitor));
+  VARVE_ASSIGN(std::unique_ptr<TarInput> input,
+               TarInput::open(path, options.name, options.spool_directory, monitor));
   return std::unique_ptr<TarSource>(new TarSource(std::move(input), std::move(options), monitor));
 }
 
@@ -62,7 +64,7 @@ void TarSource::warn_of_member(archive* reader) {
 ResultOrFailure<Tree> TarSource::scan() {
   const Utf8Locale locale;
   VARVE_ASSIGN(const ArchivePtr reader, input_->start(TarInput::Until::kEndOfArchive));
-  TarScan scan(input_->name(), options_.filter, monitor_);
+  TarScan scan(input_->name(), options_.filter, options_.below, monitor_);
   archive_entry* entry = nullptr;
   for (members_ = 0;; ++members_) {
     if (monitor_.cancelled()) return cancelled_failure();
@@ -81,12 +83,26 @@ ResultOrFailure<Tree> TarSource::scan() {
   }
   VARVE_RETURN_IF_ERROR(scan.finish());
   VARVE_RETURN_IF_ERROR(input_->drain());
+  copied_up_ = scan.copied_up();
   return std::move(scan).take();
+}
+
+StatusOrFailure TarSource::give_copied_up(TreeIndex node, const ContentConsumer& take) {
+  const UnionRef& from = copied_up_.at(node);
+  const layer::Layer& layer = options_.below->layer(from);
+  const Result<std::unique_ptr<layer::LowerFile>> lower = layer.open_file(from.id);
+  if (!lower.ok()) return failure_from(lower.error(), layer.name() + ": a file that a hard link leads to");
+  LowerContent content(**lower, {.ranges = {{0, (*lower)->size_bytes()}}, .path = layer.name()}, monitor_);
+  return take(node, content);
 }
 
 StatusOrFailure TarSource::for_each_content(const Tree& tree, const ContentConsumer& take) {
   std::vector<TreeIndex> wanted;  // by member number; kWhiteoutNode: not wanted
   for (const ContentFile file : files_in_layer_order(tree, large_bytes_)) {
+    if (copied_up_.contains(file.node)) {
+      VARVE_RETURN_IF_ERROR(give_copied_up(file.node, take));
+      continue;
+    }
     const std::uint64_t key = tree.source_key(file.node);
     if (wanted.size() <= key) wanted.resize(key + 1, kWhiteoutNode);
     wanted[key] = file.node;

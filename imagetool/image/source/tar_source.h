@@ -17,7 +17,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
+#include "imagetool/image/layer_union.h"
 #include "imagetool/image/source/tree_source.h"
 
 struct archive;
@@ -31,6 +33,10 @@ class TarSource : public TreeSource {
   struct Options {
     PathFilter filter;
     std::string spool_directory = "/tmp";
+    // What messages call the archive; empty: its path.
+    std::string name = {};
+    // The archive is a layer over these: what it leaves to them is taken from there (tar_scan.h). Borrowed; may be null.
+    const LayerUnion* below = nullptr;
   };
   // `path` "-" is standard input. Returns: a Failure "PATH: why".
   static ResultOrFailure<std::unique_ptr<TarSource>> open(const std::string& path, Options options,
@@ -45,12 +51,14 @@ class TarSource : public TreeSource {
 
   // What libarchive says of the member that comes next.
   void warn_of_member(archive* reader);
+  StatusOrFailure give_copied_up(TreeIndex node, const ContentConsumer& take);
 
   std::unique_ptr<TarInput> input_;
   Options options_;
   Monitor& monitor_;
-  std::uint64_t members_ = 0;  // from scan() on
-  bool told_of_rest_ = false;  // that something follows the archive's end
+  std::uint64_t members_ = 0;                          // from scan() on
+  std::unordered_map<TreeIndex, UnionRef> copied_up_;  // likewise
+  bool told_of_rest_ = false;                          // that something follows the archive's end
 };
 
 }  // namespace varve::image

@@ -36,7 +36,7 @@ struct ImageConfig {
   std::vector<std::string> exposed_ports;  // "80/tcp"
   std::vector<std::string> volumes;        // paths
 
-  std::vector<std::string> diff_ids;  // bottom first; of our layers: the digest of the layer file itself
+  std::vector<std::string> diff_ids;  // bottom first (docs/decisions/0016)
   std::vector<HistoryEntry> history;  // oldest first
 
   // The JSON text this was parsed from; image_config_to_json keeps its fields that are not named above.

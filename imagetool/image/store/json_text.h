@@ -19,23 +19,27 @@ inline Failure json_failure(const std::string& what) {
   return Failure{EINVAL, what};
 }
 
-// A JSON object. Returns: "line L, column C: ..." in one line when `text` is none.
+// Returns: "not valid JSON ..." in one line when `text` is none.
 // Nesting is bounded (the parser recurses when a deep value is destroyed): deeper is refused.
-inline ResultOrFailure<Json> parse_json_object(std::string_view text) {
+inline ResultOrFailure<Json> parse_json(std::string_view text) {
   constexpr int kMaxDepth = 64;
   const auto check_depth = [](int depth, Json::parse_event_t, Json&) {
     if (depth > kMaxDepth) throw std::length_error("nested too deeply");
     return true;
   };
   try {
-    Json value = Json::parse(text.begin(), text.end(), check_depth);
-    if (!value.is_object()) return json_failure("not a JSON object");
-    return value;
+    return Json::parse(text.begin(), text.end(), check_depth);
   } catch (const Json::parse_error& error) {
     return json_failure("not valid JSON at byte " + std::to_string(error.byte));
   } catch (const std::exception& error) {
     return json_failure(std::string("not usable JSON: ") + error.what());
   }
+}
+
+inline ResultOrFailure<Json> parse_json_object(std::string_view text) {
+  auto value = parse_json(text);
+  if (value.ok() && !value->is_object()) return json_failure("not a JSON object");
+  return value;
 }
 
 // json.dump() that cannot throw: bytes that are no UTF-8 become U+FFFD.

@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "imagetool/image/store/atomic_file.h"
+#include "imagetool/image/store/platform.h"
 #include "imagetool/image/store/store_index.h"
 
 namespace varve::image {
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::string_view kLayoutText = "{\"imageLayoutVersion\":\"1.0.0\"}\n";
 constexpr std::uint64_t kMetadataLimitBytes = 16 << 20;  // of one manifest or configuration
+constexpr int kMostIndexDepth = 4;
 
 Failure at(const std::string& path, const Errno& error) {
   return failure_from(error, path);
@@ -140,18 +142,25 @@ ResultOrFailure<Descriptor> Store::put_blob(std::string_view media_type, std::st
 }
 
 ResultOrFailure<Descriptor> Store::adopt_file(std::string_view media_type, const std::string& path) {
-  VARVE_RETURN_IF_ERROR(prepare_for_writing());
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file.valid()) return at(path, Errno::last());
   Result<DigestAndSize> hashed = digest_of_file(file.get());
   if (!hashed.ok()) return at(path, hashed.error());
   Descriptor descriptor{std::string(media_type), hashed->digest, hashed->size_bytes};
+  VARVE_RETURN_IF_ERROR(adopt_checked(descriptor, path));
+  return descriptor;
+}
+
+StatusOrFailure Store::adopt_checked(const Descriptor& descriptor, const std::string& path) {
+  VARVE_RETURN_IF_ERROR(prepare_for_writing());
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.valid()) return at(path, Errno::last());
   if (::fchmod(file.get(), 0444) != 0) return at(path, Errno::last());
   if (::fsync(file.get()) != 0) return at(path, Errno::last());
   const std::string to = blob_path(descriptor.digest);
   if (::rename(path.c_str(), to.c_str()) != 0) return at(to, Errno::last());
   if (const Status synced = sync_parent_directory(to); !synced.ok()) return at(to, synced.error());
-  return descriptor;
+  return {};
 }
 
 Result<std::string> Store::read_blob(const Digest& digest, std::uint64_t limit_bytes) const {
@@ -204,34 +213,40 @@ ResultOrFailure<IndexEntry> Store::find(std::string_view reference) const {
   return *match;
 }
 
+ResultOrFailure<std::string> Store::read_part(const Digest& digest, const std::string& owner,
+                                              const char* what) const {
+  Result<std::string> bytes = read_blob(digest, kMetadataLimitBytes);
+  if (bytes.ok()) return std::move(bytes).value();
+  const std::string context = owner + ": its " + what + " " + blob_path(digest);
+  if (bytes.error().value == ENOENT)
+    return Failure{ENOENT, context + " is missing (import or copy the image again)"};
+  if (bytes.error().value == EBADMSG)
+    return Failure{EBADMSG, context + " is damaged: other bytes than its digest says"};
+  return failure_from(bytes.error(), context);
+}
+
 ResultOrFailure<Image> Store::load(const IndexEntry& entry) const {
   const std::string name = entry.name.empty() ? entry.digest.text() : entry.name;
-  const auto read_checked = [&](const Digest& digest, const char* what) -> ResultOrFailure<std::string> {
-    Result<std::string> bytes = read_blob(digest, kMetadataLimitBytes);
-    if (bytes.ok()) return std::move(bytes).value();
-    const std::string context = name + ": its " + what + " " + blob_path(digest);
-    if (bytes.error().value == ENOENT)
-      return Failure{ENOENT, context + " is missing (import or copy the image again)"};
-    if (bytes.error().value == EBADMSG)
-      return Failure{EBADMSG, context + " is damaged: other bytes than its digest says"};
-    return failure_from(bytes.error(), context);
-  };
-  if (entry.media_type == kIndexMediaType) {
-    return Failure{ENOTSUP, name + ": an image for several platforms, which is not supported yet"};
+  Descriptor chosen{entry.media_type, entry.digest, entry.size_bytes};
+  for (int depth = 0; chosen.media_type == kIndexMediaType || chosen.media_type == kDockerIndexMediaType;
+       ++depth) {
+    if (depth == kMostIndexDepth) return Failure{EINVAL, name + ": indexes within indexes without an end"};
+    VARVE_ASSIGN(const std::string index, read_part(chosen.digest, name, "index"));
+    VARVE_ASSIGN(chosen, choose_manifest(index, host_platform(), name));
   }
-  VARVE_ASSIGN(const std::string manifest_text, read_checked(entry.digest, "manifest"));
+  VARVE_ASSIGN(const std::string manifest_text, read_part(chosen.digest, name, "manifest"));
   VARVE_ASSIGN(Manifest manifest, parse_manifest(manifest_text, name));
-  VARVE_ASSIGN(const std::string config_text, read_checked(manifest.config.digest, "configuration"));
+  VARVE_ASSIGN(const std::string config_text, read_part(manifest.config.digest, name, "configuration"));
   auto config = parse_image_config(config_text);
   if (!config.ok()) return Failure{EINVAL, name + ": " + config.error().message};
 
   Image image{
-      entry.name, entry.digest, manifest.config, std::move(config).value(), std::move(manifest.layers), {}};
+      entry.name, chosen.digest, manifest.config, std::move(config).value(), std::move(manifest.layers), {}};
   for (const Descriptor& layer : image.layers) {
     if (layer.media_type != kLayerMediaType) {
       return Failure{ENOTSUP, name + ": layer " + layer.digest.short_hex() + " is of type " +
-                                  layer.media_type + ", which is not supported yet (only " +
-                                  std::string(kLayerMediaType) + " is)"};
+                                  layer.media_type + ", not " + std::string(kLayerMediaType) +
+                                  " (`imagetool import " + directory_ + ":" + name + "` makes it so)"};
     }
     const std::string path = blob_path(layer.digest);
     struct stat status {};
@@ -261,10 +276,14 @@ ResultOrFailure<std::vector<ListedImage>> Store::list() const {
 
 ResultOrFailure<Image> Store::put_image(const ImageName& name, ImageConfig config,
                                         const std::vector<Descriptor>& layers) {
-  config.diff_ids.clear();
-  for (const Descriptor& layer : layers) config.diff_ids.push_back(layer.digest.text());
+  config.diff_ids.resize(std::min(config.diff_ids.size(), layers.size()));
+  for (std::size_t i = config.diff_ids.size(); i < layers.size(); ++i)
+    config.diff_ids.push_back(layers[i].digest.text());
   VARVE_ASSIGN(const Descriptor config_descriptor, put_blob(kConfigMediaType, image_config_to_json(config)));
-  const std::string manifest = manifest_to_json(Manifest{config_descriptor, layers});
+  return put_manifest(name, manifest_to_json(Manifest{config_descriptor, layers}));
+}
+
+ResultOrFailure<Image> Store::put_manifest(const ImageName& name, std::string_view manifest) {
   VARVE_ASSIGN(const Descriptor manifest_descriptor, put_blob(kManifestMediaType, manifest));
   const IndexEntry entry{manifest_descriptor.media_type, manifest_descriptor.digest,
                          manifest_descriptor.size_bytes, name.text()};

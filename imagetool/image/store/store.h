@@ -34,6 +34,9 @@ inline constexpr std::string_view kLayerMediaType = "application/vnd.varve.layer
 inline constexpr std::string_view kConfigMediaType = "application/vnd.oci.image.config.v1+json";
 inline constexpr std::string_view kManifestMediaType = "application/vnd.oci.image.manifest.v1+json";
 inline constexpr std::string_view kIndexMediaType = "application/vnd.oci.image.index.v1+json";
+// What Docker's registries call an index.
+inline constexpr std::string_view kDockerIndexMediaType =
+    "application/vnd.docker.distribution.manifest.list.v2+json";
 
 // $VARVE_STORE; else /var/lib/varve for root; else $XDG_DATA_HOME/varve or ~/.local/share/varve.
 std::string default_store_path();
@@ -43,6 +46,7 @@ struct Descriptor {
   std::string media_type;
   Digest digest;
   std::uint64_t size_bytes = 0;
+  friend bool operator==(const Descriptor&, const Descriptor&) = default;
 };
 
 struct Image {
@@ -92,14 +96,17 @@ class Store {
   // --- images ---
   // `reference`: NAME[:TAG], a digest, or 12 or more of its digits. Manifest and configuration are checked
   // against their digests; of layers only existence and size (verification reads them whole: `imagetool
-  // verify`). Returns: a Failure, ENOENT when there is no such image.
+  // verify`). Of an index for several platforms it is this machine's image. Returns: a Failure, ENOENT when there is no
+  // such image, ENOTSUP for one that cannot be used here.
   ResultOrFailure<Image> resolve(std::string_view reference) const;
   // By name, sorted.
   ResultOrFailure<std::vector<ListedImage>> list() const;
-  // `config.diff_ids` is filled from `layers`. An image of that name is replaced. The layers are in the store
-  // already.
+  // `config.diff_ids` may hold those of the lowest layers; of the others they are the digests of the layer files
+  // (docs/decisions/0016). An image of that name is replaced. The layers are in the store already.
   ResultOrFailure<Image> put_image(const ImageName& name, ImageConfig config,
                                    const std::vector<Descriptor>& layers);
+  // Likewise with a manifest of any making. All that it names is in the store already.
+  ResultOrFailure<Image> put_manifest(const ImageName& name, std::string_view manifest);
   StatusOrFailure tag(std::string_view reference, const ImageName& new_name);
   // Takes one name away, or by digest all names of the image; blobs go with the next gc().
   StatusOrFailure remove(std::string_view reference);
@@ -108,6 +115,8 @@ class Store {
   ResultOrFailure<Descriptor> put_blob(std::string_view media_type, std::string_view bytes);
   // Moves a finished file of scratch_directory() into the store: hashed, made durable, mode 0444.
   ResultOrFailure<Descriptor> adopt_file(std::string_view media_type, const std::string& path);
+  // Likewise, of a file whose digest and size the caller has seen to be those of `descriptor`.
+  StatusOrFailure adopt_checked(const Descriptor& descriptor, const std::string& path);
   // Where files that adopt_file takes are made: STORE/tmp, created when absent.
   ResultOrFailure<std::string> scratch_directory();
   // A blob's bytes, checked against its digest. Returns: EFBIG over `limit_bytes`, EBADMSG for other bytes.
@@ -133,6 +142,9 @@ class Store {
   StatusOrFailure prepare_for_writing();
   ResultOrFailure<std::vector<IndexEntry>> read_index() const;
   ResultOrFailure<IndexEntry> find(std::string_view reference) const;
+  // A manifest, index or configuration. `owner`, `what`: how messages call the image and the blob.
+  ResultOrFailure<std::string> read_part(const Digest& digest, const std::string& owner,
+                                         const char* what) const;
   ResultOrFailure<Image> load(const IndexEntry& entry) const;
   // Applies `change` to the text of index.json under its lock.
   StatusOrFailure change_index(const IndexChange& change);

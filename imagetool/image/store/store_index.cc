@@ -19,20 +19,6 @@ ResultOrFailure<Json> parse(std::string_view text, const std::string& where) {
   return json;
 }
 
-ResultOrFailure<Descriptor> parse_descriptor(const Json& json, const std::string& where) {
-  JsonReader reader(json, where);
-  std::string media_type;
-  std::string digest_text;
-  std::uint64_t size_bytes = 0;
-  reader.read("mediaType", media_type);
-  reader.read("digest", digest_text);
-  reader.read("size", size_bytes, kMaxBlobBytes);
-  const Result<Digest> digest = Digest::parse(digest_text);
-  reader.check("digest", digest.ok(), "\"sha256:\" and 64 hexadecimal digits");
-  VARVE_RETURN_IF_ERROR(reader.status());
-  return Descriptor{std::move(media_type), *digest, size_bytes};
-}
-
 Json to_json(const Descriptor& descriptor) {
   return Json{{"mediaType", descriptor.media_type},
               {"digest", descriptor.digest.text()},
@@ -133,6 +119,20 @@ StatusOrFailure remove_from_index(std::string& text, const std::optional<std::st
   index["manifests"] = std::move(kept);
   text = json_text(index);
   return {};
+}
+
+ResultOrFailure<Descriptor> parse_descriptor(const Json& json, const std::string& where) {
+  JsonReader reader(json, where);
+  std::string media_type;
+  std::string digest_text;
+  std::uint64_t size_bytes = 0;
+  reader.read("mediaType", media_type);
+  reader.read("digest", digest_text);
+  reader.read("size", size_bytes, kMaxBlobBytes);
+  const Result<Digest> digest = Digest::parse(digest_text);
+  reader.check("digest", digest.ok(), "\"sha256:\" and 64 hexadecimal digits");
+  VARVE_RETURN_IF_ERROR(reader.status());
+  return Descriptor{std::move(media_type), *digest, size_bytes};
 }
 
 ResultOrFailure<Manifest> parse_manifest(std::string_view text, const std::string& where) {

@@ -1,9 +1,10 @@
 #pragma once
 
 // The JSON of a store: index.json and manifests (OCI image-spec image-index.md, manifest.md), text in and
-// values out. Internal to the store library. Texts are not trusted; every Failure names the file and the
+// values out. For the store library, and for other layouts (imagetool/transport). Texts are not trusted; every Failure names the file and the
 // field. Thread rule: stateless.
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +34,8 @@ StatusOrFailure set_name_in_index(std::string& text, const IndexEntry& entry, co
 StatusOrFailure remove_from_index(std::string& text, const std::optional<std::string>& name,
                                   const Digest& digest, const std::string& path);
 
+// Any of a manifest's or an index's.
+ResultOrFailure<Descriptor> parse_descriptor(const nlohmann::json& json, const std::string& where);
 ResultOrFailure<Manifest> parse_manifest(std::string_view text, const std::string& where);
 std::string manifest_to_json(const Manifest& manifest);
 

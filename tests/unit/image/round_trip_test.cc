@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <random>
+#include <regex>
 
 #include "fs/format/posix_acl.h"
 #include "fs/layer/open_layer.h"
@@ -27,6 +28,7 @@ namespace {
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 class RoundTripTest : public ::testing::Test {
  protected:
@@ -127,10 +129,10 @@ class RoundTripTest : public ::testing::Test {
     const auto layer = must(layer::open_layer(layer_path, {}));
     return must(extract_to_directory(*layer, to, monitor_));
   }
-  void extract_tar(const std::string& layer_path, const std::string& to) {
+  void extract_tar(const std::string& layer_path, const std::string& to, TarStyle style = TarStyle::kForTar) {
     const auto layer = must(layer::open_layer(layer_path, {}));
     const auto file = must(LayerOutputFile::create(to));
-    EXPECT_EQ(must(extract_to_tar(*layer, *file, monitor_)).losses, 0U);
+    EXPECT_EQ(must(extract_to_tar(*layer, *file, monitor_, style)).losses, 0U);
     must(file->publish());
   }
 
@@ -153,6 +155,28 @@ TEST_F(RoundTripTest, DirectoryToLayerToTarToLayerToDirectoryLosesNothing) {
   build_tar(scratch_ / "a.tar", scratch_ / "b.layer");
   EXPECT_EQ(extract(scratch_ / "b.layer", scratch_ / "back").losses, 0U);
   EXPECT_THAT(snapshot_of(scratch_ / "back"), ElementsAreArray(snapshot_of(tree())));
+  EXPECT_THAT(monitor_.warnings, IsEmpty());
+}
+
+// All but where the holes are.
+std::vector<std::string> without_holes(std::vector<std::string> lines) {
+  static const std::regex kData(" data( [0-9]+-[0-9]+)*");
+  for (std::string& line : lines) line = std::regex_replace(line, kData, "");
+  return lines;
+}
+
+TEST_F(RoundTripTest, TarForLayersLosesNothingButHoles) {
+  fill();
+  build(tree(), scratch_ / "a.layer");
+  extract_tar(scratch_ / "a.layer", scratch_ / "a.tar", TarStyle::kForLayers);
+  const std::string archive = read_file(scratch_ / "a.tar");
+  EXPECT_THAT(archive, Not(HasSubstr("GNU.sparse")));
+  EXPECT_THAT(archive, Not(HasSubstr("SCHILY.acl")));
+  EXPECT_THAT(archive, HasSubstr("SCHILY.xattr.system.posix_acl_default="));
+  build_tar(scratch_ / "a.tar", scratch_ / "b.layer");
+  EXPECT_EQ(extract(scratch_ / "b.layer", scratch_ / "back").losses, 0U);
+  EXPECT_THAT(without_holes(snapshot_of(scratch_ / "back")),
+              ElementsAreArray(without_holes(snapshot_of(tree()))));
   EXPECT_THAT(monitor_.warnings, IsEmpty());
 }
 

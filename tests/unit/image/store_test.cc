@@ -11,6 +11,7 @@
 
 #include "imagetool/image/store/container_state.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/image/store/platform.h"
 #include "tests/unit/image/scratch_directory.h"
 
 namespace varve::image {
@@ -61,6 +62,91 @@ TEST(DigestText, MustBeWholeAndLowerCase) {
   EXPECT_FALSE(Digest::parse(digest.text() + "0").ok());
   EXPECT_FALSE(Digest::parse("sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855").ok());
   EXPECT_FALSE(Digest::parse("md5:" + std::string(64, '0')).ok());
+}
+
+TEST(PlatformText, TakesTheNamesOfUnameAndRefusesTheRest) {
+  EXPECT_EQ(must(parse_platform("linux/arm64")).text(), "linux/arm64");
+  EXPECT_EQ(must(parse_platform("linux/aarch64/v8")).text(), "linux/arm64/v8");
+  for (const char* bad : {"", "linux", "linux/", "/amd64", "linux/amd64/v1/x", "linux/a b", "linux/\x1b[1m"})
+    EXPECT_FALSE(parse_platform(bad).ok()) << bad;
+}
+
+std::string index_of(const std::vector<std::pair<std::string, std::string>>& offers) {
+  std::string text;
+  for (const auto& [name, platform] : offers) {
+    text += (text.empty() ? "" : ",") + std::string(R"({"mediaType":"m","size":1,"digest":")") +
+            Digest::of(name).text() + R"(","platform":)" + platform + "}";
+  }
+  return R"({"schemaVersion":2,"manifests":[)" + text + "]}";
+}
+std::string chosen(const std::string& index, std::string_view wanted) {
+  const auto found = choose_manifest(index, must(parse_platform(wanted)), "it");
+  return found.ok() ? found->digest.text() : found.error().message;
+}
+
+TEST(PlatformChoice, TakesTheNewestVariantThatTheMachineRuns) {
+  const std::string index = index_of({{"attestation", R"({"os":"unknown","architecture":"unknown"})"},
+                                      {"v5", R"({"os":"linux","architecture":"arm","variant":"v5"})"},
+                                      {"v6", R"({"os":"linux","architecture":"arm","variant":"v6"})"},
+                                      {"v8", R"({"os":"linux","architecture":"arm64","variant":"v8"})"},
+                                      {"pc", R"({"os":"linux","architecture":"amd64"})"},
+                                      {"pc3", R"({"os":"linux","architecture":"amd64","variant":"v3"})"},
+                                      {"win", R"({"os":"windows","architecture":"amd64"})"}});
+  EXPECT_EQ(chosen(index, "linux/amd64"), Digest::of("pc").text());
+  EXPECT_EQ(chosen(index, "linux/amd64/v2"), Digest::of("pc").text());
+  EXPECT_EQ(chosen(index, "linux/amd64/v3"), Digest::of("pc3").text());
+  EXPECT_EQ(chosen(index, "linux/arm"), Digest::of("v6").text());
+  EXPECT_EQ(chosen(index, "linux/arm/v5"), Digest::of("v5").text());
+  EXPECT_EQ(chosen(index, "linux/arm64"), Digest::of("v8").text());
+  EXPECT_EQ(chosen(index, "linux/s390x"),
+            "it: has no image for linux/s390x (there are linux/arm/v5, linux/arm/v6, linux/arm64/v8, "
+            "linux/amd64, linux/amd64/v3, windows/amd64; choose with --platform)");
+}
+
+TEST(PlatformChoice, OfTextThatIsNoIndexIsAnError) {
+  const Platform here = host_platform();
+  for (const char* bad :
+       {"", "[]", "{}", R"({"manifests":{}})", R"({"manifests":[{"digest":"sha256:../x"}]})",
+        R"({"manifests":[7]})", R"({"manifests":[{"platform":"linux/amd64"}]})"}) {
+    const auto found = choose_manifest(bad, here, "it");
+    ASSERT_FALSE(found.ok()) << bad;
+    EXPECT_EQ(found.error().error_number, EINVAL) << found.error().message;
+  }
+}
+
+TEST_F(StoreTest, ResolvesAnIndexToTheImageOfThisMachine) {
+  Store store = open();
+  const Image image = add_image(store, "app", "layer");
+  const auto put_index = [&](const std::string& architecture) {
+    const std::string manifest = read_file(store.blob_path(image.digest));
+    const Descriptor index = must(store.put_blob(
+        kIndexMediaType,
+        R"({"manifests":[{"mediaType":")" + std::string(kManifestMediaType) + R"(","digest":")" +
+            image.digest.text() + R"(","size":)" + std::to_string(manifest.size()) +
+            R"(,"platform":{"os":"linux","architecture":")" + architecture + R"("}},{"mediaType":")" +
+            std::string(kManifestMediaType) + R"(","digest":")" + Digest::of("elsewhere").text() +
+            R"(","size":1,"platform":{"os":"linux","architecture":"pdp11"}}]})"));
+    replace_index(R"({"manifests":[{"mediaType":")" + std::string(kIndexMediaType) + R"(","digest":")" +
+                  index.digest.text() +
+                  R"(","size":9,"annotations":{"org.opencontainers.image.ref.name":"many:1"}}]})");
+  };
+  put_index(host_architecture());
+  EXPECT_EQ(must(store.resolve("many:1")).digest, image.digest);
+  put_index("vax");
+  const auto missing = store.resolve("many:1");
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().error_number, ENOTSUP);
+  EXPECT_THAT(missing.error().message, HasSubstr("linux/vax"));
+}
+
+TEST_F(StoreTest, KeepsTheDiffIdsOfLayersThatWereTars) {
+  Store store = open();
+  const Descriptor lower = add_layer(store, "lower");
+  const Descriptor upper = add_layer(store, "upper");
+  ImageConfig config;
+  config.diff_ids = {"sha256:of-a-tar"};
+  const Image image = must(store.put_image(must(parse_image_name("app")), config, {lower, upper}));
+  EXPECT_THAT(image.config.diff_ids, ElementsAre("sha256:of-a-tar", upper.digest.text()));
 }
 
 TEST_F(StoreTest, DirectoryThatIsMissingIsEmptyAndStaysMissing) {

@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# imagetool push and pull against Debian's docker-registry: plain, with passwords, with TLS; skopeo reads what was pushed, and what
+# skopeo pushed is pulled. Then a registry that lies (hostile_registry.py).
+# Environment: VARVE_BIN, the directory of imagetool. Exit status 77: cannot run here, and says why.
+set -euo pipefail
+shopt -s inherit_errexit
+bin=${VARVE_BIN:?the directory with imagetool}
+imagetool=$bin/imagetool
+here=$(cd "$(dirname "$0")" && pwd)
+
+for program in docker-registry skopeo openssl perl python3; do
+  command -v "$program" >/dev/null || { echo "skipped: there is no $program"; exit 77; }
+done
+
+scratch=$(mktemp -d /tmp/varve-registry.XXXXXX)
+# shellcheck source=tests/run/registry_lib.sh
+. "$here/registry_lib.sh"
+cleanup() {
+  stop_registries
+  rm -rf --one-file-system "$scratch"
+}
+trap cleanup EXIT
+cd "$scratch"
+export HOME=$scratch/home XDG_RUNTIME_DIR=$scratch/run
+unset REGISTRY_AUTH_FILE XDG_CONFIG_HOME DOCKER_CONFIG VARVE_STORE
+mkdir -p "$HOME" "$XDG_RUNTIME_DIR"
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+step() { echo "== $*"; }
+# in_store STORE COMMAND...: imagetool with that store.
+in_store() {
+  local store=$1
+  shift
+  "$imagetool" --store "$store" "$@"
+}
+# refused TEXT COMMAND...: exit status 1, nothing on standard output, and one line on standard error that holds TEXT.
+refused() {
+  local text=$1 got=0
+  shift
+  "$@" >out 2>err || got=$?
+  [ "$got" -eq 1 ] || fail "$*: exit status $got, not 1: $(cat err)"
+  [ ! -s out ] || fail "$*: wrote to standard output: $(cat out)"
+  grep --quiet --fixed-strings -- "$text" err || fail "$*: standard error lacks \"$text\": $(cat err)"
+  [ "$(wc -l <err)" -eq 1 ] || fail "$*: not one line on standard error: $(cat err)"
+  if grep --quiet "sesame" err; then fail "$*: the password is in the message"; fi
+}
+# field NAME: of the JSON object on standard input.
+field() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+# same_tree STORE NAME STORE NAME: names, attributes and contents of their topmost layers are the same.
+same_tree() {
+  local one other
+  one=$(tree_of "$1" "$2")
+  other=$(tree_of "$3" "$4")
+  [ "$one" = "$other" ] || fail "$2 and $4: other trees"
+}
+tree_of() {
+  local layer
+  layer=$(in_store "$1" inspect "$2" | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["layers"][-1]["digest"])')
+  rm -rf tree
+  "$imagetool" layer extract "$1/blobs/sha256/${layer#sha256:}" -o tree
+  (cd tree && find . -printf '%P %y %m %U:%G %T@ %s %l\n' | sort && find . -type f -exec sha256sum {} + | sort)
+}
+
+step "an image"
+mkdir -p root/etc root/usr/share
+printf 'hello\n' >root/etc/greeting
+ln -s greeting root/etc/link
+# Larger than what is kept in memory while it is sent, and not to be compressed below that.
+head -c 9000000 /dev/urandom >root/usr/share/random
+in_store a import root app:1 --cmd /bin/true >/dev/null
+printf 'more\n' >root/etc/more
+in_store a import root team/app:2 >/dev/null
+
+step "plain http on this machine: push as tar layers, which is the default"
+start_registry plain
+plain=$registry
+in_store a push app:1 "$plain/team/app:1" --digestfile digest --json >pushed
+[ "$(cat digest)" = "$(field digest <pushed)" ] || fail "--digestfile and --json differ"
+[ "$(field layers_written <pushed)" -eq 1 ] || fail "not one layer sent: $(cat pushed)"
+[ "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$plain/team/app:1")" = "$(cat digest)" ] ||
+  fail "skopeo sees another digest"
+in_store a push app:1 "$plain/team/app:1" --json | grep --quiet '"layers_written":0' || fail "what is there was sent again"
+
+step "pulled into another store by tag and by digest, it is what it was"
+in_store b pull "$plain/team/app:1" --json --digestfile pulled >told
+cmp digest pulled
+[ "$(cat digest)" = "$(field registry_digest <told)" ] || fail "--digestfile and --json differ"
+[ "$(field name <told)" = "$plain/team/app:1" ] || fail "another name: $(cat told)"
+in_store b verify "$plain/team/app:1" >/dev/null
+same_tree a app:1 b "$plain/team/app:1"
+in_store b pull "$plain/team/app@$(cat digest)" >/dev/null
+in_store b images | grep --quiet "^$plain/team/app:sha256-" || fail "what was pulled by its digest has no name"
+in_store b pull "docker://$plain/team/app:1" short >/dev/null
+in_store b images --json | grep --quiet '"short:latest"' || fail "the name that was given is not in the store"
+in_store b inspect short | grep --quiet '/bin/true' || fail "the configuration was lost"
+
+step "push as varve layers keeps manifest and digests"
+in_store a push --format varve app:1 "$plain/varve/app:1" --digestfile digest >/dev/null
+[ "$(cat digest)" = "$(in_store a images --json | python3 -c '
+import json, sys
+print(next(image["digest"] for image in json.load(sys.stdin) if image["name"] == "app:1"))')" ] || fail "another digest than in the store"
+in_store c pull "$plain/varve/app:1" app:1 --digestfile pulled >/dev/null
+cmp digest pulled
+for blob in a/blobs/sha256/*; do
+  [ ! -e "c/${blob#a/}" ] || cmp "$blob" "c/${blob#a/}"
+done
+in_store c verify app:1 >/dev/null
+[ "$(find c/blobs/sha256 -type f | wc -l)" -eq 3 ] || fail "not manifest, configuration and one layer"
+
+step "a layer that another repository of the registry has is not sent"
+in_store c tag app:1 "$plain/varve/app:1"
+in_store c push --format varve app:1 "$plain/other/app:1" >/dev/null
+grep --quiet 'POST /v2/other/app/blobs/uploads/?[^ ]*mount=[^ ]* HTTP/1.1" 201' plain.log || fail "the layer was sent: $(grep POST plain.log)"
+in_store d pull "$plain/other/app:1" >/dev/null
+
+step "skopeo copies what was pushed, and what it copies back is pulled, with the same digests"
+for name in team/app varve/app; do
+  skopeo copy --quiet --src-tls-verify=false --preserve-digests "docker://$plain/$name:1" "oci:layout:one"
+  skopeo copy --quiet --dest-tls-verify=false --preserve-digests oci:layout:one "docker://$plain/again/$name:1"
+  [ "$(skopeo inspect --raw --tls-verify=false "docker://$plain/$name:1" | sha256sum)" = \
+    "$(skopeo inspect --raw --tls-verify=false "docker://$plain/again/$name:1" | sha256sum)" ] || fail "$name: another manifest"
+  in_store e pull "$plain/again/$name:1" >/dev/null
+  same_tree a app:1 e "$plain/again/$name:1"
+  rm -r layout
+done
+
+step "what is not there is told in one line"
+refused "MANIFEST_UNKNOWN" in_store b pull "$plain/team/app:none"
+refused "127.0.0.1:1" in_store b pull 127.0.0.1:1/app
+refused "names no registry" in_store a push team/app:2
+refused "no name of an image" in_store b pull "$plain/../app"
+
+step "with a password"
+# shellcheck disable=SC2016  # the salt of bcrypt begins with $2y$
+printf 'ali:%s\n' "$(perl -e 'print crypt("sesame", q($2y$05$abcdefghijklmnopqrstuu))')" >htpasswd
+start_registry locked "auth:" "  htpasswd:" "    realm: test" "    path: $scratch/htpasswd"
+locked=$registry
+refused "log in with podman login" in_store a push team/app:2 "$locked/app:2"
+refused "these credentials do not allow it" in_store a push team/app:2 "$locked/app:2" --creds ali:open-sesame
+in_store a push team/app:2 "$locked/app:2" --creds ali:sesame >/dev/null
+refused "log in with podman login" in_store f pull "$locked/app:2"
+skopeo login --tls-verify=false --username ali --password-stdin "$locked" <<<"sesame" >/dev/null
+[ -s "$XDG_RUNTIME_DIR/containers/auth.json" ] || fail "skopeo keeps credentials elsewhere"
+in_store f pull "$locked/app:2" >/dev/null
+cp "$XDG_RUNTIME_DIR/containers/auth.json" auth.json
+rm "$XDG_RUNTIME_DIR/containers/auth.json"
+in_store g pull --authfile auth.json "$locked/app:2" >/dev/null
+REGISTRY_AUTH_FILE=auth.json in_store h pull "$locked/app:2" >/dev/null
+
+step "with TLS and an authority of its own"
+mkdir certificates
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 \
+  -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certificates/ca.crt 2>/dev/null
+start_registry secure "  tls:" "    certificate: $scratch/certificates/ca.crt" "    key: $scratch/key.pem"
+secure=$registry
+refused "--cert-dir" in_store a push team/app:2 "$secure/app:2"
+in_store a push --cert-dir certificates team/app:2 "$secure/app:2" >/dev/null
+refused "--cert-dir" in_store i pull "$secure/app:2"
+in_store i pull --cert-dir certificates "$secure/app:2" >/dev/null
+in_store j pull --tls-verify=false "$secure/app:2" >/dev/null
+same_tree a team/app:2 i "$secure/app:2"
+
+step "a registry that lies"
+mkdir hostile
+python3 -B "$here/hostile_registry.py" "$imagetool" "$scratch/hostile"
+
+step "done"
