@@ -84,6 +84,7 @@ void add_layer_tree(CLI::App& layer, Context& context);
 void add_layer_cat(CLI::App& layer, Context& context);
 void add_layer_extract(CLI::App& layer, Context& context);
 void add_layer_verify(CLI::App& layer, Context& context);
+void add_build(CLI::App& app, Context& context);
 void add_import(CLI::App& app, Context& context);
 void add_commit(CLI::App& app, Context& context);
 void add_images(CLI::App& app, Context& context);

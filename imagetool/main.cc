@@ -34,6 +34,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_layer_extract(*layer, context);
   add_layer_verify(*layer, context);
   add_import(app, context);
+  add_build(app, context);
   add_commit(app, context);
   add_images(app, context);
   add_inspect(app, context);
