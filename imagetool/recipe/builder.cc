@@ -261,10 +261,24 @@ class Builder {
                        [&] { return run(words, network == "default" ? request_.network : network, state); });
   }
 
+  // The root of a mount is that of its upper: so that has the attributes of the stage's root.
+  static StatusOrFailure make_upper(const Scratch& scratch, const StageState& state) {
+    VARVE_ASSIGN(const auto tree, LayeredTree::open_stack(state.layer_paths, "the stage"));
+    VARVE_ASSIGN(const std::optional<image::InodeSpec> root, tree->spec(""));
+    const Attributes& attributes = root.value().attributes;
+    VARVE_RETURN_IF_ERROR(scratch.make_directory("upper", attributes.mode & 07777));
+    const std::string path = scratch.path() + "/upper";
+    if (::geteuid() == 0 && (::chown(path.c_str(), attributes.uid, attributes.gid) != 0 ||
+                             ::chmod(path.c_str(), attributes.mode & 07777) != 0)) {
+      return failure_from(Errno::last(), path);
+    }
+    return {};
+  }
+
   ResultOrFailure<std::optional<image::Descriptor>> run(const RunWords& words, const std::string& network,
                                                         const StageState& state) {
     VARVE_ASSIGN(const Scratch scratch, Scratch::make(store_));
-    VARVE_RETURN_IF_ERROR(scratch.make_directory("upper", 0755));
+    VARVE_RETURN_IF_ERROR(make_upper(scratch, state));
     VARVE_RETURN_IF_ERROR(scratch.make_directory("work", 0700));
     RunRequest run;
     VARVE_ASSIGN(run.launcher, find_launcher());
@@ -289,6 +303,10 @@ class Builder {
     if (network.empty()) {
       if (chosen_network_.empty()) {
         VARVE_ASSIGN(chosen_network_, choose_network(run, monitor_));
+        if (chosen_network_ == "host") {
+          request_.tell(std::string("--> network of the host: there is no ") +
+                        (::geteuid() == 0 ? "bridge" : "pasta") + " to be had");
+        }
       }
       run.network = chosen_network_;
     }

@@ -152,8 +152,7 @@ ResultOrFailure<int> run_in_stage(const RunRequest& request, const image::Monito
 }
 
 ResultOrFailure<std::string> choose_network(RunRequest request, const image::Monitor& monitor) {
-  if (::geteuid() != 0) return std::string(find_in_path("pasta").empty() ? "host" : "pasta");
-  request.network = "bridge";
+  request.network = ::geteuid() == 0 ? "bridge" : "pasta";
   request.upper.clear();
   request.work.clear();
   request.script.clear();
@@ -163,7 +162,7 @@ ResultOrFailure<std::string> choose_network(RunRequest request, const image::Mon
   request.command = {"/.varve-there-is-no-such-program"};
   request.quiet = true;
   VARVE_ASSIGN(const int status, run_in_stage(request, monitor));
-  return std::string(status == 127 ? "bridge" : "host");
+  return status == 127 ? request.network : std::string("host");
 }
 
 }  // namespace varve::recipe

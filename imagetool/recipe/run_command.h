@@ -32,8 +32,8 @@ ResultOrFailure<std::string> find_launcher();
 // the monitor said so.
 ResultOrFailure<int> run_in_stage(const RunRequest& request, const image::Monitor& monitor);
 
-// What --network means when it was not given: root: "bridge" where the host can have one, else "host"; ordinary users: "pasta" where it is
-// installed, else "host". `request` says over which layers that is tried, with a program that they do not have.
+// What --network means when it was not given: for root "bridge", for ordinary users "pasta", and "host" where that cannot be had. Which
+// is tried over the layers of `request`, with a program that they do not have.
 ResultOrFailure<std::string> choose_network(RunRequest request, const image::Monitor& monitor);
 
 }  // namespace varve::recipe
