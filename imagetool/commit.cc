@@ -126,7 +126,7 @@ StatusOrFailure commit(const Arguments& arguments, const Context& context) {
   VARVE_ASSIGN(const image::BuildOptions options, build_options(arguments.build, ""));
   VARVE_ASSIGN(image::Store store, context.open_store());
   VARVE_ASSIGN(Plan plan, make_plan(arguments, store));
-  const image::WrittenUpper written{plan.upper, plan.work, plan.parent.layers, plan.parent.layer_paths};
+  const image::WrittenUpper written{plan.upper, plan.work, {plan.parent.layers, plan.parent.layer_paths}};
   VARVE_ASSIGN(const image::Descriptor layer, image::build_upper_blob(store, written, options, *monitor));
 
   image::ImageConfig config = plan.parent.config;

@@ -218,6 +218,8 @@ class Builder {
     return {};
   }
 
+  static image::LayersBelow below(const StageState& state) { return {state.layers, state.layer_paths}; }
+
   // --- RUN ---
 
   struct RunWords {
@@ -315,10 +317,8 @@ class Builder {
     if (status != 0) return Failure{EIO, "the command ended with status " + std::to_string(status)};
     VARVE_ASSIGN(
         image::Descriptor layer,
-        image::build_upper_blob(
-            store_,
-            {.upper = run.upper, .work = run.work, .layers = state.layers, .layer_paths = state.layer_paths},
-            request_.layer, monitor_));
+        image::build_upper_blob(store_, {.upper = run.upper, .work = run.work, .below = below(state)},
+                                request_.layer, monitor_));
     return std::optional(std::move(layer));
   }
 
@@ -337,13 +337,13 @@ class Builder {
 
   StatusOrFailure finish_copy(StageState& state, const std::string& text, CopySource& source) {
     VARVE_ASSIGN(const image::Digest digest, source.digest());
-    return finish_step(state, text, digest.text(),
-                       [&]() -> ResultOrFailure<std::optional<image::Descriptor>> {
-                         if (source.empty()) return std::optional<image::Descriptor>();
-                         VARVE_ASSIGN(image::Descriptor layer,
-                                      image::build_layer_blob(store_, source, request_.layer, monitor_));
-                         return std::optional(std::move(layer));
-                       });
+    return finish_step(
+        state, text, digest.text(), [&]() -> ResultOrFailure<std::optional<image::Descriptor>> {
+          if (source.empty()) return std::optional<image::Descriptor>();
+          VARVE_ASSIGN(image::Descriptor layer,
+                       image::build_layer_blob_over(store_, below(state), source, request_.layer, monitor_));
+          return std::optional(std::move(layer));
+        });
   }
 
   StatusOrFailure do_working_directory(const Instruction& step, StageState& state) {

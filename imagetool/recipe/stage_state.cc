@@ -13,6 +13,8 @@ namespace {
 using image::Json;
 
 constexpr std::size_t kMostPorts = 10000;
+// What `varve run` gives to a command when the image says nothing (launcher/plan.cc): "ENV PATH=/opt/bin:$PATH" is to hold it.
+constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 Json source_of(const image::ImageConfig& config) {
   auto parsed = image::parse_json_object(config.source_json.empty() ? "{}" : config.source_json);
@@ -264,8 +266,9 @@ std::optional<std::string> StageState::variable(std::string_view name) const {
       return one.substr(name.size() + 1);
     }
   }
-  const auto arg = args.find(std::string(name));
-  return arg == args.end() ? std::nullopt : std::optional(arg->second);
+  if (const auto arg = args.find(std::string(name)); arg != args.end()) return arg->second;
+  if (name == "PATH") return kDefaultPath;
+  return std::nullopt;
 }
 
 std::vector<std::string> StageState::shell() const {

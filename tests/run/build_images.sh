@@ -137,6 +137,9 @@ print(c["Healthcheck"]["Interval"], ",".join(c["ExposedPorts"]), *c["Volumes"], 
 printf 'FROM base:1\nCOPY <<x /x\n1\nx\n' | build --json -t piped -f - "$context" >"$scratch/json"
 expect "a file from a pipe, the result as JSON" "piped:latest 2" \
   "$(python3 -c 'import json, sys; j = json.load(sys.stdin); print(j["name"], len(j["layers"]))' <"$scratch/json")"
+printf 'FROM base:1\nFROM base:1\nCOPY --from=0 / /\n' | build -q -t twice -f - "$context" >/dev/null
+expect "what a stage has already is not stored again" 1 \
+  "$("$imagetool" history --json twice | python3 -c 'import json, sys; h = json.load(sys.stdin); print(int(h[0]["bytes"] * 20 < h[-1]["bytes"]))')"
 chmod 711 "$root"; "$imagetool" import "$root" base:711 >/dev/null; chmod 755 "$root"
 printf 'FROM base:711\nRUN touch /x\nRUN touch /y\n' | build -q -t mode -f - "$context" >/dev/null
 top=$("$imagetool" history --json mode | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["layer"].split(":")[1])')

@@ -53,6 +53,12 @@ TEST_F(StageStateTest, EnvironmentReplacesAndSeesWhatWasBefore) {
   EXPECT_EQ(understood_, "ENV E=all  of it");
 }
 
+TEST_F(StageStateTest, ThereIsAPathToAddTo) {
+  apply("ENV PATH=/opt/bin:$PATH\nENV PATH=$PATH:/end\n");
+  EXPECT_THAT(state_.config.env,
+              ElementsAre("PATH=/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/end"));
+}
+
 TEST_F(StageStateTest, ArgumentsComeFromThePersonThenTheDefault) {
   build_args_ = {{"A", "given"}, {"G", "global given"}};
   globals_ = "ARG G=global\nARG H=h\n";
