@@ -93,6 +93,7 @@ void add_layer_cat(CLI::App& layer, Context& context);
 void add_layer_extract(CLI::App& layer, Context& context);
 void add_layer_diff(CLI::App& layer, Context& context);
 void add_layer_verify(CLI::App& layer, Context& context);
+void add_build(CLI::App& app, Context& context);
 void add_import(CLI::App& app, Context& context);
 void add_pull(CLI::App& app, Context& context);
 void add_push(CLI::App& app, Context& context);

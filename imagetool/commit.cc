@@ -144,9 +144,9 @@ StatusOrFailure commit(const Arguments& arguments, const Context& context) {
   VARVE_ASSIGN(const image::BuildOptions options, build_options(arguments.build, ""));
   VARVE_ASSIGN(image::Store store, context.open_store());
   VARVE_ASSIGN(Plan plan, make_plan(arguments, store));
-  image::WrittenUpper written{plan.upper, plan.work, plan.parent.layers, plan.parent.layer_paths};
+  image::WrittenUpper written{plan.upper, plan.work, {plan.parent.layers, plan.parent.layer_paths}};
   std::optional<UpperCopy> copy;
-  if (!plan.work.empty() && (is_in_use(plan.upper))) {
+  if (!plan.work.empty() && is_in_use(plan.upper)) {
     VARVE_ASSIGN(UpperCopy made, copy_what_was_written(plan, store));
     copy.emplace(std::move(made));
     written.upper = copy->upper();

@@ -35,6 +35,7 @@ void add_commands(CLI::App& app, Context& context) {
   add_layer_diff(*layer, context);
   add_layer_verify(*layer, context);
   add_import(app, context);
+  add_build(app, context);
   add_pull(app, context);
   add_push(app, context);
   add_commit(app, context);

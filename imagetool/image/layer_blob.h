@@ -16,12 +16,20 @@ namespace varve::image {
 ResultOrFailure<Descriptor> build_layer_blob(Store& store, TreeSource& source, BuildOptions options,
                                              Monitor& monitor);
 
+// Layers of the store that a new one will lie on, bottom first.
+struct LayersBelow {
+  std::vector<Descriptor> layers;
+  std::vector<std::string> paths;
+};
+// The same, with parents: what `below` holds already is not stored again. `options.parents` is chosen here.
+ResultOrFailure<Descriptor> build_layer_blob_over(Store& store, const LayersBelow& below, TreeSource& source,
+                                                  BuildOptions options, Monitor& monitor);
+
 // What was written over layers of the store.
 struct WrittenUpper {
   std::string upper;
   std::string work;  // empty: an upper of overlayfs, which has nothing of ours in its work directory
-  std::vector<Descriptor> layers;  // what it was mounted over, bottom first
-  std::vector<std::string> layer_paths;
+  LayersBelow below;
 };
 // The upper as a layer with those layers as its parents; the upper stays. `options.parents` is chosen here.
 // Returns: also what UpperSource::open says of an upper that is in use or belongs to other layers.

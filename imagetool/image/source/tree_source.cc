@@ -27,6 +27,7 @@ PathFilter::PathFilter(std::vector<std::string> patterns) {
 
 bool PathFilter::excludes(std::string_view path) const {
   if (empty()) return false;
+  if (asked_) return asked_(path);
   const std::string whole(path);
   const std::string last(last_component_of(path));
   const auto matches = [](const std::vector<std::string>& patterns, const std::string& text) {

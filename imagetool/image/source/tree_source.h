@@ -40,11 +40,14 @@ class PathFilter {
  public:
   PathFilter() = default;
   explicit PathFilter(std::vector<std::string> patterns);
+  // Asks `excludes` instead.
+  explicit PathFilter(std::function<bool(std::string_view path)> excludes) : asked_(std::move(excludes)) {}
   // `path` without a leading '/'. Says nothing of the directories above it.
   bool excludes(std::string_view path) const;
-  bool empty() const { return whole_path_.empty() && last_component_.empty(); }
+  bool empty() const { return !asked_ && whole_path_.empty() && last_component_.empty(); }
 
  private:
+  std::function<bool(std::string_view path)> asked_;
   std::vector<std::string> whole_path_;
   std::vector<std::string> last_component_;
 };
