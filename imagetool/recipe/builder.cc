@@ -12,7 +12,6 @@
 #include "imagetool/image/layer_blob.h"
 #include "imagetool/image/store/atomic_file.h"
 #include "imagetool/image/store/build_cache.h"
-#include "imagetool/image/store/json_text.h"
 #include "imagetool/recipe/copy_plan.h"
 #include "imagetool/recipe/digest_fields.h"
 #include "imagetool/recipe/run_command.h"
@@ -255,11 +254,14 @@ class Builder {
     if (network != "default" && network != "none" && network != "host") {
       return Failure{EINVAL, "--network=" + network + ": expected default, none or host"};
     }
-    const image::Json input = {{"command", words.command},
-                               {"script", words.script},
-                               {"environment", state.environment()},
-                               {"network", network}};
-    return finish_step(state, step.shown(), image::json_text(input),
+    DigestFields input;
+    for (const std::vector<std::string>& list : {words.command, state.environment()}) {
+      input.add(list.size());
+      for (const std::string& word : list) input.add(word);
+    }
+    input.add(words.script);
+    input.add(network);
+    return finish_step(state, step.shown(), input.finish().text(),
                        [&] { return run(words, network == "default" ? request_.network : network, state); });
   }
 

@@ -230,8 +230,9 @@ std::vector<std::size_t> Recipe::needed_for(std::size_t target) const {
   for (std::size_t i = target + 1; i-- > 0;) {
     if (!needed[i]) continue;
     // A number is no base: "FROM 1" is an image.
+    const std::string base_name = lower(stages[i].base);
     for (std::size_t base = i; base-- > 0;) {
-      if (stages[base].name.empty() || stages[base].name != lower(stages[i].base)) continue;
+      if (stages[base].name != base_name) continue;
       needed[base] = true;
       break;
     }
