@@ -15,12 +15,16 @@ namespace {
 using ::testing::HasSubstr;
 using Milliseconds = std::chrono::milliseconds;
 
-// Does not wait for long, whatever is wrong.
+// Tries again soon.
 HttpOptions quick() {
-  return {.connect_timeout = Milliseconds(5000),
-          .stall_timeout = Milliseconds(300),
-          .answer_timeout = Milliseconds(300),
-          .first_delay = Milliseconds(10)};
+  return {.first_delay = Milliseconds(10)};
+}
+
+// Does not wait for long, either.
+HttpOptions impatient() {
+  HttpOptions options = quick();
+  options.stall_timeout = options.answer_timeout = Milliseconds(300);
+  return options;
 }
 
 HttpRequest get(const std::string& url, const std::string& authorization = "") {
@@ -170,7 +174,6 @@ TEST(HttpClient, WhoDoesNotFinishTheHandshakeIsNotAskedAgain) {
   ASSERT_EQ(::getsockname(mute.get(), generic, &size), 0);
   HttpOptions options = quick();
   options.connect_timeout = Milliseconds(200);
-  options.stall_timeout = std::chrono::seconds(60);
   HttpClient client(options);
   const auto response =
       client.send(get("https://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/"));
@@ -207,7 +210,7 @@ TEST(HttpClient, AttemptsEnd) {
 
 TEST(HttpClient, NoAnswerIsNotWaitedForForever) {
   HttpServer server([](const ServedRequest&) { return ServedAnswer{.silent = true}; });
-  HttpClient client(quick());
+  HttpClient client(impatient());
   HttpRequest request = get(server.url("/"));
   request.once = true;
   EXPECT_EQ(client.send(request).error().error_number, ETIMEDOUT);
@@ -217,7 +220,7 @@ TEST(HttpClient, BodyThatStopsIsBroken) {
   HttpServer server([](const ServedRequest&) {
     return ServedAnswer{.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", .silent = true};
   });
-  HttpClient client(quick());
+  HttpClient client(impatient());
   const auto response = client.send(get(server.url("/")));
   ASSERT_TRUE(response.ok());
   EXPECT_EQ((*response)->read_all(100).error().error_number, ETIMEDOUT);
@@ -226,7 +229,6 @@ TEST(HttpClient, BodyThatStopsIsBroken) {
 TEST(HttpClient, WhatIsSmallHasATimeForAllOfIt) {
   HttpServer server([](const ServedRequest&) { return ServedAnswer{.silent = true}; });
   HttpOptions options = quick();
-  options.stall_timeout = std::chrono::seconds(60);
   HttpClient client(options);
   HttpRequest request = get(server.url("/"));
   request.once = true;
@@ -245,7 +247,6 @@ TEST(HttpClient, BodyThatIsShorterThanItsLengthIsBroken) {
 TEST(HttpClient, WaitingEndsWhenItIsCancelled) {
   HttpServer server([](const ServedRequest&) { return ServedAnswer{.silent = true}; });
   HttpOptions options = quick();
-  options.stall_timeout = std::chrono::seconds(60);
   std::atomic<bool> cancelled{false};
   options.cancelled = [&] { return cancelled.load(); };
   HttpClient client(options);

@@ -37,7 +37,6 @@ class RegistryTransportTest : public ::testing::Test {
   RegistryOptions options() const {
     RegistryOptions options{.auth_file = "/dev/null"};
     options.http.first_delay = std::chrono::milliseconds(1);
-    options.http.stall_timeout = std::chrono::milliseconds(500);
     return options;
   }
   std::unique_ptr<RegistrySource> source(const std::string& name = "/team/app:1") {
