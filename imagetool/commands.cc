@@ -12,6 +12,7 @@
 
 #include "fs/format/layer_layout.h"
 #include "fs/layer/open_layer.h"
+#include "imagetool/image/layer_annotations.h"
 #include "imagetool/image/source/directory_source.h"
 #include "imagetool/image/source/tar_source.h"
 
@@ -248,8 +249,14 @@ ResultOrFailure<image::Descriptor> build_blob(image::Store& store, image::TreeSo
   VARVE_ASSIGN(image::BuildOptions options, build_options(flags, path));
   options.parents = parents;
   VARVE_ASSIGN(const image::LayerWriter::Summary summary, image::build_layer(source, options, monitor));
-  auto descriptor = store.adopt_file(image::kLayerMediaType, path);
-  if (!descriptor.ok()) ::unlink(path.c_str());
+  auto annotations = image::layer_annotations(path);
+  auto descriptor = annotations.ok() ? store.adopt_file(image::kLayerMediaType, path)
+                                     : ResultOrFailure<image::Descriptor>(annotations.error());
+  if (descriptor.ok()) {
+    descriptor->annotations = std::move(annotations).value();
+  } else {
+    ::unlink(path.c_str());
+  }
   return descriptor;
 }
 
