@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "fs/layer/open_layer.h"
+#include "imagetool/image/layer_annotations.h"
 #include "imagetool/image/source/directory_source.h"
 #include "imagetool/image/source/upper_source.h"
 
@@ -15,8 +16,14 @@ ResultOrFailure<Descriptor> build_layer_blob(Store& store, TreeSource& source, B
   VARVE_ASSIGN(const std::string scratch, store.scratch_directory());
   options.writer.output_path = scratch + "/layer-" + std::to_string(::getpid());
   VARVE_ASSIGN(const LayerWriter::Summary summary, build_layer(source, options, monitor));
-  auto descriptor = store.adopt_file(kLayerMediaType, options.writer.output_path);
-  if (!descriptor.ok()) ::unlink(options.writer.output_path.c_str());
+  auto annotations = layer_annotations(options.writer.output_path);
+  auto descriptor = annotations.ok() ? store.adopt_file(kLayerMediaType, options.writer.output_path)
+                                     : ResultOrFailure<Descriptor>(annotations.error());
+  if (descriptor.ok()) {
+    descriptor->annotations = std::move(annotations).value();
+  } else {
+    ::unlink(options.writer.output_path.c_str());
+  }
   return descriptor;
 }
 

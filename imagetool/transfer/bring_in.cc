@@ -8,6 +8,7 @@
 
 #include "fs/layer/layer_file.h"
 #include "fs/layer/open_layer.h"
+#include "imagetool/image/layer_annotations.h"
 #include "imagetool/image/source/tar_source.h"
 #include "imagetool/image/store/atomic_file.h"
 #include "imagetool/image/store/store_index.h"
@@ -95,8 +96,7 @@ class Conversion {
   }
 
   // Reads all metadata of the layer.
-  StatusOrFailure take(const std::string& path, const image::Descriptor& descriptor,
-                       const std::string& name) {
+  StatusOrFailure take(const std::string& path, image::Descriptor descriptor, const std::string& name) {
     auto opened = layer::open_layer(path, context_, {.layers = stack_, .all_there = true});
     if (!opened.ok()) return Failure{opened.error().error_number, name + ": " + opened.error().message};
     const auto* file = dynamic_cast<const layer::LayerFile*>(opened->get());
@@ -104,7 +104,14 @@ class Conversion {
     if (const auto loaded = file->load_all(); !loaded.ok())
       return Failure{loaded.error().error_number, name + ": " + loaded.error().message};
     stack_.insert(stack_.begin(), std::move(opened).value());
-    layers_.push_back(descriptor);
+    VARVE_ASSIGN(auto annotations, image::layer_annotations(path));
+    for (const auto& [key, value] : annotations) {
+      const auto told = descriptor.annotations.find(key);
+      if (told != descriptor.annotations.end() && told->second != value)
+        return Failure{EBADMSG, name + ": the annotation " + key + " of its descriptor is not true"};
+    }
+    descriptor.annotations.merge(annotations);
+    layers_.push_back(std::move(descriptor));
     paths_.push_back(path);
     return {};
   }

@@ -97,6 +97,18 @@ same app:1 tree
 "$imagetool" verify app:1 >/dev/null
 bytes=$("$imagetool" inspect app:1 | python3 -c 'import json,sys; print(*(l["bytes"] for l in json.load(sys.stdin)[0]["layers"][1:]))')
 for size in $bytes; do [ "$size" -lt 30000 ] || fail "a layer over another has $size bytes: $bytes"; done
+python3 - "$(digest_of app:1 digest)" <<'PYTHON'
+import hashlib, json, os, sys
+blobs = os.environ["VARVE_STORE"] + "/blobs/sha256/"
+layers = json.load(open(blobs + sys.argv[1][7:]))["layers"]
+assert len(layers) == 3
+for layer in layers:
+    told = {key: layer["annotations"]["org.varve.layer.metadata." + key] for key in ("offset", "size", "digest")}
+    bytes = open(blobs + layer["digest"][7:], "rb").read()
+    metadata = bytes[int(told["offset"]):]
+    assert len(metadata) == int(told["size"]), told
+    assert "sha256:" + hashlib.sha256(metadata).hexdigest() == told["digest"], told
+PYTHON
 [ "$(digest_of app:1 config_digest)" = "sha256:$(skopeo inspect --config --raw oci:dir:v1 | sha256sum | cut -d' ' -f1)" ] ||
   fail "the configuration is not what it was"
 [ "$("$imagetool" history app:1 | grep --count 'layer of ')" -eq 3 ] || fail "history: $("$imagetool" history app:1)"

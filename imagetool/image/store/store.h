@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -46,6 +47,8 @@ struct Descriptor {
   std::string media_type;
   Digest digest;
   std::uint64_t size_bytes = 0;
+  // Of a varve layer: those of ours (layer_annotations.h). Those of others are not kept.
+  std::map<std::string, std::string> annotations = {};
   friend bool operator==(const Descriptor&, const Descriptor&) = default;
 };
 

@@ -11,6 +11,7 @@ namespace varve::image {
 namespace {
 
 constexpr const char* kNameAnnotation = "org.opencontainers.image.ref.name";
+constexpr std::string_view kLayerAnnotations = "org.varve.layer.";
 constexpr std::uint64_t kMaxBlobBytes = std::uint64_t{1} << 62;
 
 ResultOrFailure<Json> parse(std::string_view text, const std::string& where) {
@@ -20,9 +21,11 @@ ResultOrFailure<Json> parse(std::string_view text, const std::string& where) {
 }
 
 Json to_json(const Descriptor& descriptor) {
-  return Json{{"mediaType", descriptor.media_type},
-              {"digest", descriptor.digest.text()},
-              {"size", descriptor.size_bytes}};
+  Json json = {{"mediaType", descriptor.media_type},
+               {"digest", descriptor.digest.text()},
+               {"size", descriptor.size_bytes}};
+  if (!descriptor.annotations.empty()) json["annotations"] = descriptor.annotations;
+  return json;
 }
 
 std::string name_of(const Json& entry) {
@@ -132,7 +135,15 @@ ResultOrFailure<Descriptor> parse_descriptor(const Json& json, const std::string
   const Result<Digest> digest = Digest::parse(digest_text);
   reader.check("digest", digest.ok(), "\"sha256:\" and 64 hexadecimal digits");
   VARVE_RETURN_IF_ERROR(reader.status());
-  return Descriptor{std::move(media_type), *digest, size_bytes};
+  Descriptor descriptor{std::move(media_type), *digest, size_bytes};
+  if (const auto annotations = json.find("annotations");
+      annotations != json.end() && annotations->is_object()) {
+    for (const auto& [key, value] : annotations->items()) {
+      if (key.starts_with(kLayerAnnotations) && value.is_string())
+        descriptor.annotations[key] = value.get<std::string>();
+    }
+  }
+  return descriptor;
 }
 
 ResultOrFailure<Manifest> parse_manifest(std::string_view text, const std::string& where) {
