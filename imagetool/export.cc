@@ -8,6 +8,7 @@
 #include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
 #include "imagetool/image/extract/layer_extract.h"
+#include "imagetool/image/layer_walk.h"
 #include "imagetool/image/store/json_text.h"
 #include "imagetool/image/union_layer.h"
 #include "imagetool/transfer/compressor.h"
@@ -172,7 +173,8 @@ StatusOrFailure export_tree(const Arguments& arguments, LayerForm form, const Co
   VARVE_ASSIGN(auto stack, layer::open_stack(paths, {}));
   VARVE_ASSIGN(const auto all, image::UnionLayer::make(std::move(stack), image::UnionLayer::Shows::kAll));
   const auto monitor = context.monitor();
-  monitor->begin("exporting", 0);
+  VARVE_ASSIGN(const std::uint64_t total_bytes, image::content_bytes(*all));
+  monitor->begin("exporting", total_bytes);
   const bool is_directory = arguments.format == "dir";
   VARVE_ASSIGN(const image::ExtractSummary summary,
                is_directory ? image::extract_to_directory(*all, arguments.destination, *monitor)

@@ -36,6 +36,9 @@ struct LayerVisit {
 StatusOrFailure walk_layer(const layer::Layer& layer,
                            const std::function<ResultOrFailure<bool>(const LayerVisit&)>& visit);
 
+// The sizes of the regular files by each of their names: how much there is to extract, at most. Returns: as walk_layer.
+ResultOrFailure<std::uint64_t> content_bytes(const layer::Layer& layer);
+
 // The object at `path` ("/a/b", "a/b", "" or "/" for the root), following no symbolic link.
 // Returns: ENOENT with a message that names the path.
 ResultOrFailure<LowerId> find_in_layer(const layer::Layer& layer, std::string_view path);
