@@ -219,7 +219,7 @@ void add_export(CLI::App& app, Context& context) {
       ->add_option("--compress", arguments->compress,
                    "Tar layers, or the tar: gzip (default of oci and oci-archive), zstd, none")
       ->check(CLI::IsMember({"gzip", "zstd", "none"}));
-  command->add_option("--level", arguments->level, "gzip: 1 to 9 (default 6); zstd: 1 to 19 (default 3)")
+  command->add_option("--level", arguments->level, "gzip: 1 to 9 (default 4); zstd: 1 to 19 (default 3)")
       ->check(CLI::Range(1, 19));
   command->add_option("--layers", arguments->layers, "tar: for all tools; varve: as they are in the store")
       ->check(CLI::IsMember({"tar", "varve"}))
