@@ -173,7 +173,7 @@ StatusOrFailure export_tree(const Arguments& arguments, LayerForm form, const Co
   VARVE_ASSIGN(auto stack, layer::open_stack(paths, {}));
   VARVE_ASSIGN(const auto all, image::UnionLayer::make(std::move(stack), image::UnionLayer::Shows::kAll));
   const auto monitor = context.monitor();
-  VARVE_ASSIGN(const std::uint64_t total_bytes, image::content_bytes(*all));
+  VARVE_ASSIGN(const std::uint64_t total_bytes, image::content_bytes(*all, *monitor));
   monitor->begin("exporting", total_bytes);
   const bool is_directory = arguments.format == "dir";
   VARVE_ASSIGN(const image::ExtractSummary summary,

@@ -85,9 +85,10 @@ StatusOrFailure walk_layer(const layer::Layer& layer,
   return {};
 }
 
-ResultOrFailure<std::uint64_t> content_bytes(const layer::Layer& layer) {
+ResultOrFailure<std::uint64_t> content_bytes(const layer::Layer& layer, const Monitor& monitor) {
   std::uint64_t total = 0;
   VARVE_RETURN_IF_ERROR(walk_layer(layer, [&](const LayerVisit& visit) -> ResultOrFailure<bool> {
+    if (monitor.cancelled()) return cancelled_failure();
     if (!S_ISREG(visit.entry.type)) return true;
     const Result<Attributes> attributes = layer.attributes(visit.entry.id);
     if (!attributes.ok()) return at(layer, visit.path, attributes.error());

@@ -218,7 +218,7 @@ ResultOrFailure<std::uint64_t> GiveOut::open_layers() {
   for (auto first = stack.rbegin(); first != stack.rend(); ++first) {
     VARVE_ASSIGN(auto layer, image::UnionLayer::make({first.base() - 1, stack.end()},
                                                      image::UnionLayer::Shows::kTopmost));
-    VARVE_ASSIGN(const std::uint64_t bytes, image::content_bytes(*layer));
+    VARVE_ASSIGN(const std::uint64_t bytes, image::content_bytes(*layer, monitor_));
     total += bytes;
     layers_.push_back(std::move(layer));
   }

@@ -13,7 +13,6 @@
 namespace varve::transport {
 namespace {
 
-constexpr std::string_view kLayoutText = "{\"imageLayoutVersion\":\"1.0.0\"}";
 constexpr std::uint64_t kMostIndexBytes = 16 << 20;
 constexpr const char* kStoreLock = "/store.lock";  // what a store has beside a layout (image::Store)
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "fs/base/result.h"
 #include "imagetool/image/store/digest.h"
@@ -34,6 +35,11 @@ struct ManifestText {
 
 // No manifest, index or configuration may be larger (distribution-spec "manifest maximum size"; containers/image has the same).
 inline constexpr std::uint64_t kMostManifestBytes = 4 << 20;
+
+// image-spec layer.md; "+gzip" and "+zstd" are put behind it.
+inline constexpr std::string_view kTarLayerType = "application/vnd.oci.image.layer.v1.tar";
+// The file oci-layout of a layout, image-spec image-layout.md.
+inline constexpr std::string_view kLayoutText = "{\"imageLayoutVersion\":\"1.0.0\"}";
 
 // One image in one place.
 class ImageSource {
