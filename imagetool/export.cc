@@ -8,6 +8,7 @@
 #include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
 #include "imagetool/image/extract/layer_extract.h"
+#include "imagetool/image/layer_walk.h"
 #include "imagetool/image/store/json_text.h"
 #include "imagetool/image/union_layer.h"
 #include "imagetool/tar_form.h"
@@ -167,7 +168,8 @@ StatusOrFailure export_tree(const Arguments& arguments, LayerForm form, const Co
   VARVE_ASSIGN(auto stack, layer::open_stack(paths, {}));
   VARVE_ASSIGN(const auto all, image::UnionLayer::make(std::move(stack), image::UnionLayer::Shows::kAll));
   const auto monitor = context.monitor();
-  monitor->begin("exporting", 0);
+  VARVE_ASSIGN(const std::uint64_t total_bytes, image::content_bytes(*all, *monitor));
+  monitor->begin("exporting", total_bytes);
   const bool is_directory = arguments.format == "dir";
   VARVE_ASSIGN(const image::ExtractSummary summary,
                is_directory ? image::extract_to_directory(*all, arguments.destination, *monitor)
@@ -212,7 +214,7 @@ void add_export(CLI::App& app, Context& context) {
       ->add_option("--compress", arguments->compress,
                    "Tar layers, or the tar: gzip (default of oci and oci-archive), zstd, none")
       ->check(CLI::IsMember({"gzip", "zstd", "none"}));
-  command->add_option("--level", arguments->level, "gzip: 1 to 9 (default 6); zstd: 1 to 19 (default 3)")
+  command->add_option("--level", arguments->level, "gzip: 1 to 9 (default 4); zstd: 1 to 19 (default 3)")
       ->check(CLI::Range(1, 19));
   command->add_option("--layers", arguments->layers, "tar: for all tools; varve: as they are in the store")
       ->check(CLI::IsMember({"tar", "varve"}))

@@ -1,5 +1,7 @@
 #include "imagetool/image/layer_walk.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "imagetool/image/source/tree.h"
@@ -81,6 +83,19 @@ StatusOrFailure walk_layer(const layer::Layer& layer,
     VARVE_RETURN_IF_ERROR(step(current.entry, levels.size(), level.next == level.entries.size()));
   }
   return {};
+}
+
+ResultOrFailure<std::uint64_t> content_bytes(const layer::Layer& layer, const Monitor& monitor) {
+  std::uint64_t total = 0;
+  VARVE_RETURN_IF_ERROR(walk_layer(layer, [&](const LayerVisit& visit) -> ResultOrFailure<bool> {
+    if (monitor.cancelled()) return cancelled_failure();
+    if (!S_ISREG(visit.entry.type)) return true;
+    const Result<Attributes> attributes = layer.attributes(visit.entry.id);
+    if (!attributes.ok()) return at(layer, visit.path, attributes.error());
+    total += attributes->size_bytes;
+    return true;
+  }));
+  return total;
 }
 
 ResultOrFailure<LowerId> find_in_layer(const layer::Layer& layer, std::string_view path) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fs/layer/layer.h"
+#include "imagetool/image/source/tree_source.h"
 #include "imagetool/image/writer/layer_writer.h"
 
 namespace varve::image {
@@ -35,6 +36,9 @@ struct LayerVisit {
 // directory.
 StatusOrFailure walk_layer(const layer::Layer& layer,
                            const std::function<ResultOrFailure<bool>(const LayerVisit&)>& visit);
+
+// The sizes of the regular files by each of their names: how much there is to extract, at most. Returns: as walk_layer.
+ResultOrFailure<std::uint64_t> content_bytes(const layer::Layer& layer, const Monitor& monitor);
 
 // The object at `path` ("/a/b", "a/b", "" or "/" for the root), following no symbolic link.
 // Returns: ENOENT with a message that names the path.

@@ -24,7 +24,7 @@ class Compressor {
 using ByteSink = std::function<StatusOrFailure(std::span<const std::byte>)>;
 
 struct CompressorOptions {
-  int level = 0;  // 0: the default: 6 of gzip (1 to 9), 3 of zstd (1 to 19)
+  int level = 0;  // 0: the default: 4 of gzip (1 to 9), 3 of zstd (1 to 19)
   unsigned threads = 1;
 };
 

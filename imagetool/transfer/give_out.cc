@@ -10,6 +10,7 @@
 
 #include "fs/layer/open_layer.h"
 #include "imagetool/image/extract/layer_extract.h"
+#include "imagetool/image/layer_walk.h"
 #include "imagetool/image/store/json_text.h"
 #include "imagetool/image/store/store_index.h"
 #include "imagetool/image/union_layer.h"
@@ -25,8 +26,9 @@ constexpr unsigned kMostLayersAtOnce = 4;  // each has a compression of several 
 // A file from its beginning, whatever its position is.
 class FileStream : public transport::ByteStream {
  public:
-  FileStream(int fd, std::string name, const image::Monitor& monitor)
-      : fd_(fd), name_(std::move(name)), monitor_(monitor) {}
+  // `is_work`: what is read is told to the monitor.
+  FileStream(int fd, std::string name, image::Monitor& monitor, bool is_work)
+      : fd_(fd), name_(std::move(name)), monitor_(monitor), is_work_(is_work) {}
   ResultOrFailure<std::size_t> read(std::span<std::byte> into) override {
     if (monitor_.cancelled()) return image::cancelled_failure();
     for (;;) {
@@ -34,6 +36,7 @@ class FileStream : public transport::ByteStream {
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) return failure_from(Errno::last(), name_);
       offset_bytes_ += static_cast<std::uint64_t>(count);
+      if (is_work_) monitor_.advance(static_cast<std::uint64_t>(count));
       return static_cast<std::size_t>(count);
     }
   }
@@ -41,7 +44,8 @@ class FileStream : public transport::ByteStream {
  private:
   const int fd_;
   const std::string name_;
-  const image::Monitor& monitor_;
+  image::Monitor& monitor_;
+  const bool is_work_;
   std::uint64_t offset_bytes_ = 0;
 };
 
@@ -71,7 +75,12 @@ class GiveOut {
  public:
   GiveOut(image::Store& store, const image::Image& image, transport::ImageDestination& destination,
           const GiveOutOptions& options, image::Monitor& monitor)
-      : store_(store), image_(image), destination_(destination), options_(options), relay_(monitor) {
+      : store_(store),
+        image_(image),
+        destination_(destination),
+        options_(options),
+        monitor_(monitor),
+        relay_(monitor) {
     if (options_.jobs == 0) options_.jobs = std::max(std::thread::hardware_concurrency(), 1U);
   }
   ResultOrFailure<GivenOut> run();
@@ -82,6 +91,8 @@ class GiveOut {
     std::optional<image::Descriptor> blob;
     std::string diff_id;
   };
+  ResultOrFailure<std::uint64_t> blob_bytes() const;
+  ResultOrFailure<std::uint64_t> open_layers();
   bool as_it_is() const { return options_.form == LayerForm::kVarve; }
   void work();
   StatusOrFailure give_layer(std::size_t index);
@@ -97,10 +108,11 @@ class GiveOut {
   const image::Image& image_;
   transport::ImageDestination& destination_;
   GiveOutOptions options_;
+  image::Monitor& monitor_;
   RelayMonitor relay_;
   std::string scratch_;
-  std::vector<std::shared_ptr<layer::Layer>> stack_;  // the topmost first
-  std::vector<Given> given_;                          // each written by one thread
+  std::vector<std::unique_ptr<image::UnionLayer>> layers_;  // what the tars are made of; none for kVarve
+  std::vector<Given> given_;                                // each written by one thread
 
   Mutex mutex_;
   CondVar turned_;
@@ -157,11 +169,8 @@ StatusOrFailure GiveOut::give_layer(std::size_t index) {
 StatusOrFailure GiveOut::make_tar(std::size_t index, std::unique_ptr<TarBlob>& tar) {
   VARVE_ASSIGN(tar, TarBlob::create(scratch_, options_.form,
                                     CompressorOptions{.level = options_.level, .threads = options_.jobs}));
-  const auto first = static_cast<std::ptrdiff_t>(stack_.size() - 1 - index);
-  VARVE_ASSIGN(const auto layer, image::UnionLayer::make({stack_.begin() + first, stack_.end()},
-                                                         image::UnionLayer::Shows::kTopmost));
   VARVE_ASSIGN(const image::ExtractSummary summary,
-               image::extract_to_tar(*layer, *tar, relay_, image::TarStyle::kForLayers));
+               image::extract_to_tar(*layers_[index], *tar, relay_, image::TarStyle::kForLayers));
   {
     MutexLock lock(mutex_);
     losses_ += summary.losses;
@@ -172,7 +181,7 @@ StatusOrFailure GiveOut::make_tar(std::size_t index, std::unique_ptr<TarBlob>& t
 StatusOrFailure GiveOut::put(const image::Descriptor& blob, int fd, const std::string& name, bool is_layer) {
   VARVE_ASSIGN(const bool present, destination_.has_blob(blob));
   if (present) return {};
-  FileStream bytes(fd, name, relay_);
+  FileStream bytes(fd, name, relay_, as_it_is());
   VARVE_RETURN_IF_ERROR(destination_.put_blob(blob, bytes));
   if (!is_layer) return {};
   MutexLock lock(mutex_);
@@ -195,13 +204,32 @@ StatusOrFailure GiveOut::put_text(const image::Descriptor& blob, const std::stri
   return destination_.put_blob(blob, bytes);
 }
 
+ResultOrFailure<std::uint64_t> GiveOut::blob_bytes() const {
+  std::uint64_t total = image_.config_descriptor.size_bytes;
+  for (const image::Descriptor& layer : image_.layers) total += layer.size_bytes;
+  return total;
+}
+
+// Returns: how many bytes of content they have.
+ResultOrFailure<std::uint64_t> GiveOut::open_layers() {
+  const std::vector<std::string> paths(image_.layer_paths.rbegin(), image_.layer_paths.rend());
+  VARVE_ASSIGN(const auto stack, layer::open_stack(paths, {}));  // the topmost first
+  std::uint64_t total = 0;
+  for (auto first = stack.rbegin(); first != stack.rend(); ++first) {
+    VARVE_ASSIGN(auto layer, image::UnionLayer::make({first.base() - 1, stack.end()},
+                                                     image::UnionLayer::Shows::kTopmost));
+    VARVE_ASSIGN(const std::uint64_t bytes, image::content_bytes(*layer, monitor_));
+    total += bytes;
+    layers_.push_back(std::move(layer));
+  }
+  return total;
+}
+
 ResultOrFailure<GivenOut> GiveOut::run() {
   // Others' gc() waits from here on.
   VARVE_ASSIGN(scratch_, store_.scratch_directory());
-  if (!as_it_is()) {
-    const std::vector<std::string> paths(image_.layer_paths.rbegin(), image_.layer_paths.rend());
-    VARVE_ASSIGN(stack_, layer::open_stack(paths, {}));
-  }
+  VARVE_ASSIGN(const std::uint64_t total_bytes, as_it_is() ? blob_bytes() : open_layers());
+  monitor_.begin("exporting", total_bytes);
   given_.resize(image_.layers.size());
   const auto layers = static_cast<unsigned>(std::min<std::size_t>(image_.layers.size(), kMostLayersAtOnce));
   relay_.run(std::min(options_.jobs, layers), [&] { work(); });
@@ -252,7 +280,6 @@ ResultOrFailure<GivenOut> GiveOut::put_new() {
 ResultOrFailure<GivenOut> give_out(image::Store& store, const image::Image& image,
                                    transport::ImageDestination& destination, const GiveOutOptions& options,
                                    image::Monitor& monitor) {
-  monitor.begin("exporting", 0);
   auto done = GiveOut(store, image, destination, options, monitor).run();
   monitor.end();
   return done;

@@ -16,7 +16,8 @@ using Bytes = std::vector<std::byte>;
 
 constexpr std::size_t kBlockBytes = 256 << 10;
 constexpr std::size_t kDictionaryBytes = 32 << 10;  // as far back as deflate looks
-constexpr int kDefaultLevel = 6;
+// Of a Debian tree of 120 MB, 60.2 MB in 2.1 s of processor time; zlib's own, 6, makes 59.0 MB in 4.0 s, podman 61.5 MB in 2.0 s.
+constexpr int kDefaultLevel = 4;
 constexpr int kRawDeflate = -15;  // of deflateInit2: a window of 32 KiB, no header
 constexpr int kMemoryLevel = 8;
 

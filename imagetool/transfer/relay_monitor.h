@@ -1,6 +1,7 @@
 #pragma once
 
 // RelayMonitor: what several threads tell of their work, told to a monitor that wants to hear it from one (image::Monitor).
+// begin() and end() are not for them, and go nowhere.
 // Thread rule: run() and the constructor from one thread; the rest from any.
 
 #include <atomic>

@@ -24,16 +24,16 @@ Result<UniqueFd> nameless_file(const std::string& directory) {
 }  // namespace
 
 std::string media_type_of(LayerForm form) {
-  constexpr const char* kTar = "application/vnd.oci.image.layer.v1.tar";
+  const std::string tar(transport::kTarLayerType);
   switch (form) {
     case LayerForm::kVarve:
       return std::string(image::kLayerMediaType);
     case LayerForm::kTar:
-      return kTar;
+      return tar;
     case LayerForm::kTarGzip:
-      return std::string(kTar) + "+gzip";
+      return tar + "+gzip";
     case LayerForm::kTarZstd:
-      return std::string(kTar) + "+zstd";
+      return tar + "+zstd";
   }
   VARVE_CHECK(false);
 }

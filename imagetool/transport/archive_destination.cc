@@ -13,8 +13,6 @@
 namespace varve::transport {
 namespace {
 
-constexpr std::string_view kPlainLayer = "application/vnd.oci.image.layer.v1.tar";
-
 struct FreeEntry {
   void operator()(archive_entry* entry) const { ::archive_entry_free(entry); }
 };
@@ -76,7 +74,7 @@ StatusOrFailure ArchiveDestination::start() {
   }
   if (kind_ == ArchiveKind::kDocker) return {};
   MutexLock lock(mutex_);
-  VARVE_RETURN_IF_ERROR(add_text("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}"));
+  VARVE_RETURN_IF_ERROR(add_text("oci-layout", std::string(kLayoutText)));
   VARVE_RETURN_IF_ERROR(add_directory("blobs/"));
   return add_directory("blobs/sha256/");
 }
@@ -134,7 +132,7 @@ StatusOrFailure ArchiveDestination::add_text(const std::string& path, const std:
 ResultOrFailure<std::string> ArchiveDestination::path_of(const image::Descriptor& blob) const {
   if (kind_ == ArchiveKind::kOci) return "blobs/sha256/" + hex_of(blob);
   if (blob.media_type == image::kConfigMediaType) return hex_of(blob) + ".json";
-  if (blob.media_type == kPlainLayer) return hex_of(blob) + ".tar";
+  if (blob.media_type == kTarLayerType) return hex_of(blob) + ".tar";
   return Failure{ENOTSUP, name_ + ": its layers are plain tars, not " + blob.media_type};
 }
 

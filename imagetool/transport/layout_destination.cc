@@ -13,7 +13,6 @@
 namespace varve::transport {
 namespace {
 
-constexpr std::string_view kLayoutText = "{\"imageLayoutVersion\":\"1.0.0\"}";
 constexpr std::uint64_t kMostIndexBytes = 16 << 20;
 constexpr const char* kStoreLock = "/store.lock";  // what a store has beside a layout (image::Store)
 
@@ -63,10 +62,18 @@ StatusOrFailure LayoutDestination::prepare() {
 StatusOrFailure LayoutDestination::make_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0777) == 0) {
     made_directories_.push_back(path);
-  } else if (errno != EEXIST) {
-    return failure_from(Errno::last(), path);
+    return {};
   }
-  return {};
+  const std::size_t slash = path.rfind('/');
+  if (errno == ENOENT && slash != std::string::npos && slash > 0) {
+    VARVE_RETURN_IF_ERROR(make_directory(path.substr(0, slash)));
+    if (::mkdir(path.c_str(), 0777) == 0) {
+      made_directories_.push_back(path);
+      return {};
+    }
+  }
+  if (errno == EEXIST) return {};
+  return failure_from(Errno::last(), path);
 }
 
 LayoutDestination::~LayoutDestination() {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "fs/base/result.h"
 #include "imagetool/image/store/digest.h"
@@ -38,6 +39,10 @@ inline constexpr std::uint64_t kMostManifestBytes = 4 << 20;
 
 // Nor may an image have more layers: as many as a mount takes.
 inline constexpr std::size_t kMostLayers = 1000;
+// image-spec layer.md; "+gzip" and "+zstd" are put behind it.
+inline constexpr std::string_view kTarLayerType = "application/vnd.oci.image.layer.v1.tar";
+// The file oci-layout of a layout, image-spec image-layout.md.
+inline constexpr std::string_view kLayoutText = "{\"imageLayoutVersion\":\"1.0.0\"}";
 
 // One image in one place.
 class ImageSource {

@@ -130,6 +130,13 @@ TEST_F(DestinationTest, LayoutKnowsWhatItHas) {
   EXPECT_FALSE(must(again->has_blob(described(kTarLayer, "other"))));
 }
 
+TEST_F(DestinationTest, LayoutMayLieInDirectoriesThatAreMissing) {
+  must(put(*must(LayoutDestination::open(at("a//b/c/"), "web:1")), kTarLayer, "layer"));
+  EXPECT_FALSE(std::filesystem::exists(at("a")));
+  must(put_image(*must(LayoutDestination::open(at("a/b/c"), "web:1")), "config", "layer"));
+  EXPECT_TRUE(std::filesystem::exists(at("a/b/c/index.json")));
+}
+
 TEST_F(DestinationTest, LayoutWithoutItsManifestLeavesNothing) {
   must(put(*must(LayoutDestination::open(layout(), "web:1")), kTarLayer, "layer"));
   EXPECT_FALSE(std::filesystem::exists(layout()));
