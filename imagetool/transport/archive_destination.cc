@@ -46,8 +46,8 @@ ArchiveDestination::ArchiveDestination(std::unique_ptr<image::LayerOutput> outpu
       writer_(::archive_write_new()) {}
 
 ArchiveDestination::~ArchiveDestination() {
-  // Its end, written by its destructor, would make a part look whole.
-  if (writer_) ::archive_write_fail(writer_.get());
+  // libarchive writes the end when it closes, which would make a part look whole.
+  if (output_status_.ok()) output_status_ = Failure{ECANCELED, name_ + ": closed"};
 }
 
 ResultOrFailure<std::unique_ptr<ArchiveDestination>> ArchiveDestination::open(
@@ -79,14 +79,13 @@ StatusOrFailure ArchiveDestination::start() {
   return add_directory("blobs/sha256/");
 }
 
-ssize_t ArchiveDestination::on_write(archive* writer, void* self, const void* bytes, std::size_t size) {
+// Never says no: after a failure of its client libarchive 3.6 frees not all that it has. What comes after one is dropped.
+ssize_t ArchiveDestination::on_write(archive*, void* self, const void* bytes, std::size_t size) {
   auto* const destination = static_cast<ArchiveDestination*>(self);
-  StatusOrFailure written = destination->output_->write_at(
-      destination->written_bytes_, std::span(static_cast<const std::byte*>(bytes), size));
-  if (!written.ok()) {
-    ::archive_set_error(writer, written.error().error_number, "%s", written.error().message.c_str());
-    destination->output_status_ = std::move(written);
-    return -1;
+  StatusOrFailure& status = destination->output_status_;
+  if (status.ok()) {
+    status = destination->output_->write_at(destination->written_bytes_,
+                                            std::span(static_cast<const std::byte*>(bytes), size));
   }
   destination->written_bytes_ += size;
   return static_cast<ssize_t>(size);
@@ -106,7 +105,8 @@ StatusOrFailure ArchiveDestination::begin_member(const std::string& path, std::u
   ::archive_entry_set_perm(entry.get(), path.ends_with('/') ? 0755 : 0644);
   ::archive_entry_set_size(entry.get(), static_cast<la_int64_t>(size_bytes));
   ::archive_entry_set_mtime(entry.get(), 0, 0);
-  if (::archive_write_header(writer_.get(), entry.get()) != ARCHIVE_OK) return failure();
+  if (::archive_write_header(writer_.get(), entry.get()) != ARCHIVE_OK || !output_status_.ok())
+    return failure();
   members_.insert(path);
   return {};
 }
@@ -118,7 +118,7 @@ StatusOrFailure ArchiveDestination::add_directory(const std::string& path) {
 StatusOrFailure ArchiveDestination::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const la_ssize_t count = ::archive_write_data(writer_.get(), bytes.data(), bytes.size());
-    if (count <= 0) return failure();
+    if (count <= 0 || !output_status_.ok()) return failure();
     bytes = bytes.subspan(static_cast<std::size_t>(count));
   }
   return {};
@@ -175,7 +175,7 @@ StatusOrFailure ArchiveDestination::put_manifest(const ManifestText& manifest) {
                           {"Layers", std::move(layers)}};
     VARVE_RETURN_IF_ERROR(add_text("manifest.json", image::json_text(image::Json::array({one}))));
   }
-  if (::archive_write_close(writer_.get()) != ARCHIVE_OK) return failure();
+  if (::archive_write_close(writer_.get()) != ARCHIVE_OK || !output_status_.ok()) return failure();
   return output_->publish();
 }
 

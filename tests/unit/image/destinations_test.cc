@@ -250,5 +250,29 @@ TEST_F(DestinationTest, ArchiveThatIsNotCompleteHasNoName) {
   EXPECT_THAT(files_in(scratch_.path()), ElementsAre("a.tar"));
 }
 
+class FullOutput : public image::LayerOutput {
+ public:
+  const std::string& name() const override { return name_; }
+  StatusOrFailure write_at(std::uint64_t, std::span<const std::byte>) override {
+    return Failure{ENOSPC, "full"};
+  }
+  int readable_fd() const override { return -1; }
+  StatusOrFailure publish() override {
+    ADD_FAILURE() << "published";
+    return {};
+  }
+
+ private:
+  const std::string name_ = "full";
+};
+
+TEST_F(DestinationTest, ArchiveSaysWhyItCannotBeWritten) {
+  const auto to = must(ArchiveDestination::open(std::make_unique<FullOutput>(), ArchiveKind::kOci, "web:1"));
+  const StatusOrFailure done = put_image(*to, "config", std::string(100'000, 'x'));
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().error_number, ENOSPC);
+  EXPECT_EQ(done.error().message, "full");
+}
+
 }  // namespace
 }  // namespace varve::transport
