@@ -34,9 +34,11 @@ std::optional<CachedStep> BuildCache::read(const std::string& name) const {
     std::uint64_t size_bytes = 0;
     layer_reader.read("digest", digest_text);
     layer_reader.read("size", size_bytes, std::numeric_limits<std::int64_t>::max());
+    std::map<std::string, std::string> annotations;
+    layer_reader.read("annotations", annotations);
     const Result<Digest> digest = Digest::parse(digest_text);
     if (!layer_reader.status().ok() || !digest.ok()) return std::nullopt;
-    step.layer = Descriptor{std::string(kLayerMediaType), *digest, size_bytes};
+    step.layer = Descriptor{std::string(kLayerMediaType), *digest, size_bytes, std::move(annotations)};
   }
   if (!reader.status().ok()) return std::nullopt;
   return step;
@@ -55,7 +57,9 @@ std::optional<CachedStep> BuildCache::find(const Digest& key, const Store& store
 StatusOrFailure BuildCache::put(const Digest& key, const CachedStep& step) const {
   Json entry = {{"created", step.created}};
   if (step.layer) {
-    entry["layer"] = {{"digest", step.layer->digest.text()}, {"size", step.layer->size_bytes}};
+    entry["layer"] = {{"digest", step.layer->digest.text()},
+                      {"size", step.layer->size_bytes},
+                      {"annotations", step.layer->annotations}};
   }
   if (const Status made = make_directories(directory_, 0755); !made.ok()) {
     return failure_from(made.error(), directory_);

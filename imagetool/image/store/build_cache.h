@@ -2,7 +2,8 @@
 
 // BuildCache: what steps of `imagetool build` have made before, by the digest of all that a step depends on (imagetool/recipe):
 //
-//   STORE/build-cache/HEX      {"created":"...","layer":{"digest":"sha256:...","size":N}}; without a layer: a step that made none
+//   STORE/build-cache/HEX      {"created":"...","layer":{"digest":"sha256:...","size":N,"annotations":{...}}}; without a layer: a step that
+//                              made none
 //
 // gc() keeps the layers that it names. It may be deleted at any time: what is not found is made again.
 // Thread rule: stateless calls; entries appear whole.
