@@ -24,16 +24,17 @@ ResultOrFailure<std::optional<UnionRef>> TarScan::find_below(const Components& c
   if (!tree_.node(kTreeRoot).spec.opaque) {
     VARVE_ASSIGN(directory, below_->root());
   }
-  std::optional<TreeIndex> here = kTreeRoot;  // the same directory in the archive, while it has it
+  TreeIndex here = kTreeRoot;  // the same directory in the archive,
+  bool is_in_archive = true;   // while it has it
   for (std::size_t i = 0; i < components.size(); ++i) {
-    const TreeIndex* node = here ? tree_.find(*here, components[i]) : nullptr;
+    const TreeIndex* node = is_in_archive ? tree_.find(here, components[i]) : nullptr;
     if (i + 1 == components.size()) {
       if (node != nullptr || directory.sources.empty()) return none;
       VARVE_ASSIGN(const UnionEntry found, below_->look_up(directory, components[i]));
       return found.is_object() && !S_ISDIR(found.type) ? std::optional(found.object) : none;
     }
     if (node == nullptr) {
-      here.reset();
+      is_in_archive = false;
       if (directory.sources.empty()) return none;
       VARVE_ASSIGN(directory, below_->enter(directory, components[i]));
       continue;
