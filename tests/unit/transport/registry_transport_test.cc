@@ -27,6 +27,24 @@ std::string all_of(ResultOrFailure<std::unique_ptr<ByteStream>> stream) {
   }
 }
 
+// Takes uploads as docker's registry does, at places that it names relatively, with a query.
+class Uploads {
+ public:
+  ServedAnswer serve(const ServedRequest& request) {
+    if (request.method == "POST")
+      return answer(202, "", "Location: /v2/team/app/blobs/uploads/7?_state=a%3D\r\n");
+    if (request.method == "PATCH") {
+      if (++patches_ <= broken_) return {};
+      patched_ = request.body;
+      return answer(202, "", "Location: 7?_state=b\r\n");
+    }
+    return answer(201);
+  }
+  int broken_ = 0;  // PATCH requests that are not answered
+  int patches_ = 0;
+  std::string patched_;
+};
+
 // What a test lets a registry do; "/v2/" is answered here.
 class RegistryTransportTest : public ::testing::Test {
  protected:
@@ -60,6 +78,8 @@ class RegistryTransportTest : public ::testing::Test {
   }
 
   HttpServer::Handler handle_;
+  // Not a test's own: the server may still be at an upload that was given up when the test has ended.
+  Uploads uploads_;
   HttpServer server_{[this](const ServedRequest& request) { return serve(request); }};
 };
 
@@ -163,32 +183,13 @@ TEST_F(RegistryTransportTest, BlobElsewhereIsFetchedWithoutCredentials) {
   EXPECT_EQ(storage.requests()[0].header("authorization"), "");
 }
 
-// Takes uploads as docker's registry does, at places that it names relatively, with a query.
-class Uploads {
- public:
-  ServedAnswer serve(const ServedRequest& request) {
-    if (request.method == "POST")
-      return answer(202, "", "Location: /v2/team/app/blobs/uploads/7?_state=a%3D\r\n");
-    if (request.method == "PATCH") {
-      if (++patches_ <= broken_) return {};
-      patched_ = request.body;
-      return answer(202, "", "Location: 7?_state=b\r\n");
-    }
-    return answer(201);
-  }
-  int broken_ = 0;  // PATCH requests that are not answered
-  int patches_ = 0;
-  std::string patched_;
-};
-
 TEST_F(RegistryTransportTest, UploadGoesWhereTheRegistrySays) {
-  Uploads uploads;
-  handle_ = [&](const ServedRequest& request) { return uploads.serve(request); };
+  handle_ = [&](const ServedRequest& request) { return uploads_.serve(request); };
   const image::Descriptor blob = descriptor_of("content");
   TextStream text("content");
   const auto put = destination()->put_blob(blob, text);
   ASSERT_TRUE(put.ok()) << put.error().message;
-  EXPECT_EQ(uploads.patched_, "content");
+  EXPECT_EQ(uploads_.patched_, "content");
   EXPECT_THAT(asked(), ::testing::ElementsAre("POST /v2/team/app/blobs/uploads/",
                                               "PATCH /v2/team/app/blobs/uploads/7?_state=a%3D",
                                               "PUT /v2/team/app/blobs/uploads/7?_state=b&digest=sha256%3A" +
@@ -196,28 +197,26 @@ TEST_F(RegistryTransportTest, UploadGoesWhereTheRegistrySays) {
 }
 
 TEST_F(RegistryTransportTest, LargeUploadIsStreamed) {
-  Uploads uploads;
-  handle_ = [&](const ServedRequest& request) { return uploads.serve(request); };
+  handle_ = [&](const ServedRequest& request) { return uploads_.serve(request); };
   const std::string bytes(kMostKeptBytes + 12345, 'c');
   TextStream text(bytes);
   ASSERT_TRUE(destination()->put_blob(descriptor_of(bytes), text).ok());
-  EXPECT_EQ(uploads.patched_, bytes);
+  EXPECT_EQ(uploads_.patched_, bytes);
 }
 
 TEST_F(RegistryTransportTest, SmallUploadThatBreaksIsBegunAgain) {
-  Uploads uploads{.broken_ = 2};
-  handle_ = [&](const ServedRequest& request) { return uploads.serve(request); };
+  uploads_.broken_ = 2;
+  handle_ = [&](const ServedRequest& request) { return uploads_.serve(request); };
   TextStream text("content");
   EXPECT_TRUE(destination()->put_blob(descriptor_of("content"), text).ok());
-  EXPECT_EQ(uploads.patches_, 3);
-  uploads.broken_ = 100;
+  EXPECT_EQ(uploads_.patches_, 3);
+  uploads_.broken_ = 100;
   TextStream again("content");
   EXPECT_FALSE(destination()->put_blob(descriptor_of("content"), again).ok());
 }
 
 TEST_F(RegistryTransportTest, OtherBytesThanTheDescriptorSaysAreNotUploaded) {
-  Uploads uploads;
-  handle_ = [&](const ServedRequest& request) { return uploads.serve(request); };
+  handle_ = [&](const ServedRequest& request) { return uploads_.serve(request); };
   for (const std::string bytes : {"Content", "conten"}) {
     TextStream text(bytes);
     EXPECT_EQ(destination()->put_blob(descriptor_of("content"), text).error().error_number, EBADMSG) << bytes;
