@@ -6,34 +6,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdlib>
-#include <filesystem>
+#include "imagetool/image/program_beside.h"
 
 namespace varve::imagetool {
-namespace {
-
-std::string own_directory() {
-  std::error_code error;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? std::string() : program.parent_path().string();
-}
-
-}  // namespace
 
 ResultOrFailure<std::string> find_neighbour(const std::string& name) {
-  const std::string beside = own_directory() + "/" + name;
-  if (::access(beside.c_str(), X_OK) == 0) return beside;
-  const char* const path = std::getenv("PATH");
-  std::string rest = path != nullptr ? path : "";
-  while (!rest.empty()) {
-    const std::size_t end = rest.find(':');
-    const std::string candidate = rest.substr(0, end) + "/" + name;
-    if (candidate.starts_with('/') && ::access(candidate.c_str(), X_OK) == 0) return candidate;
-    rest = end == std::string::npos ? "" : rest.substr(end + 1);
-  }
-  return Failure{ENOENT,
-                 name + ": neither in " + own_directory() + " nor in PATH (install it beside imagetool)"};
+  if (std::string found = image::find_program_beside(name); !found.empty()) return found;
+  return Failure{
+      ENOENT, name + ": neither in " + image::own_directory() + " nor in PATH (install it beside imagetool)"};
 }
 
 ResultOrFailure<int> run_neighbour(const std::vector<std::string>& words, int kept_fd) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fs/layer/open_layer.h"
 #include "imagetool/commands.h"
 #include "imagetool/image/layer_blob.h"
@@ -67,7 +69,8 @@ StatusOrFailure squash(const Arguments& arguments, const Context& context) {
     return Failure{EINVAL, arguments.source + ": has no name to give to the new image (give NEW)"};
   VARVE_ASSIGN(const image::ImageName name,
                image::parse_image_name(arguments.name.empty() ? source.name : arguments.name));
-  if (arguments.keep + 1 >= source.layers.size() && source.layers.size() > 1) {
+  // One layer alone may be packed anew.
+  if (arguments.keep + 1 >= std::max<std::size_t>(source.layers.size(), 2)) {
     return Failure{EINVAL,
                    fmt::format("{}: has {} layers, and above the lowest {} there are not two to make one of",
                                arguments.source, source.layers.size(), arguments.keep)};

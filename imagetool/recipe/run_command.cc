@@ -14,6 +14,7 @@
 #include <cstdlib>
 
 #include "fs/base/unique_fd.h"
+#include "imagetool/image/program_beside.h"
 
 namespace varve::recipe {
 namespace {
@@ -24,26 +25,6 @@ constexpr auto kPatience = std::chrono::seconds(10);
 bool is_program(const std::string& path) {
   struct stat status {};
   return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && ::access(path.c_str(), X_OK) == 0;
-}
-
-// Empty when no directory of PATH has it.
-std::string find_in_path(const std::string& name) {
-  const char* path = std::getenv("PATH");
-  const std::string_view list = path == nullptr ? "" : path;
-  for (std::size_t begin = 0; begin < list.size();) {
-    const std::size_t end = std::min(list.find(':', begin), list.size());
-    const std::string candidate = std::string(list.substr(begin, end - begin)) + "/" + name;
-    if (candidate.front() == '/' && is_program(candidate)) return candidate;
-    begin = end + 1;
-  }
-  return "";
-}
-
-std::string program_directory() {
-  std::string path(4096, '\0');
-  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
-  path.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
-  return path.substr(0, path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
 }
 
 // The topmost first; what would end a path is escaped.
@@ -106,8 +87,7 @@ ResultOrFailure<std::string> find_launcher() {
     if (is_program(told)) return std::string(told);
     return Failure{ENOENT, std::string(told) + ": $VARVE_LAUNCHER is no program"};
   }
-  if (std::string beside = program_directory() + "/varve"; is_program(beside)) return beside;
-  if (std::string found = find_in_path("varve"); !found.empty()) return found;
+  if (std::string found = image::find_program_beside("varve"); !found.empty()) return found;
   return Failure{
       ENOENT,
       "RUN needs the launcher, varve, which is neither beside imagetool nor in PATH (install it, or set "

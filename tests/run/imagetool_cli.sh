@@ -294,6 +294,7 @@ assert changes["/etc/greeting"]["kind"] == "changed" and changes["/etc/greeting"
 "$imagetool" history flat | grep --quiet 'imagetool squash base:2  # one layer' || fail "$("$imagetool" history flat)"
 [ "$("$imagetool" inspect flat | python3 -c 'import json,sys; print(len(json.load(sys.stdin)[0]["layers"]))')" = 1 ] || fail "flat has several layers"
 expect 1 'there are not two to make one of' "$imagetool" squash base:2 --keep 1
+expect 1 'there are not two to make one of' "$imagetool" squash flat --keep 1
 "$imagetool" stats base:1 base:2 --json | python3 -c 'import json,sys
 s = json.load(sys.stdin)
 assert s["layers"] == 2 and s["of_images"]["stored_bytes"] > s["of_layers"]["stored_bytes"], s'
