@@ -11,6 +11,7 @@ namespace {
 struct Arguments {
   bool json = false;
   bool quiet = false;
+  bool names = false;
 };
 
 std::uint64_t size_of(const image::Image& image) {
@@ -26,12 +27,16 @@ StatusOrFailure list(const Arguments& arguments, const Context& context) {
   image::Json all = image::Json::array();
   std::size_t widest = 4;
   for (const image::ListedImage& one : listed) widest = std::max(widest, one.name.size());
-  if (!arguments.json && !arguments.quiet) {
+  if (!arguments.json && !arguments.quiet && !arguments.names) {
     print(fmt::format("{:<{}}  {:<12}  {:<20}  {:>6}  {:>8}\n", "NAME", widest, "DIGEST", "CREATED", "LAYERS",
                       "SIZE"));
   }
   StatusOrFailure outcome;
   for (const image::ListedImage& one : listed) {
+    if (arguments.names) {
+      if (!one.name.empty()) print(one.name + "\n");
+      continue;
+    }
     if (arguments.quiet) {
       print(one.digest.text() + "\n");
       continue;
@@ -63,8 +68,11 @@ StatusOrFailure list(const Arguments& arguments, const Context& context) {
 void add_images(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("images", "List the images in the store");
-  command->add_flag("--json", arguments->json, "As a JSON array");
-  command->add_flag("-q,--quiet", arguments->quiet, "Digests only");
+  CLI::Option* json = command->add_flag("--json", arguments->json, "As a JSON array");
+  CLI::Option* quiet = command->add_flag("-q,--quiet", arguments->quiet, "Digests only");
+  command->add_flag("--names", arguments->names, "Names only, one a line; the images are not read for it")
+      ->excludes(json)
+      ->excludes(quiet);
   command->footer("Example:\n  imagetool --store ./store images");
   command->callback([arguments, &context] {
     run_command(context, "listing images", [&] { return list(*arguments, context); });

@@ -60,12 +60,28 @@ std::vector<std::string> split_layers(const std::string& list) {
   return layers;
 }
 
+// What a command is given to read.
+struct Words {
+  const std::vector<std::string>& arguments;
+  const CommandVisitor* visitor = nullptr;  // sees the command's options, and nothing is read
+};
+
+// Declares, for --help and the manual, words that CLI11 does not read since further options follow them.
+using DeclareRest = void (*)(CLI::App&);
+
 // CLI11 reports by exceptions; they end here. Returns: what to answer instead of going on, if anything.
-std::optional<CommandLine> parse(CLI::App& app, std::vector<std::string> arguments) {
+std::optional<CommandLine> parse(CLI::App& app, const Words& words, DeclareRest declare_rest = nullptr) {
+  if (words.visitor != nullptr) {
+    if (declare_rest != nullptr) declare_rest(app);
+    (*words.visitor)(app);
+    return ShowText{};
+  }
+  std::vector<std::string> arguments = words.arguments;
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes a vector
   try {
     app.parse(arguments);
   } catch (const CLI::CallForHelp&) {
+    if (declare_rest != nullptr) declare_rest(app);
     return ShowText{app.help()};
   } catch (const CLI::Error& error) {
     return WrongUsage{std::string("reading the command line: ") + error.what() + " (see " + app.get_name() +
@@ -84,14 +100,17 @@ struct RunWords {
 };
 
 void declare_container_options(OptionList& list, RunOptions& options, RunWords& words) {
-  list.add_option("--store", options.store, "Image store (default: $VARVE_STORE, else the user's)");
-  list.add_option("--layers", words.layers, "Layer files or directories TOP:...:BOTTOM instead of an IMAGE");
+  list.add_option("--store", options.store, "Image store (default: $VARVE_STORE, else the user's)",
+                  {.type = "DIR"});
+  list.add_option("--layers", words.layers, "Layer files or directories TOP:...:BOTTOM instead of an IMAGE",
+                  {.type = "LAYER[:LAYER...]"});
   list.add_option("--upper", options.upper,
-                  "Directory that takes what is written (default: the container's own)");
-  list.add_option("--work", options.work, "Work directory beside --upper");
+                  "Directory that takes what is written (default: the container's own)", {.type = "DIR"});
+  list.add_option("--work", options.work, "Work directory beside --upper", {.type = "DIR"});
   list.add_flag("--read-only", options.read_only, "The root file system cannot be written");
-  list.add_option("--name", options.name, "Name of the container (default: generated)");
-  list.add_option("--hostname", options.hostname, "Host name inside (default: the container's name)");
+  list.add_option("--name", options.name, "Name of the container (default: generated)", {.type = "NAME"});
+  list.add_option("--hostname", options.hostname, "Host name inside (default: the container's name)",
+                  {.type = "NAME"});
   list.add_flag("--rm", options.remove_afterwards, "Remove the container when it ends");
   declare_namespace_options(list, words.namespaces);
   list.add_flag("--dry-run", options.dry_run, "Print what would be done, and do nothing");
@@ -103,15 +122,18 @@ void declare_process_options(OptionList& list, RunOptions& options, RunWords& wo
   list.add_flag("--init", words.init, "varve's init is process 1 (default)");
   list.add_flag("--no-init", words.no_init, "The command itself is process 1");
   list.add_repeated("-e,--env", options.environment,
-                    "NAME=VALUE for the command, or NAME to take the host's value");
-  list.add_repeated("--env-file", options.environment_files, "File with a NAME=VALUE in each line");
-  list.add_option("-w,--workdir", options.working_directory, "Working directory");
-  list.add_option("-u,--user", options.user, "USER[:GROUP], names of the image or numbers");
+                    "NAME=VALUE for the command, or NAME to take the host's value", {.type = "NAME[=VALUE]"});
+  list.add_repeated("--env-file", options.environment_files, "File with a NAME=VALUE in each line",
+                    {.type = "FILE"});
+  list.add_option("-w,--workdir", options.working_directory, "Working directory", {.type = "PATH"});
+  list.add_option("-u,--user", options.user, "USER[:GROUP], names of the image or numbers",
+                  {.type = "USER[:GROUP]"});
   list.add_option("--entrypoint", words.entrypoint,
-                  "Program, or JSON array, in place of the image's entrypoint");
+                  "Program, or JSON array, in place of the image's entrypoint", {.type = "COMMAND"});
   list.add_repeated("--cap-add", options.capabilities_added,
-                    "Capability to give besides the default ones, or ALL");
-  list.add_repeated("--cap-drop", options.capabilities_dropped, "Capability to take away, or ALL");
+                    "Capability to give besides the default ones, or ALL", {.type = "CAPABILITY"});
+  list.add_repeated("--cap-drop", options.capabilities_dropped, "Capability to take away, or ALL",
+                    {.type = "CAPABILITY"});
   declare_security_options(list, options.security);
   declare_setting_options(list, options.settings);
 }
@@ -144,13 +166,20 @@ std::optional<WrongUsage> take_positionals(std::vector<std::string> rest, RunOpt
   return std::nullopt;
 }
 
-CommandLine parse_run(const std::vector<std::string>& arguments) {
+void declare_run_rest(CLI::App& app) {
+  app.add_option("IMAGE|ROOTFS-DIR")
+      ->description("Image of the store, or directory; with --layers there is none");
+  app.add_option("COMMAND")->description("Program to run in place of the image's command");
+  app.add_option("ARG")->description("Its arguments")->expected(0, CLI::detail::expected_max_vector_size);
+}
+
+CommandLine parse_run(const Words& given) {
   RunOptions options;
   RunWords words;
   CLI::App app("Runs a command in a new container.", "varve run");
   app.footer(kRunExamples);
   app.prefix_command();  // what follows IMAGE belongs to the command
-  OptionList list(app, arguments);
+  OptionList list(app, given.arguments);
   declare_container_options(list, options, words);
   declare_process_options(list, options, words);
   declare_lifetime_options(list, options.lifetime);
@@ -158,7 +187,7 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   declare_id_options(list, options.ids);
   declare_limit_options(list, options.limits);
   declare_network_options(list, options.network);
-  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  if (std::optional<CommandLine> answer = parse(app, given, declare_run_rest)) return *answer;
 
   options.layers = split_layers(words.layers);
   if (list.is_given("--layers") && options.layers.empty()) {
@@ -178,26 +207,33 @@ CommandLine parse_run(const std::vector<std::string>& arguments) {
   return options;
 }
 
-CommandLine parse_ps(const std::vector<std::string>& arguments) {
+CommandLine parse_ps(const Words& given) {
   ListOptions options;
   CLI::App app("Lists containers: the running ones.", "varve ps");
-  app.add_option("--store", options.store, "Image store");
+  app.add_option("--store", options.store, "Image store")->type_name("DIR");
   app.add_flag("-a,--all", options.all, "Stopped ones too");
-  app.add_flag("--json", options.json, "As JSON");
-  app.footer("\nExample:\n  varve ps -a");
-  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  CLI::Option* const json = app.add_flag("--json", options.json, "As JSON");
+  app.add_flag("-q,--quiet", options.quiet, "Names only, one a line")->excludes(json);
+  app.footer("\nExample:\n  varve ps -a\n  varve rm $(varve ps -aq)");
+  if (std::optional<CommandLine> answer = parse(app, given)) return *answer;
   return options;
 }
 
-CommandLine parse_exec(const std::vector<std::string>& arguments) {
+void declare_exec_rest(CLI::App& app) {
+  app.add_option("CONTAINER")->description("Name of the container")->required();
+  app.add_option("COMMAND")->description("Program in it to run")->required();
+  app.add_option("ARG")->description("Its arguments")->expected(0, CLI::detail::expected_max_vector_size);
+}
+
+CommandLine parse_exec(const Words& given) {
   ExecOptions options;
   CLI::App app("Runs a further command in a container that runs.", "varve exec");
   app.footer(
       "\nExit status: as of varve run.\n\nExamples:\n  varve exec -it web sh\n  varve exec -u nobody web id");
   app.prefix_command();  // what follows CONTAINER belongs to the command
-  OptionList list(app, arguments);
+  OptionList list(app, given.arguments);
   declare_exec_options(list, options);
-  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  if (std::optional<CommandLine> answer = parse(app, given, declare_exec_rest)) return *answer;
   std::vector<std::string> rest = app.remaining();
   if (std::optional<WrongUsage> wrong = check_positionals(rest, "exec")) return *wrong;
   if (rest.size() < 2) {
@@ -208,51 +244,51 @@ CommandLine parse_exec(const std::vector<std::string>& arguments) {
   return options;
 }
 
-CommandLine parse_logs(const std::vector<std::string>& arguments) {
+CommandLine parse_logs(const Words& given) {
   LogsOptions options;
   CLI::App app("Shows what a detached container has said.", "varve logs");
-  app.add_option("--store", options.store, "Image store");
+  app.add_option("--store", options.store, "Image store")->type_name("DIR");
   app.add_flag("-f,--follow", options.follow, "Go on until the container ends");
   app.add_flag("-t,--timestamps", options.timestamps, "With the time of each line");
-  app.add_option("--tail", options.tail, "Only so many of the last lines");
+  app.add_option("--tail", options.tail, "Only so many of the last lines")->type_name("LINES");
   app.add_option("CONTAINER", options.name, "Name of the container")->required();
   app.footer("\nExample:\n  varve logs -f --tail 20 web");
-  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  if (std::optional<CommandLine> answer = parse(app, given)) return *answer;
   return options;
 }
 
-CommandLine parse_stats(const std::vector<std::string>& arguments) {
+CommandLine parse_stats(const Words& given) {
   StatsOptions options;
   CLI::App app("Tells what running containers use, each second.", "varve stats");
-  app.add_option("--store", options.store, "Image store");
+  app.add_option("--store", options.store, "Image store")->type_name("DIR");
   app.add_flag("--no-stream", options.once, "Once");
   app.add_flag("--json", options.json, "As JSON");
   app.add_option("CONTAINER", options.names, "Names of containers (default: all that run)");
   app.footer("\nExample:\n  varve stats --no-stream build");
-  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  if (std::optional<CommandLine> answer = parse(app, given)) return *answer;
   return options;
 }
 
-CommandLine parse_prune(const std::vector<std::string>& arguments) {
+CommandLine parse_prune(const Words& given) {
   PruneOptions options;
   CLI::App app("Removes all containers that do not run, with all that was written in them.", "varve prune");
-  app.add_option("--store", options.store, "Image store");
+  app.add_option("--store", options.store, "Image store")->type_name("DIR");
   app.footer("\nExample:\n  varve prune");
-  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  if (std::optional<CommandLine> answer = parse(app, given)) return *answer;
   return options;
 }
 
 // Commands that take names of containers; `more` declares further options, `with_all` gives --all in place of names.
 template <class Options>
-CommandLine parse_names(const std::vector<std::string>& arguments, const char* name, const char* description,
+CommandLine parse_names(const Words& given, const char* name, const char* description,
                         const std::function<void(CLI::App&, Options&)>& more = {}) {
   Options options;
   CLI::App app(description, name);
-  app.add_option("--store", options.store, "Image store");
+  app.add_option("--store", options.store, "Image store")->type_name("DIR");
   app.add_option("CONTAINER", options.names, "Names of containers");
   if (more) more(app, options);
   app.footer(std::string("\nExample:\n  ") + name + " web");
-  if (std::optional<CommandLine> answer = parse(app, arguments)) return *answer;
+  if (std::optional<CommandLine> answer = parse(app, given)) return *answer;
   bool is_all = false;
   if constexpr (requires { options.all; }) is_all = options.all;
   if (options.names.empty() != is_all) {
@@ -264,57 +300,77 @@ CommandLine parse_names(const std::vector<std::string>& arguments, const char* n
   return options;
 }
 
-CommandLine parse_remove(const std::vector<std::string>& arguments) {
+CommandLine parse_remove(const Words& given) {
   return parse_names<RemoveOptions>(
-      arguments, "varve rm", "Removes stopped containers with all that was written in them.",
+      given, "varve rm", "Removes stopped containers with all that was written in them.",
       [](CLI::App& app, RemoveOptions& options) {
         app.add_flag("-f,--force", options.force, "Running ones too: they are killed");
       });
 }
 
-CommandLine parse_stop(const std::vector<std::string>& arguments) {
-  return parse_names<StopOptions>(
-      arguments, "varve stop", "Asks containers to end, and kills those that do not.",
-      [](CLI::App& app, StopOptions& options) {
-        app.add_option("-t,--time", options.seconds,
-                       "Seconds to wait before killing (default: the container's, 10)");
-        app.add_flag("-a,--all", options.all, "All that run");
-      });
-}
-
-CommandLine parse_kill(const std::vector<std::string>& arguments) {
-  return parse_names<KillOptions>(arguments, "varve kill", "Sends a signal to the command of containers.",
-                                  [](CLI::App& app, KillOptions& options) {
-                                    app.add_option("-s,--signal", options.signal,
-                                                   "Name or number (default: KILL)");
+CommandLine parse_stop(const Words& given) {
+  return parse_names<StopOptions>(given, "varve stop", "Asks containers to end, and kills those that do not.",
+                                  [](CLI::App& app, StopOptions& options) {
+                                    app.add_option(
+                                           "-t,--time", options.seconds,
+                                           "Seconds to wait before killing (default: the container's, 10)")
+                                        ->type_name("SECONDS");
                                     app.add_flag("-a,--all", options.all, "All that run");
                                   });
 }
 
+CommandLine parse_kill(const Words& given) {
+  return parse_names<KillOptions>(
+      given, "varve kill", "Sends a signal to the command of containers.",
+      [](CLI::App& app, KillOptions& options) {
+        app.add_option("-s,--signal", options.signal, "Name or number (default: KILL)")->type_name("SIGNAL");
+        app.add_flag("-a,--all", options.all, "All that run");
+      });
+}
+
+CommandLine parse_pause(const Words& given) {
+  return parse_names<PauseOptions>(given, "varve pause", "Lets all processes of containers stand still.");
+}
+
+CommandLine parse_unpause(const Words& given) {
+  return parse_names<UnpauseOptions>(given, "varve unpause", "Lets paused containers go on.");
+}
+
+CommandLine parse_inspect(const Words& given) {
+  return parse_names<InspectOptions>(given, "varve inspect",
+                                     "Tells all that is known of containers, as JSON.");
+}
+
+// Calls `with(name, what reads its words)` for each command, until it says true. Returns: whether it did. A row of calls and no
+// table, which would be filled in at each start.
+template <class With>
+bool any_command(const With& with) {
+  return with("run", parse_run) || with("exec", parse_exec) || with("ps", parse_ps) ||
+         with("logs", parse_logs) || with("stop", parse_stop) || with("kill", parse_kill) ||
+         with("pause", parse_pause) || with("unpause", parse_unpause) || with("inspect", parse_inspect) ||
+         with("stats", parse_stats) || with("rm", parse_remove) || with("prune", parse_prune);
+}
+
 }  // namespace
+
+void describe_commands(const CommandVisitor& visitor) {
+  const std::vector<std::string> all = {"--help"};  // for which all options are declared
+  any_command([&](const char*, CommandLine (*read)(const Words&)) {
+    read({.arguments = all, .visitor = &visitor});
+    return false;
+  });
+}
 
 CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   const std::string command = arguments.empty() ? "" : arguments[0];
   const std::vector<std::string> rest(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
-  if (command == "run") return parse_run(rest);
-  if (command == "ps") return parse_ps(rest);
-  if (command == "exec") return parse_exec(rest);
-  if (command == "logs") return parse_logs(rest);
-  if (command == "stop") return parse_stop(rest);
-  if (command == "kill") return parse_kill(rest);
-  if (command == "pause") {
-    return parse_names<PauseOptions>(rest, "varve pause", "Lets all processes of containers stand still.");
-  }
-  if (command == "unpause") {
-    return parse_names<UnpauseOptions>(rest, "varve unpause", "Lets paused containers go on.");
-  }
-  if (command == "rm") return parse_remove(rest);
-  if (command == "prune") return parse_prune(rest);
-  if (command == "stats") return parse_stats(rest);
-  if (command == "inspect") {
-    return parse_names<InspectOptions>(rest, "varve inspect",
-                                       "Tells all that is known of containers, as JSON.");
-  }
+  std::optional<CommandLine> line;
+  any_command([&](std::string_view name, CommandLine (*read)(const Words&)) {
+    if (name != command) return false;
+    line = read({.arguments = rest});
+    return true;
+  });
+  if (line) return *std::move(line);
   if (command == "--help" || command == "-h" || command == "help") return ShowText{kOverview};
   if (command == "--version") return ShowText{std::string("varve ") + VARVE_VERSION + "\n"};
   if (command.empty()) return WrongUsage{"reading the command line: no command is given (see varve --help)"};

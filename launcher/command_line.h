@@ -3,6 +3,7 @@
 // command_line: from argv to what a person wants, as podman spells it where podman has it. An option that is not
 // implemented is unknown, never ignored. Thread rule: stateless.
 
+#include <functional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -15,6 +16,10 @@
 #include "launcher/commands/stop.h"
 #include "launcher/options/exec_options.h"
 #include "launcher/run_options.h"
+
+namespace CLI {
+class App;
+}
 
 namespace varve::launcher {
 
@@ -40,5 +45,9 @@ using CommandLine = std::variant<RunOptions, ExecOptions, ListOptions, LogsOptio
 
 // `arguments`: without the program's name.
 CommandLine parse_command_line(const std::vector<std::string>& arguments);
+
+// Lets `visitor` see each command with all that it understands, named "varve COMMAND", for the manual.
+using CommandVisitor = std::function<void(CLI::App&)>;
+void describe_commands(const CommandVisitor& visitor);
 
 }  // namespace varve::launcher

@@ -33,35 +33,54 @@ constexpr const char* kOptionsFooter =
     "A mount point /dev/fd/N is an open /dev/fuse that the starter has mounted, or a socket through which\n"
     "it will come (one message, SCM_RIGHTS); layers and upper are opened before it is waited for.";
 
-}  // namespace
-
-ResultOrFailure<std::variant<CommandLine, int>> parse_command_line(int argc, char** argv) {
+struct Words {
   CommandLine line;
-  std::vector<std::string> option_strings;
+  std::vector<std::string> options;
   std::vector<std::string> positionals;
-  CLI::App app(kDescription, "varvefs");
+};
+
+void declare(CLI::App& app, Words& words) {
+  app.name("varvefs");
+  app.description(kDescription);
   app.footer(kOptionsFooter);
   app.set_version_flag("--version", "varvefs " VARVE_VERSION);
-  app.add_flag("-f,--foreground", line.foreground, "Stay in the foreground, log to standard error");
-  app.add_flag("-d,--debug", line.debug, "Print every request; implies -f");
-  app.add_option("-o", option_strings, "Mount options, separated by commas; may be given several times")
+  app.add_flag("-f,--foreground", words.line.foreground, "Stay in the foreground, log to standard error");
+  app.add_flag("-d,--debug", words.line.debug, "Print every request; implies -f");
+  app.add_option("-o", words.options, "Mount options, separated by commas; may be given several times")
       ->type_name("OPT[,OPT...]")
       ->expected(1)
       ->take_all();
-  app.add_option("--image", line.image, "Mount this image of the store")->type_name("NAME[:TAG]|DIGEST");
-  app.add_option("--store", line.store, "Image store to take --image from")->type_name("DIR");
-  app.add_option("MOUNTPOINT", positionals,
+  app.add_option("--image", words.line.image, "Mount this image of the store")
+      ->type_name("NAME[:TAG]|DIGEST");
+  app.add_option("--store", words.line.store, "Image store to take --image from")->type_name("DIR");
+  app.add_option("MOUNTPOINT", words.positionals,
                  "Directory to mount on; a source before it is ignored (mount helper form)")
       ->expected(1, 2)
       ->required();
+}
+
+}  // namespace
+
+void describe_command_line(const std::function<void(CLI::App&)>& look) {
+  Words words;
+  CLI::App app;
+  declare(app, words);
+  look(app);
+}
+
+ResultOrFailure<std::variant<CommandLine, int>> parse_command_line(int argc, char** argv) {
+  Words words;
+  CLI::App app;
+  declare(app, words);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return std::variant<CommandLine, int>(app.exit(error) == 0 ? 0 : 2);
   }
-  line.mount_point = positionals.back();
+  CommandLine& line = words.line;
+  line.mount_point = words.positionals.back();
   line.foreground = line.foreground || line.debug;
-  for (const std::string& options : option_strings) {
+  for (const std::string& options : words.options) {
     VARVE_RETURN_IF_ERROR(fuse::parse_mount_options(options, line.options));
   }
   return std::variant<CommandLine, int>(std::move(line));

@@ -3,12 +3,16 @@
 // The command line of varvefs: `varvefs [-f] [-d] [-o OPT[,OPT...]] [SOURCE] MOUNTPOINT` and the form that
 // mount.fuse uses, `varvefs SOURCE MOUNTPOINT -o OPTS`. Plain values.
 
-#include <optional>
+#include <functional>
 #include <string>
 #include <variant>
 
 #include "fs/base/result.h"
 #include "fs/fuse/mount_options.h"
+
+namespace CLI {
+class App;
+}
 
 namespace varve::daemon {
 
@@ -23,5 +27,8 @@ struct CommandLine {
 
 // What the program should do: run, or exit at once with this status (help, version and usage errors were printed).
 ResultOrFailure<std::variant<CommandLine, int>> parse_command_line(int argc, char** argv);
+
+// Lets `look` see all that parse_command_line() reads, for the manual.
+void describe_command_line(const std::function<void(CLI::App&)>& look);
 
 }  // namespace varve::daemon

@@ -149,40 +149,64 @@ StatusOrFailure set_override(std::string_view value, MountOptions& options) {
   return {};
 }
 
-// The options that have a value of their own. Returns: whether `key` is one of them.
-ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, MountOptions& options) {
-  std::uint64_t number = 0;
-  if (key == "lowerdir") {
+StatusOrFailure set_cache(std::string_view key, std::string_view value, MountOptions& options) {
+  std::uint64_t megabytes = 0;
+  VARVE_RETURN_IF_ERROR(set_number(key, value, std::uint64_t{1} << 20, megabytes));
+  options.view.cache_bytes = megabytes << 20;
+  return {};
+}
+
+StatusOrFailure set_threads(std::string_view key, std::string_view value, MountOptions& options) {
+  std::uint64_t threads = 0;
+  VARVE_RETURN_IF_ERROR(set_number(key, value, 1024, threads));
+  options.threads = static_cast<unsigned>(threads);
+  return {};
+}
+
+// Calls `with(key, shape of the value, what takes it)` for the options that have a value of their own, until it says true.
+// Returns: whether it did. A row of calls and no table: nothing of it is there before it is asked for.
+template <class With>
+bool any_value_option(const With& with) {
+  const auto add_layers = [](auto, std::string_view value, MountOptions& to) -> StatusOrFailure {
     for (const std::string_view path : split_unescaped(value, ':'))
-      options.view.lower_paths.push_back(unescape(path));
-  } else if (key == "lowerlist") {
-    VARVE_RETURN_IF_ERROR(read_lower_list(unescape(value), options));
-  } else if (key == "upperdir") {
-    options.view.upper_path = unescape(value);
-  } else if (key == "workdir") {
-    options.view.work_path = unescape(value);
-  } else if (key == "logfile") {
-    options.log_file = unescape(value);
-  } else if (key == "fsync") {
-    VARVE_RETURN_IF_ERROR(set_durability(value, options));
-  } else if (key == "uidmapping") {
-    VARVE_RETURN_IF_ERROR(set_id_map(key, value, options.ids.users));
-  } else if (key == "gidmapping") {
-    VARVE_RETURN_IF_ERROR(set_id_map(key, value, options.ids.groups));
-  } else if (key == "xattr_permissions") {
-    VARVE_RETURN_IF_ERROR(set_override(value, options));
-  } else if (key == "passthrough") {
-    VARVE_RETURN_IF_ERROR(set_passthrough(value, options));
-  } else if (key == "cache_mb") {
-    VARVE_RETURN_IF_ERROR(set_number(key, value, std::uint64_t{1} << 20, number));
-    options.view.cache_bytes = number << 20;
-  } else if (key == "threads") {
-    VARVE_RETURN_IF_ERROR(set_number(key, value, 1024, number));
-    options.threads = static_cast<unsigned>(number);
-  } else {
-    return false;
-  }
-  return true;
+      to.view.lower_paths.push_back(unescape(path));
+    return {};
+  };
+  const auto path_to = [](auto member) {
+    return [member](auto, std::string_view value, MountOptions& to) -> StatusOrFailure {
+      member(to) = unescape(value);
+      return {};
+    };
+  };
+  const auto plain = [](auto set) {
+    return [set](auto, std::string_view value, MountOptions& to) { return set(value, to); };
+  };
+  return with("lowerdir", "LAYER[:LAYER...]", add_layers) ||
+         with("lowerlist", "FILE",
+              plain([](auto value, MountOptions& to) { return read_lower_list(unescape(value), to); })) ||
+         with("upperdir", "DIR", path_to([](MountOptions & to) -> auto& { return to.view.upper_path; })) ||
+         with("workdir", "DIR", path_to([](MountOptions & to) -> auto& { return to.view.work_path; })) ||
+         with("logfile", "FILE", path_to([](MountOptions & to) -> auto& { return to.log_file; })) ||
+         with("fsync", "strict|auto|volatile|never", plain(set_durability)) ||
+         with("uidmapping", "MAP",
+              [](auto key, auto value, MountOptions& to) { return set_id_map(key, value, to.ids.users); }) ||
+         with("gidmapping", "MAP",
+              [](auto key, auto value, MountOptions& to) { return set_id_map(key, value, to.ids.groups); }) ||
+         with("xattr_permissions", "0|2", plain(set_override)) ||
+         with("passthrough", "auto|on|off", plain(set_passthrough)) ||
+         with("cache_mb", "NUMBER", set_cache) || with("threads", "NUMBER", set_threads);
+}
+
+// Returns: whether `key` is an option that has a value of its own.
+ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, MountOptions& options) {
+  StatusOrFailure outcome;
+  const bool known = any_value_option([&](std::string_view name, const char*, const auto& set) {
+    if (name != key) return false;
+    outcome = set(key, value, options);
+    return true;
+  });
+  VARVE_RETURN_IF_ERROR(std::move(outcome));
+  return known;
 }
 
 StatusOrFailure set_option(std::string_view field, MountOptions& options) {
@@ -221,6 +245,19 @@ StatusOrFailure parse_mount_options(std::string_view text, MountOptions& options
     VARVE_RETURN_IF_ERROR(set_option(field, options));
   }
   return {};
+}
+
+std::vector<KnownMountOption> known_mount_options() {
+  std::vector<KnownMountOption> known = {{"ro", ""}, {"volatile", ""}};
+  any_value_option([&known](const char* name, const char* shape, const auto&) {
+    known.push_back({name, shape});
+    return false;
+  });
+  for (const std::string_view name : kKernelFlags) known.push_back({std::string(name), ""});
+  for (const std::string_view name : kKernelValues) known.push_back({std::string(name), "CONTEXT"});
+  for (const std::string_view name : kAccepted) known.push_back({std::string(name), "", true});
+  for (const std::string_view name : kUnsupported) known.push_back({std::string(name), "", true});
+  return known;
 }
 
 StatusOrFailure check_mount_options(const MountOptions& options) {

@@ -34,4 +34,12 @@ StatusOrFailure parse_mount_options(std::string_view text, MountOptions& options
 // What holds only for the whole: an upper needs a work directory, there must be something to mount, and so on.
 StatusOrFailure check_mount_options(const MountOptions& options);
 
+// An option that parse_mount_options() knows. For the manual.
+struct KnownMountOption {
+  std::string name;
+  std::string value_shape;     // "on|off", "DIR"; empty: it has none, or none that matters
+  bool has_no_effect = false;  // taken so that others' command lines work, or refused
+};
+std::vector<KnownMountOption> known_mount_options();
+
 }  // namespace varve::fuse

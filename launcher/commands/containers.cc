@@ -92,13 +92,18 @@ ResultOrFailure<std::string> list_containers(const ListOptions& options) {
   const image::ContainerStore store = containers_of(options.store);
   VARVE_ASSIGN(const std::vector<image::ContainerState> states, store.list());
   nlohmann::json objects = nlohmann::json::array();
-  std::string lines = fmt::format("{:<20} {:<12} {:>8} {:<21} {:<24} {}\n", "NAME", "STATUS", "PID",
-                                  "CREATED", "IMAGE", "COMMAND");
+  std::string lines = options.quiet ? ""
+                                    : fmt::format("{:<20} {:<12} {:>8} {:<21} {:<24} {}\n", "NAME", "STATUS",
+                                                  "PID", "CREATED", "IMAGE", "COMMAND");
   for (const image::ContainerState& state : states) {
     VARVE_ASSIGN(const std::string status, status_text(store, state));
     const bool is_alive = status == "running" || status == "paused";
     if (!options.all && !is_alive) continue;
     if (options.json) objects.push_back(to_json(state, status));
+    if (options.quiet) {
+      lines += state.name + "\n";
+      continue;
+    }
     lines += fmt::format("{:<20} {:<12} {:>8} {:<21} {:<24} {}\n", state.name, status,
                          is_alive ? state.pid : 0, state.created, origin_of(state), joined(state.command));
   }

@@ -14,6 +14,7 @@ struct ListOptions {
   std::string store;  // empty: image::default_store_path()
   bool all = false;   // stopped ones too
   bool json = false;
+  bool quiet = false;  // names only
 };
 // Returns: the text for standard output.
 ResultOrFailure<std::string> list_containers(const ListOptions& options);

@@ -9,7 +9,8 @@ void declare_id_options(OptionList& list, IdOptions& options) {
       "--userns", options.user_namespace,
       "Ids inside: host (as on the host), auto (root: ids of their own), keep-id[:uid=N,gid=N] (users: the "
       "own id stays itself), single (users: no id but the own one), container:NAME (those of a running "
-      "container)");
+      "container)",
+      {.type = "host|auto|keep-id|single|container:NAME"});
 }
 
 }  // namespace varve::launcher

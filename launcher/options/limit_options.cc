@@ -9,7 +9,7 @@ void declare_limit_options(OptionList& list, LimitOptions& options) {
     list.add_option(name, to, help, {.type = type, .group = "Resource limits"});
   };
   const auto add_rate = [&list](const char* name, std::vector<std::string>& to, const char* help) {
-    list.add_repeated(name, to, help, {.type = "PATH:RATE", .group = "Resource limits"});
+    list.add_repeated(name, to, help, {.type = "DEVICE:RATE", .group = "Resource limits"});
   };
   add("--cgroups", options.cgroups, "enabled|disabled",
       "disabled: the container stays in the launcher's control groups; nothing is limited or counted");

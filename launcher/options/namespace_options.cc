@@ -60,12 +60,17 @@ StatusOrFailure apply(const Word& word, NamespaceChoice& choice) {
 
 void declare_namespace_options(OptionList& list, NamespaceOptions& options) {
   list.add_option("--share", options.list,
-                  "Namespaces to keep in common with the host: mnt,pid,net,ipc,uts,user,cgroup,time");
+                  "Namespaces to keep in common with the host: mnt,pid,net,ipc,uts,user,cgroup,time",
+                  {.type = "LIST"});
   list.add_option("--pid", options.pid,
-                  "host: as --share pid; container:NAME: that of a running container; private (default)");
-  list.add_option("--ipc", options.ipc, "host, container:NAME or private, as --pid");
-  list.add_option("--uts", options.uts, "host, container:NAME or private, as --pid");
-  list.add_option("--cgroupns", options.cgroup, "host: as --share cgroup; private (default)");
+                  "host: as --share pid; container:NAME: that of a running container; private (default)",
+                  {.type = "host|private|container:NAME"});
+  list.add_option("--ipc", options.ipc, "host, container:NAME or private, as --pid",
+                  {.type = "host|private|container:NAME"});
+  list.add_option("--uts", options.uts, "host, container:NAME or private, as --pid",
+                  {.type = "host|private|container:NAME"});
+  list.add_option("--cgroupns", options.cgroup, "host: as --share cgroup; private (default)",
+                  {.type = "host|private"});
 }
 
 bool is_container_word(const std::string& word) {

@@ -64,7 +64,8 @@ void declare_security_options(OptionList& list, SecurityOptions& options) {
   list.add_repeated(
       "--security-opt", options.words,
       "no-new-privileges[=true|false] (default: true); seccomp=FILE|unconfined (default: a profile "
-      "that allows what programs need); mask=PATH[:PATH...]; unmask=ALL|PATH[:PATH...]");
+      "that allows what programs need); mask=PATH[:PATH...]; unmask=ALL|PATH[:PATH...]",
+      {.type = "no-new-privileges|seccomp=FILE|mask=PATH|unmask=PATH"});
   // Known so that it can be answered.
   list.add_flag("--privileged", options.privileged, "", {.group = ""});
 }

@@ -120,10 +120,12 @@ std::string limit_text(rlim_t value) {
 }  // namespace
 
 void declare_setting_options(OptionList& list, SettingOptions& options) {
-  list.add_repeated("--ulimit", options.limits, "Resource limit NAME=SOFT[:HARD], as nofile=1024:4096");
+  list.add_repeated("--ulimit", options.limits, "Resource limit NAME=SOFT[:HARD], as nofile=1024:4096",
+                    {.type = "NAME=SOFT[:HARD]"});
   list.add_repeated("--sysctl", options.sysctls,
-                    "NAME=VALUE of the kernel for this container, as net.ipv4.ip_forward=1");
-  list.add_option("--umask", options.umask, "Umask of the command, octal (default: 0022)");
+                    "NAME=VALUE of the kernel for this container, as net.ipv4.ip_forward=1",
+                    {.type = "NAME=VALUE"});
+  list.add_option("--umask", options.umask, "Umask of the command, octal (default: 0022)", {.type = "MODE"});
 }
 
 ResultOrFailure<std::vector<ResourceLimit>> choose_limits(const std::vector<std::string>& words) {
