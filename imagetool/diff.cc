@@ -125,8 +125,8 @@ void add_diff(CLI::App& app, Context& context) {
 void add_layer_diff(CLI::App& layer, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = layer.add_subcommand("diff", "Tell what differs between two layers, path by path");
-  command->add_option("A", arguments->before, "Layer file or directory")->required();
-  command->add_option("B", arguments->after, "Layer file or directory")->required();
+  command->add_option("A", arguments->before, "Layer file or directory")->required()->type_name("LAYER");
+  command->add_option("B", arguments->after, "Layer file or directory")->required()->type_name("LAYER");
   add_parent_option(*command, arguments->parents);
   command->add_flag("--json", arguments->json, "As a JSON array");
   command->footer(std::string(kLines) + "Example:\n  imagetool layer diff old.layer new.layer");

@@ -168,7 +168,7 @@ void add_mount(CLI::App& app, Context& context) {
   command->add_flag("--rw", arguments->writable,
                     "It can be written; what is written is kept in the store under a name");
   command->add_option("--upper", arguments->upper, "That name (default: from NAME); implies --rw")
-      ->type_name("NAME");
+      ->type_name("CONTAINER");
   command->add_option("-o", arguments->options, "More options of varvefs")
       ->type_name("OPT[,OPT...]")
       ->allow_extra_args(false);

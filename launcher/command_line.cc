@@ -25,7 +25,7 @@ Usage:
   varve stats [CONTAINER...]        memory, time, processes of running ones
   varve rm [-f] CONTAINER...        remove stopped ones with what was written in them
   varve prune                       remove all that do not run
-  varve --help | --version          varve COMMAND --help tells more
+  varve -h, --help | --version      varve COMMAND --help tells more
 
 Example:
   varve run --rm -it debian bash

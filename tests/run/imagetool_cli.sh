@@ -219,6 +219,8 @@ sum=$(sha256sum <tails.layer | cut -d' ' -f1)
 [ -e "$VARVE_STORE/blobs/sha256/$sum" ] || fail "import --profile max makes another layer than layer build"
 "$imagetool" images >out
 grep --quiet '^base:1 ' out || fail "images: $(cat out)"
+[ "$("$imagetool" images --names | xargs)" = 'base:1 from-tar:latest tails:latest' ] || fail "images --names: $("$imagetool" images --names)"
+expect 2 '--json excludes --names' "$imagetool" images --names --json
 "$imagetool" tag base:1 other
 "$imagetool" inspect other | python3 -c 'import json,sys; i=json.load(sys.stdin)[0]
 c=i["config"]["config"]; assert c["Cmd"] == ["sh","-c"] and c["Env"] == ["A=b"] and c["Labels"] == {"who":"me"}, c'

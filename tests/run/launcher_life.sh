@@ -73,6 +73,7 @@ check_life() {
   varve run -d --name alive "$root" sleep "${number}45" >/dev/null
   expect "prune removes all that ended" "deaf hup server talker usr" "$(varve prune | xargs)"
   expect "and nothing that runs" "alive" "$(varve ps -a | awk 'NR > 1 {print $1}')"
+  expect "ps -q tells names alone" "alive" "$(varve ps -q)"
   expect "stop -a" 0 "$(status varve stop -a)"
   varve prune >/dev/null
   expect "nothing is left" 0 "$(no_containers && echo 0)"

@@ -10,6 +10,6 @@ case "$version" in
     exit 77
     ;;
 esac
-find fs imagetool launcher tests bench \( -name '*.cc' -o -name '*.h' \) -print0 |
+find fs imagetool launcher manual tests bench \( -name '*.cc' -o -name '*.h' \) -print0 |
   xargs -0 clang-format --dry-run -Werror --ferror-limit=1 ||
   { echo "Format what is named above: clang-format -i FILE" >&2; exit 1; }

@@ -11,7 +11,7 @@ import sys
 
 import cpp_shape
 
-SOURCE_FOLDERS = ("fs", "imagetool", "launcher", "tests", "bench")
+SOURCE_FOLDERS = ("fs", "imagetool", "launcher", "manual", "tests", "bench")
 SOURCE_ENDINGS = (".cc", ".h")
 SCRIPT_ENDINGS = (".py", ".sh")
 MAX_FILE_LINES = 800
@@ -37,6 +37,7 @@ MAY_INCLUDE = {
     "recipe": LOW | {"image", "store", "writer", "layer", "upper", "format", "block"},
     "imagetool": LOW | {"transport", "transfer", "recipe", "image", "store", "writer", "layer", "upper", "format", "block"},
     "launcher": LOW | {"store"},
+    "manual": {"daemon", "fuse", "imagetool", "launcher"},
 }
 # A header that another room may include although the room it lies in is none of theirs, and why.
 SINGLE_HEADERS = {
@@ -59,7 +60,7 @@ def room_of(path):
         if len(parts) < 3 or parts[1] != "image":
             return "imagetool"
         return parts[2] if parts[2] in ("store", "writer") else "image"
-    return "launcher" if parts[0] == "launcher" else None
+    return parts[0] if parts[0] in ("launcher", "manual") else None
 
 
 def source_files(root):

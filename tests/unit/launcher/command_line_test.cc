@@ -102,5 +102,17 @@ TEST(CommandLine, HelpShowsExamples) {
   }
 }
 
+TEST(CommandLine, HelpOfRunAndExecNamesTheWordsBehindTheOptions) {
+  const CommandLine run = parse_command_line({"run", "--help"});
+  EXPECT_THAT(std::get<ShowText>(run).text, HasSubstr("[IMAGE|ROOTFS-DIR] [COMMAND] [ARG...]"));
+  const CommandLine exec = parse_command_line({"exec", "--help"});
+  EXPECT_THAT(std::get<ShowText>(exec).text, HasSubstr("CONTAINER COMMAND [ARG...]"));
+}
+
+TEST(CommandLine, NamesAloneAreNoJson) {
+  EXPECT_THAT(complaint({"ps", "-q", "--json"}), HasSubstr("--json"));
+  EXPECT_TRUE(std::get<ListOptions>(parse_command_line({"ps", "-aq"})).quiet);
+}
+
 }  // namespace
 }  // namespace varve::launcher
