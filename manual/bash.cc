@@ -4,47 +4,6 @@
 namespace varve::manual {
 namespace {
 
-// As engine.bash reads them: "word:auto begin:seccomp= images".
-std::string in_words(const std::vector<Value>& values) {
-  std::string text;
-  for (const Value& value : values) {
-    if (!text.empty()) text += ' ';
-    switch (value.kind) {
-      case Kind::kWord:
-        text += "word:" + value.text;
-        break;
-      case Kind::kBeginning:
-        text += "begin:" + value.text;
-        break;
-      case Kind::kFiles:
-        text += "files";
-        break;
-      case Kind::kDirectories:
-        text += "directories";
-        break;
-      case Kind::kImages:
-        text += "images";
-        break;
-      case Kind::kContainers:
-        text += "containers";
-        break;
-      case Kind::kRunning:
-        text += "running";
-        break;
-      case Kind::kJoined:
-        text += "joined";
-        break;
-      case Kind::kVariables:
-        text += "variables";
-        break;
-      case Kind::kMountOptions:
-        text += "mount_options";
-        break;
-    }
-  }
-  return text;
-}
-
 std::string names_of(const std::vector<Argument>& options, bool with_value) {
   std::string text;
   for (const Argument& option : options) {
@@ -59,7 +18,7 @@ std::string case_of(const ShellCommand& one) {
   std::string text = "    " + quoted(one.path) + ")\n";
   if (!command.commands.empty()) {
     text += "      commands='";
-    for (const Command& below : command.commands) text += below.name.substr(below.name.rfind(' ') + 1) + " ";
+    for (const Command& below : command.commands) text += last_word(below.name) + " ";
     text.back() = '\'';
     text += "\n";
   }
@@ -99,14 +58,8 @@ std::string mount_option_table() {
 std::string bash_completion(const Command& program, const std::string& engine) {
   std::string text = "# bash completion of " + program.name + ", made of what the program declares.\n\n";
   text += "__" + program.name + "_command() {\n  case $1 in\n";
-  bool has_mount_options = false;
-  for (const ShellCommand& one : flattened(program)) {
-    text += case_of(one);
-    has_mount_options = has_mount_options || text.find("mount_options") != std::string::npos;
-  }
-  text += "  esac\n}\n\n";
-  if (has_mount_options) text += mount_option_table() + "\n";
-  text += engine;
+  for (const ShellCommand& one : flattened(program)) text += case_of(one);
+  text += "  esac\n}\n\n" + mount_option_table() + "\n" + engine;
   return text + "_" + program.name + "() { __varve_complete " + program.name + "; }\ncomplete -F _" +
          program.name + " " + program.name + "\n";
 }

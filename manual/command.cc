@@ -20,12 +20,6 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-std::string joined(const std::vector<std::string>& words, const char* between) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
-  return text;
-}
-
 std::vector<std::string> names_of(const std::set<CLI::Option*>& options) {
   std::vector<std::string> names;
   for (const CLI::Option* option : options) names.push_back(option->get_name(option->get_positional()));
@@ -92,18 +86,28 @@ Argument describe(CLI::Option& option) {
   return argument;
 }
 
-// "    caption", or "command      caption", as a person lines them up.
+// "command", or "command      what it does", as a person lines them up.
 void add_example(const std::string& line, std::vector<Footer::Example>& examples) {
   const std::size_t begin = line.find_first_not_of(' ');
   const std::size_t gap = line.find("   ", begin);
   const std::size_t more = gap == std::string::npos ? gap : line.find_first_not_of(" #", gap);
-  std::string command = line.substr(begin, gap == std::string::npos ? gap : gap - begin);
-  if (more != std::string::npos) examples.push_back({line.substr(more), {}});
-  if (examples.empty()) examples.push_back({});
-  examples.back().commands.push_back(std::move(command));
+  const std::string command = line.substr(begin, gap == std::string::npos ? gap : gap - begin);
+  if (more != std::string::npos) {
+    examples.push_back({.caption = line.substr(more), .caption_is_of_one = true, .commands = {command}});
+  } else if (examples.empty() || examples.back().caption_is_of_one) {
+    examples.push_back({.caption = "", .commands = {command}});
+  } else {
+    examples.back().commands.push_back(command);
+  }
 }
 
 }  // namespace
+
+std::string joined(const std::vector<std::string>& words, const char* between) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
+  return text;
+}
 
 Command describe(CLI::App& app) {
   Command command;
@@ -135,7 +139,7 @@ Footer take_apart(const std::string& text) {
     } else if (in_examples && line.starts_with(' ')) {
       add_example(line, footer.examples);
     } else if (in_examples) {
-      footer.examples.push_back({line, {}});
+      footer.examples.push_back({.caption = line, .commands = {}});
     } else if (continues) {
       footer.remarks.back() += " " + line;
     } else {

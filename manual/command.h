@@ -41,10 +41,13 @@ struct Command {
 // All that `app` and its subcommands understand. What --help does not show is left out.
 Command describe(CLI::App& app);
 
+std::string joined(const std::vector<std::string>& words, const char* between);
+
 // A section of --help's footer, taken apart.
 struct Footer {
   struct Example {
     std::string caption;                // a sentence, or empty
+    bool caption_is_of_one = false;     // it stood behind a single command
     std::vector<std::string> commands;  // lines to type
   };
   std::vector<std::string> remarks;  // paragraphs before the examples

@@ -14,7 +14,7 @@ void add(const Command& command, const std::string& path, std::vector<Argument> 
   }
   to.push_back(std::move(one));
   for (const Command& below : command.commands) {
-    const std::string name = below.name.substr(below.name.rfind(' ') + 1);
+    const std::string name = last_word(below.name);
     add(below, path.empty() ? name : path + " " + name, inherited, to);
   }
 }
@@ -25,6 +25,50 @@ std::vector<ShellCommand> flattened(const Command& program) {
   std::vector<ShellCommand> all;
   add(program, "", {}, all);
   return all;
+}
+
+std::string last_word(const std::string& name) {
+  return name.substr(name.rfind(' ') + 1);
+}
+
+std::string in_words(const std::vector<Value>& values) {
+  std::string text;
+  for (const Value& value : values) {
+    if (!text.empty()) text += ' ';
+    switch (value.kind) {
+      case Kind::kWord:
+        text += "word." + value.text;
+        break;
+      case Kind::kBeginning:
+        text += "begin." + value.text;
+        break;
+      case Kind::kFiles:
+        text += "files";
+        break;
+      case Kind::kDirectories:
+        text += "directories";
+        break;
+      case Kind::kImages:
+        text += "images";
+        break;
+      case Kind::kContainers:
+        text += "containers";
+        break;
+      case Kind::kRunning:
+        text += "running";
+        break;
+      case Kind::kJoined:
+        text += "joined";
+        break;
+      case Kind::kVariables:
+        text += "variables";
+        break;
+      case Kind::kMountOptions:
+        text += "mount_options";
+        break;
+    }
+  }
+  return text;
 }
 
 std::string brief(const std::string& help) {

@@ -18,6 +18,11 @@ struct ShellCommand {
 };
 std::vector<ShellCommand> flattened(const Command& program);
 
+// "build", of "imagetool layer build".
+std::string last_word(const std::string& name);
+
+// As engine.bash and engine.zsh read them: "word.auto begin.seccomp= images".
+std::string in_words(const std::vector<Value>& values);
 // The first sentence of a help text, for one line of a menu.
 std::string brief(const std::string& help);
 // For a shell: in single quotes.

@@ -48,8 +48,8 @@ __varve_values() {
   local kind current=$2 name
   for kind in $1; do
     case $kind in
-      word:*) name=${kind#word:} && [[ $name == "$current"* ]] && found+=("$name ") ;;
-      begin:*) name=${kind#begin:} && [[ $name == "$current"* ]] && found+=("$name") ;;
+      word.*) name=${kind#word.} && [[ $name == "$current"* ]] && found+=("$name ") ;;
+      begin.*) name=${kind#begin.} && [[ $name == "$current"* ]] && found+=("$name") ;;
       images | containers | running | joined)
         while IFS= read -r name; do
           [[ $kind == joined ]] && name=container:$name

@@ -73,7 +73,7 @@ std::string lines_of(const ShellCommand& one) {
   const std::string begin = condition(path + (command.stops_at_words ? " 0" : ""));
   for (const Argument& option : command.options) text += option_line(option, one, begin);
   for (const Command& below : command.commands) {
-    text += condition(path + " 0") + " -f -a " + below.name.substr(below.name.rfind(' ') + 1) + " -d " +
+    text += condition(path + " 0") + " -f -a " + last_word(below.name) + " -d " +
             fish_quoted(brief(below.summary)) + "\n";
   }
   for (std::size_t place = 0; place < command.positionals.size(); ++place) {
@@ -127,7 +127,7 @@ std::string valued_options(const Command& command) {
 
 std::string commands_below(const Command& command) {
   std::string words;
-  for (const Command& below : command.commands) words += " " + below.name.substr(below.name.rfind(' ') + 1);
+  for (const Command& below : command.commands) words += " " + last_word(below.name);
   return words.empty() ? words : "printf '%s\\n'" + words;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <set>
 #include <sstream>
 
@@ -77,12 +78,6 @@ std::string item(const Argument& argument) {
   return line + value_macro(argument) + "\n";
 }
 
-std::string options_text(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
 std::string help_text(const Argument& argument) {
   std::string help = argument.help;
   if (!help.ends_with('.')) help += '.';
@@ -96,8 +91,8 @@ std::string help_text(const Argument& argument) {
       help.find("several times") == std::string::npos) {
     help += " It may be repeated.";
   }
-  if (!argument.needs.empty()) help += " It needs " + options_text(argument.needs) + ".";
-  if (!argument.excludes.empty()) help += " Not together with " + options_text(argument.excludes) + ".";
+  if (!argument.needs.empty()) help += " It needs " + joined(argument.needs, ", ") + ".";
+  if (!argument.excludes.empty()) help += " Not together with " + joined(argument.excludes, ", ") + ".";
   return paragraph(help);
 }
 
@@ -183,6 +178,7 @@ std::string examples_section(const Footer& footer, const Prose& own) {
     if (!example.caption.empty()) {
       std::string caption = example.caption;
       if (caption.ends_with(':') || caption.ends_with('.')) caption.pop_back();
+      caption[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(caption[0])));
       text += ".Pp\n" + paragraph(caption + ":");
     }
     text += ".Bd -literal -offset indent\n";

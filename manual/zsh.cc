@@ -16,50 +16,10 @@ std::string in_spec(const std::string& text) {
   return safe;
 }
 
-std::string kinds(const std::vector<Value>& values) {
-  std::string text;
-  for (const Value& value : values) {
-    text += ' ';
-    switch (value.kind) {
-      case Kind::kWord:
-        text += "word." + in_spec(value.text);
-        break;
-      case Kind::kBeginning:
-        text += "begin." + in_spec(value.text);
-        break;
-      case Kind::kFiles:
-        text += "files";
-        break;
-      case Kind::kDirectories:
-        text += "directories";
-        break;
-      case Kind::kImages:
-        text += "images";
-        break;
-      case Kind::kContainers:
-        text += "containers";
-        break;
-      case Kind::kRunning:
-        text += "running";
-        break;
-      case Kind::kJoined:
-        text += "joined";
-        break;
-      case Kind::kVariables:
-        text += "variables";
-        break;
-      case Kind::kMountOptions:
-        text += "mount_options";
-        break;
-    }
-  }
-  return text;
-}
-
 // ":FILE: _varve_values files"
 std::string value_spec(const Argument& argument, const Command& command) {
-  const std::string values = kinds(values_of(argument, command));
-  return ":" + in_spec(argument.shape) + ":" + (values.empty() ? " " : " _varve_values" + values);
+  const std::string values = in_spec(in_words(values_of(argument, command)));
+  return ":" + in_spec(argument.shape) + ":" + (values.empty() ? " " : " _varve_values " + values);
 }
 
 std::string option_specs(const Argument& option, const Command& command) {
@@ -92,10 +52,6 @@ std::string function_name(const std::string& program, const std::string& path) {
   std::string name = "_" + program + (path.empty() ? "" : "_") + path;
   std::replace(name.begin(), name.end(), ' ', '_');
   return name;
-}
-
-std::string last_word(const std::string& name) {
-  return name.substr(name.rfind(' ') + 1);
 }
 
 std::string function_of(const std::string& program, const ShellCommand& one) {
@@ -134,10 +90,10 @@ std::string mount_options_function() {
     if (option.has_no_effect) continue;
     std::string spec = option.name;
     if (!option.value_shape.empty()) {
-      const std::string values = kinds(values_of({.shape = option.value_shape}, {}));
+      const std::string values = in_spec(in_words(values_of({.shape = option.value_shape}, {})));
       const bool is_list = option.value_shape.find(':') != std::string::npos;
       spec +=
-          ":" + in_spec(option.value_shape) + ":" + (is_list ? "_varve_layers" : " _varve_values" + values);
+          ":" + in_spec(option.value_shape) + ":" + (is_list ? "_varve_layers" : " _varve_values " + values);
     }
     text += "    " + quoted(spec) + " \\\n";
   }

@@ -67,6 +67,17 @@ offers 'varve stop -t 5 ' alive
 offers 'varve exec -u root ' alive
 offers 'varve kill --signal US' USR1 USR2
 offers 'varvefs --image ot' other:latest
+# zsh knows of itself that what stands before the value stays.
+case $shell in
+  zsh)
+    offers 'imagetool layer build --profile=f' fast
+    offers 'varvefs -o ro,passthrough=o' off on
+    ;;
+  *)
+    offers 'imagetool layer build --profile=f' --profile=fast
+    offers 'varvefs -o ro,passthrough=o' ro,passthrough=off ro,passthrough=on
+    ;;
+esac
 # The command's own words are not ours to complete.
 offers 'varve run busybox:1 --r' ''
 
