@@ -8,6 +8,8 @@
 namespace varve::fuse {
 namespace {
 
+using InodeNumbers = view::UnionView::InodeNumbers;
+
 view::HandleId handle_of(const struct fuse_file_info* info) {
   return view::HandleId(info->fh);
 }
@@ -25,19 +27,17 @@ void do_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info
       return;
     }
     info->fh = handle->value();
-    // The kernel's cache of a listing is one for all handles, so cookies must mean the same in each: so they do where nothing
-    // changes, but not where each handle keeps its own list.
-    info->cache_readdir = view.read_only() ? 1 : 0;
-    info->keep_cache = info->cache_readdir;
+    info->cache_readdir = view.kernel_may_cache(*handle) ? 1 : 0;
+    info->keep_cache = 1;  // every change of the directory goes through the kernel, which looks for them
     if (fuse_reply_open(request, info) == -ENOENT) view.releasedir(*handle);
   });
 }
 
 Status list(fuse_req_t request, fuse_ino_t node, const struct fuse_file_info* info, std::uint64_t cookie,
-            const view::UnionView::DirectoryVisitor& visit) {
+            const view::UnionView::DirectoryVisitor& visit, InodeNumbers numbers) {
   view::UnionView& view = view_of(request);
   return is_by_node(info) ? view.readdir_node(NodeId(node), cookie, visit)
-                          : view.readdir(handle_of(info), cookie, visit);
+                          : view.readdir(handle_of(info), cookie, visit, numbers);
 }
 
 void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t cookie,
@@ -56,7 +56,8 @@ void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t coo
       used += needed;
       return true;
     };
-    const Status status = list(request, node, info, static_cast<std::uint64_t>(cookie), add);
+    const Status status =
+        list(request, node, info, static_cast<std::uint64_t>(cookie), add, InodeNumbers::kTold);
     if (status.ok()) {
       fuse_reply_buf(request, buffer.data(), used);
     } else {
@@ -64,6 +65,8 @@ void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t coo
     }
   });
 }
+
+constexpr std::uint64_t kUnknownInode = 0xffffffff;  // FUSE_UNKNOWN_INO of libfuse
 
 struct PendingEntry {
   std::string name;
@@ -85,7 +88,8 @@ Result<std::vector<PendingEntry>> collect_entries(fuse_req_t request, fuse_ino_t
         PendingEntry{std::string(entry.name), entry.inode_number, entry.type, entry.next_cookie});
     return true;
   };
-  VARVE_RETURN_IF_ERROR(list(request, node, info, cookie, add));
+  // The look-ups tell the numbers.
+  VARVE_RETURN_IF_ERROR(list(request, node, info, cookie, add, InodeNumbers::kLeftOut));
   return pending;
 }
 
@@ -102,7 +106,7 @@ void add_plus_entries(fuse_req_t request, NodeId directory, const std::vector<Pe
   view::UnionView& view = view_of(request);
   for (const PendingEntry& entry : pending) {
     struct fuse_entry_param param {};
-    param.attr.st_ino = entry.inode_number;
+    param.attr.st_ino = entry.inode_number == 0 ? kUnknownInode : entry.inode_number;
     param.attr.st_mode = entry.type;
     if (entry.name != "." && entry.name != "..") {
       const Result<view::EntryReply> found = view.lookup(directory, entry.name);

@@ -4,6 +4,9 @@
 // directory descriptor (xattrs), and descriptors. Symbolic links are never followed. Thread rule: pure
 // functions and values.
 
+#include <time.h>
+
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +44,11 @@ Result<std::string> get_object_xattr(ObjectRef object, const std::string& name);
 Result<std::vector<std::string>> list_object_xattrs(ObjectRef object);
 Status set_object_xattr(ObjectRef object, const std::string& name, std::string_view value, int flags = 0);
 Status remove_object_xattr(ObjectRef object, const std::string& name);
+
+// chmod(2) with set-id bits and sticky bit. Returns: EOPNOTSUPP for a symbolic link.
+Status change_object_mode(ObjectRef object, std::uint32_t permissions);
+// utimensat(2), UTIME_NOW and UTIME_OMIT included.
+Status change_object_times(ObjectRef object, const struct timespec (&times)[2]);
 
 // A fault of the disk, or no room on it: it says nothing of what the file system can do.
 bool is_disk_fault(Errno error);

@@ -36,6 +36,7 @@ class Store final : public UpperStore, public CowHost {
   Result<std::string> read_link(ObjectRef object) const override;
   Result<std::optional<UniqueFd>> find_indexed(Origin origin) const override;
   Result<UpperEntry> create(ObjectRef where, const NewObject& object, bool over_whiteout) override;
+  Result<Opened> create_open(ObjectRef where, const NewObject& file, bool over_whiteout) override;
   Result<UpperEntry> copy_up(ObjectRef where, const CopyUp& source) override;
   Result<Unnamed> create_unnamed(ObjectRef directory, const NewObject& object) override;
   Result<Unnamed> copy_up_unnamed(const CopyUp& source) override;
@@ -93,6 +94,7 @@ class Store final : public UpperStore, public CowHost {
   Result<Birth> plan_birth(ObjectRef where, const NewObject& object) const;
   bool can_create_in_place(const Birth& birth, const NewObject& object) const;
   Result<UpperEntry> create_in_place(ObjectRef where, const Birth& birth, const NewObject& object);
+  Result<Opened> create_file_in_place(ObjectRef where, const Birth& birth) const;
   Result<UpperEntry> create_staged(ObjectRef where, const Birth& birth, const NewObject& object,
                                    bool over_whiteout);
   // Owner and permissions of what was just made with those that a default ACL, if there is one, has left it.

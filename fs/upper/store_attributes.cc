@@ -46,12 +46,7 @@ Status Store::set_origin(ObjectRef object, Origin origin) {
 
 Status Store::change_mode(ObjectRef object, std::uint32_t permissions) {
   if (overrides().enabled()) return change_shown_mode(object, permissions & 07777);
-  // chmod(2) of a name would follow a symbolic link; through an O_PATH descriptor it cannot (EOPNOTSUPP for a
-  // link).
-  VARVE_ASSIGN(const UniqueFd fd, open_object(object, O_PATH));
-  if (::chmod(ObjectPath({fd.get(), {}}).c_str(), static_cast<mode_t>(permissions & 07777)) != 0)
-    return Errno::last();
-  return {};
+  return change_object_mode(object, permissions);
 }
 
 // The kernel clears set-id bits and capabilities of what is no directory, for root too (chown_common of
@@ -69,11 +64,7 @@ Status Store::change_owner(ObjectRef object, std::int64_t uid, std::int64_t gid)
 }
 
 Status Store::change_times(ObjectRef object, const struct timespec (&times)[2]) {
-  const ObjectPath path(object);
-  if (::utimensat(AT_FDCWD, path.c_str(), times, path.must_follow() ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
-    return Errno::last();
-  }
-  return {};
+  return change_object_times(object, times);
 }
 
 // --- xattrs ---

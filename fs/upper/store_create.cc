@@ -38,7 +38,8 @@ Status make_node(ObjectRef where, const NodeKind& kind) {
 }
 
 Result<Store::Birth> Store::plan_birth(ObjectRef where, const NewObject& object) const {
-  const ObjectRef parent_ref{where.fd, {}};
+  // By a name, which costs less than the descriptor that a path through /proc would have to find again.
+  const ObjectRef parent_ref{where.fd, "."};
   VARVE_ASSIGN(const struct stat status, stat_object(parent_ref));
   VARVE_ASSIGN(const Attributes parent, overrides().attributes(parent_ref, status));
   Birth birth;
@@ -66,20 +67,54 @@ bool Store::can_create_in_place(const Birth& birth, const NewObject& object) con
   return permissions_stand(type, birth.permissions) && !stands_in({.mode = object.mode}, false);
 }
 
+namespace {
+
+// `made` was made just now, so it has no marks. `permissions`: what it is to have; empty for a symbolic link.
+Result<UpperEntry> born(ObjectRef made, std::optional<std::uint32_t> permissions) {
+  VARVE_ASSIGN(struct stat status, stat_object(made));
+  if (permissions && (status.st_mode & 07777) != *permissions) {
+    // Somebody changed the umask of the process since the store was opened.
+    VARVE_RETURN_IF_ERROR(change_object_mode(made, *permissions));
+    VARVE_ASSIGN(status, stat_object(made));
+  }
+  UpperEntry entry;
+  entry.kind = UpperEntry::Kind::kObject;
+  entry.attributes = attributes_from_stat(status);
+  entry.inode_number = status.st_ino;
+  return entry;
+}
+
+void remove_failed(ObjectRef where, int flags) {
+  if (::unlinkat(where.fd, std::string(where.name).c_str(), flags) == 0) return;
+  log_warning("{}, whose creation failed, could not be removed: {}", where.name, std::strerror(errno));
+}
+
+}  // namespace
+
 Result<UpperEntry> Store::create_in_place(ObjectRef where, const Birth& birth, const NewObject& object) {
   VARVE_RETURN_IF_ERROR(make_node(where, {.mode = (object.mode & S_IFMT) | birth.permissions,
                                           .rdev = object.rdev,
                                           .symlink_target = object.symlink_target}));
-  Result<UpperEntry> made = look_up(where);
-  if (made.ok() && !S_ISLNK(object.mode) && (made->attributes.mode & 07777) != birth.permissions) {
-    // Somebody changed the umask of the process since the store was opened.
-    const Status changed = change_mode(where, birth.permissions);
-    made = changed.ok() ? look_up(where) : Result<UpperEntry>(changed.error());
+  std::optional<std::uint32_t> permissions;
+  if (!S_ISLNK(object.mode)) permissions = birth.permissions;
+  Result<UpperEntry> made = born(where, permissions);
+  if (!made.ok()) remove_failed(where, S_ISDIR(object.mode) ? AT_REMOVEDIR : 0);
+  return made;
+}
+
+Result<UpperStore::Opened> Store::create_file_in_place(ObjectRef where, const Birth& birth) const {
+  const int access_times = keep_access_times_ ? O_NOATIME : 0;
+  Opened made;
+  made.fd = UniqueFd(::openat(where.fd, std::string(where.name).c_str(),
+                              O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | access_times,
+                              static_cast<mode_t>(birth.permissions)));
+  if (!made.fd.valid()) return Errno::last();
+  Result<UpperEntry> entry = born({made.fd.get(), {}}, birth.permissions);
+  if (!entry.ok()) {
+    remove_failed(where, 0);
+    return entry.error();
   }
-  if (!made.ok() &&
-      ::unlinkat(where.fd, std::string(where.name).c_str(), S_ISDIR(object.mode) ? AT_REMOVEDIR : 0) != 0) {
-    log_warning("{}, whose creation failed, could not be removed: {}", where.name, std::strerror(errno));
-  }
+  made.entry = std::move(*entry);
   return made;
 }
 
@@ -122,6 +157,15 @@ Status Store::require_whiteout(ObjectRef where) const {
   VARVE_ASSIGN(const bool whiteout, is_whiteout(marks(), where, status));
   if (!whiteout) return Errno{EEXIST};
   return {};
+}
+
+Result<UpperStore::Opened> Store::create_open(ObjectRef where, const NewObject& file, bool over_whiteout) {
+  VARVE_ASSIGN(const Birth birth, plan_birth(where, file));
+  if (!over_whiteout && can_create_in_place(birth, file)) return create_file_in_place(where, birth);
+  Opened made;
+  VARVE_ASSIGN(made.entry, overrides().enabled() ? create_overridden(where, birth, file, over_whiteout)
+                                                 : create_staged(where, birth, file, over_whiteout));
+  return made;
 }
 
 Result<UpperEntry> Store::create(ObjectRef where, const NewObject& object, bool over_whiteout) {

@@ -15,13 +15,11 @@
 namespace varve::upper {
 
 Result<std::uint64_t> Store::map_of_last_name(ObjectRef name) const {
-  const Result<struct stat> status = stat_object(name);
-  if (!status.ok()) {
-    if (status.error().value == ENOENT) return std::uint64_t{0};
-    return status.error();
-  }
-  if (!S_ISREG(status->st_mode) || status->st_nlink != 1) return std::uint64_t{0};
-  return marks().map_id_of(name);
+  const Result<std::uint64_t> map_id = marks().map_id_of(name);
+  if (!map_id.ok() && map_id.error().value == ENOENT) return std::uint64_t{0};
+  if (!map_id.ok() || *map_id == 0) return map_id;
+  VARVE_ASSIGN(const struct stat status, stat_object(name));
+  return status.st_nlink == 1 ? *map_id : 0;
 }
 
 Status Store::whiteout(ObjectRef where) {

@@ -168,6 +168,12 @@ class UpperStore {
   // --- making ---
   // `over_whiteout`: the name holds a whiteout, which the new object replaces.
   virtual Result<UpperEntry> create(ObjectRef where, const NewObject& object, bool over_whiteout) = 0;
+  // The same of a regular file that is to be open afterwards.
+  struct Opened {
+    UpperEntry entry;
+    UniqueFd fd;  // for reading and writing; invalid where it has to be opened by its name
+  };
+  virtual Result<Opened> create_open(ObjectRef where, const NewObject& file, bool over_whiteout) = 0;
   // Leaves atime and mtime of the parent as they were.
   virtual Result<UpperEntry> copy_up(ObjectRef where, const CopyUp& source) = 0;
   // An object without a name, which is gone with the last descriptor of it.

@@ -20,30 +20,35 @@ Result<EntryReply> UnionView::setattr(NodeId id, const AttributeChange& change) 
   VARVE_ASSIGN(const NodePtr target, node(id));
   if (change.size_bytes) VARVE_RETURN_IF_ERROR(truncate(target, *change.size_bytes));
   VARVE_RETURN_IF_ERROR(copy_up(target));
-  {
-    const MutexLock lock(target->mutex);
-    settle_set_id_locked(*target);
-    VARVE_ASSIGN(const Place place, place_locked(*target));
-    if (change.uid || change.gid) {
-      // Before the permissions: a change of owner clears set-id bits that the caller may set at the same time.
-      VARVE_RETURN_IF_ERROR(store_->change_owner(place.ref(), change.uid ? std::int64_t{*change.uid} : -1,
-                                                 change.gid ? std::int64_t{*change.gid} : -1));
-    }
-    bool changes_mode = change.permissions.has_value();
-    if (changes_mode && (change.uid || change.gid)) {
-      // The kernel asks for what a change of owner does of itself: that must not fail after it.
-      const Result<Attributes> now = store_->attributes(place.ref());
-      changes_mode = !now.ok() || (now->mode & 07777) != *change.permissions;
-    }
-    if (changes_mode) VARVE_RETURN_IF_ERROR(store_->change_mode(place.ref(), *change.permissions));
-    if (change.atime || change.mtime) {
-      const struct timespec omit = {.tv_sec = 0, .tv_nsec = UTIME_OMIT};
-      const struct timespec times[2] = {change.atime.value_or(omit), change.mtime.value_or(omit)};
-      VARVE_RETURN_IF_ERROR(store_->change_times(place.ref(), times));
-    }
-    watch_set_id_locked(*target);
+  const MutexLock lock(target->mutex);
+  settle_set_id_locked(*target);
+  VARVE_ASSIGN(const Place place, place_locked(*target));
+  VARVE_RETURN_IF_ERROR(change_stored(place, change));
+  const Result<Attributes> now = attributes_locked(*target);
+  watch_set_id_locked(*target, now);
+  if (!now.ok()) return now.error();
+  return reply_locked(*target, *now);
+}
+
+Status UnionView::change_stored(const Place& place, const AttributeChange& change) {
+  if (change.uid || change.gid) {
+    // Before the permissions: a change of owner clears set-id bits that the caller may set at the same time.
+    VARVE_RETURN_IF_ERROR(store_->change_owner(place.ref(), change.uid ? std::int64_t{*change.uid} : -1,
+                                               change.gid ? std::int64_t{*change.gid} : -1));
   }
-  return reply_for(target);
+  bool changes_mode = change.permissions.has_value();
+  if (changes_mode && (change.uid || change.gid)) {
+    // The kernel asks for what a change of owner does of itself: that must not fail after it.
+    const Result<Attributes> now = store_->attributes(place.ref());
+    changes_mode = !now.ok() || (now->mode & 07777) != *change.permissions;
+  }
+  if (changes_mode) VARVE_RETURN_IF_ERROR(store_->change_mode(place.ref(), *change.permissions));
+  if (change.atime || change.mtime) {
+    const struct timespec omit = {.tv_sec = 0, .tv_nsec = UTIME_OMIT};
+    const struct timespec times[2] = {change.atime.value_or(omit), change.mtime.value_or(omit)};
+    VARVE_RETURN_IF_ERROR(store_->change_times(place.ref(), times));
+  }
+  return {};
 }
 
 Result<std::string> UnionView::readlink(NodeId id) {
@@ -70,8 +75,15 @@ Result<std::string> UnionView::getxattr(NodeId id, std::string_view name) {
   VARVE_ASSIGN(const NodePtr target, node(id));
   const MutexLock lock(target->mutex);
   if (!target->in_upper) return stack_->layer(target->lower->slot).xattr(target->lower->id, name);
+  // The kernel asks for it before each first write and change of owner.
+  const bool capabilities = name == kCapabilities;
+  if (capabilities && target->upper().lacks_capabilities) return Errno{ENODATA};
   VARVE_ASSIGN(const Place place, place_locked(*target));
-  return store_->xattr(place.ref(), name);
+  Result<std::string> value = store_->xattr(place.ref(), name);
+  if (capabilities && !value.ok() && value.error().value == ENODATA) {
+    target->upper().lacks_capabilities = true;
+  }
+  return value;
 }
 
 Status UnionView::setxattr(NodeId id, std::string_view name, std::string_view value, int flags) {
@@ -81,6 +93,7 @@ Status UnionView::setxattr(NodeId id, std::string_view name, std::string_view va
   VARVE_RETURN_IF_ERROR(copy_up(target));
   const MutexLock lock(target->mutex);
   VARVE_ASSIGN(const Place place, place_locked(*target));
+  if (name == kCapabilities) target->upper().lacks_capabilities = false;
   return store_->set_xattr(place.ref(), name, value, flags);
 }
 

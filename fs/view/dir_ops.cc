@@ -10,7 +10,8 @@
 
 namespace varve::view {
 
-Result<NodePtr> UnionView::make_object(NodeId parent_id, std::string_view bytes, upper::NewObject object) {
+Result<UnionView::Made> UnionView::make_object(NodeId parent_id, std::string_view bytes,
+                                               upper::NewObject object, Use use) {
   VARVE_ASSIGN(const Name name, Name::parse(bytes));
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
   VARVE_RETURN_IF_ERROR(copy_up(parent));
@@ -24,13 +25,31 @@ Result<NodePtr> UnionView::make_object(NodeId parent_id, std::string_view bytes,
   // Else what the whiteout hides would show through the new directory.
   object.opaque = S_ISDIR(object.mode) && found.over_whiteout();
   VARVE_ASSIGN(const Place place, place_in(*parent, name));
-  Found made;
-  VARVE_ASSIGN(made.upper, store_->create(place.ref(), object, found.over_whiteout()));
+  Found entry;
+  Made made;
+  if (use == Use::kOpen) {
+    VARVE_ASSIGN(upper::UpperStore::Opened opened,
+                 store_->create_open(place.ref(), object, found.over_whiteout()));
+    entry.upper = std::move(opened.entry);
+    made.fd = std::move(opened.fd);
+  } else {
+    VARVE_ASSIGN(entry.upper, store_->create(place.ref(), object, found.over_whiteout()));
+  }
   if (S_ISDIR(object.mode)) subdirectories_changed(*parent);
-  return bind_upper(parent, name, made);
+  made.attributes = entry.upper.attributes;
+  VARVE_ASSIGN(made.node, bind_upper(parent, name, entry));
+  const MutexLock lock(made.node->mutex);
+  made.node->upper().lacks_capabilities = true;
+  return made;
 }
 
-Result<NodePtr> UnionView::make_unnamed(NodeId directory_id, const upper::NewObject& object) {
+EntryReply UnionView::referenced_reply(const Made& made) {
+  table_.reference(made.node);
+  const MutexLock lock(made.node->mutex);
+  return reply_locked(*made.node, made.attributes);
+}
+
+Result<UnionView::Made> UnionView::make_unnamed(NodeId directory_id, const upper::NewObject& object) {
   VARVE_ASSIGN(const NodePtr directory, directory_node(directory_id));
   VARVE_RETURN_IF_ERROR(copy_up(directory));
   const ReaderLock entries(directory->directory().entries);
@@ -39,27 +58,30 @@ Result<NodePtr> UnionView::make_unnamed(NodeId directory_id, const upper::NewObj
     if (directory->removed) return Errno{ENOENT};
   }
   VARVE_ASSIGN(const std::shared_ptr<const UniqueFd> fd, directory_fd(*directory));
-  VARVE_ASSIGN(upper::UpperStore::Unnamed made, store_->create_unnamed({fd->get(), {}}, object));
-  const std::uint64_t number = LowerStack::make_inode_number(LayerSlot(0), made.entry.inode_number);
-  return table_.find_or_make(number, S_IFREG, [&](Node& node) NO_THREAD_SAFETY_ANALYSIS {
-    node.upper().marks = made.entry.marks;
-    node.upper().inode = made.entry.inode_number;
-    node.upper().pinned = std::make_shared<const UniqueFd>(std::move(made.fd));
+  VARVE_ASSIGN(upper::UpperStore::Unnamed unnamed, store_->create_unnamed({fd->get(), {}}, object));
+  const std::uint64_t number = LowerStack::make_inode_number(LayerSlot(0), unnamed.entry.inode_number);
+  Made made;
+  made.attributes = unnamed.entry.attributes;
+  made.node = table_.find_or_make(number, S_IFREG, [&](Node& node) NO_THREAD_SAFETY_ANALYSIS {
+    node.upper().marks = unnamed.entry.marks;
+    node.upper().inode = unnamed.entry.inode_number;
+    node.upper().pinned = std::make_shared<const UniqueFd>(std::move(unnamed.fd));
     node.in_upper = true;
   });
+  return made;
 }
 
 Result<EntryReply> UnionView::mknod(NodeId parent, std::string_view name, std::uint32_t mode,
                                     std::uint64_t rdev, Caller caller) {
   VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
-  VARVE_ASSIGN(const NodePtr made, make_object(parent, name,
-                                               upper::NewObject{.mode = mode,
-                                                                .umask = caller.umask,
-                                                                .uid = caller.uid,
-                                                                .gid = caller.gid,
-                                                                .rdev = rdev,
-                                                                .symlink_target = {}}));
+  VARVE_ASSIGN(const Made made, make_object(parent, name,
+                                            upper::NewObject{.mode = mode,
+                                                             .umask = caller.umask,
+                                                             .uid = caller.uid,
+                                                             .gid = caller.gid,
+                                                             .rdev = rdev,
+                                                             .symlink_target = {}}));
   return referenced_reply(made);
 }
 
@@ -71,12 +93,12 @@ Result<EntryReply> UnionView::symlink(NodeId parent, std::string_view name, std:
                                       Caller caller) {
   VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
-  VARVE_ASSIGN(const NodePtr made, make_object(parent, name,
-                                               upper::NewObject{.mode = S_IFLNK | 0777,
-                                                                .umask = 0,
-                                                                .uid = caller.uid,
-                                                                .gid = caller.gid,
-                                                                .symlink_target = std::string(target)}));
+  VARVE_ASSIGN(const Made made, make_object(parent, name,
+                                            upper::NewObject{.mode = S_IFLNK | 0777,
+                                                             .umask = 0,
+                                                             .uid = caller.uid,
+                                                             .gid = caller.gid,
+                                                             .symlink_target = std::string(target)}));
   return referenced_reply(made);
 }
 

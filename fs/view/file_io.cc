@@ -44,11 +44,16 @@ Result<OpenData::View> UnionView::view_locked(Node& node) {
   return open_view_locked(node);
 }
 
-Result<std::shared_ptr<OpenData>> UnionView::acquire_data(const NodePtr& node) {
+Result<std::shared_ptr<OpenData>> UnionView::acquire_data(const NodePtr& node, UniqueFd created) {
   const MutexLock lock(node->mutex);
   if (node->data == nullptr && node->in_upper) node->data = node->upper().kept_data;
   if (node->data == nullptr) {
-    VARVE_ASSIGN(OpenData::View view, open_view_locked(*node));
+    OpenData::View view;
+    if (created.valid()) {
+      VARVE_ASSIGN(view.upper, upper::CowFile::take(*store_, std::move(created)));
+    } else {
+      VARVE_ASSIGN(view, open_view_locked(*node));
+    }
     std::unique_ptr<const Backing> backing = back_locked(*node, view);
     node->data = std::make_shared<OpenData>(std::move(view), std::move(backing));
   }
@@ -145,36 +150,32 @@ Result<UnionView::Created> UnionView::create(NodeId parent, std::string_view nam
                                              Caller caller, int flags) {
   VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
-  VARVE_ASSIGN(const NodePtr made, make_object(parent, name,
-                                               upper::NewObject{.mode = S_IFREG | (mode & 07777),
-                                                                .umask = caller.umask,
-                                                                .uid = caller.uid,
-                                                                .gid = caller.gid,
-                                                                .symlink_target = {}}));
-  return open_created(made, flags);
+  VARVE_ASSIGN(Made made, make_object(parent, name,
+                                      upper::NewObject{.mode = S_IFREG | (mode & 07777),
+                                                       .umask = caller.umask,
+                                                       .uid = caller.uid,
+                                                       .gid = caller.gid,
+                                                       .symlink_target = {}},
+                                      Use::kOpen));
+  return open_created(std::move(made), flags);
 }
 
 Result<UnionView::Created> UnionView::create_unnamed(NodeId parent, std::uint32_t mode, Caller caller,
                                                      int flags) {
   VARVE_RETURN_IF_ERROR(require_writable());
   const ReaderLock tree(tree_);
-  VARVE_ASSIGN(const NodePtr made, make_unnamed(parent, upper::NewObject{.mode = S_IFREG | (mode & 07777),
-                                                                         .umask = caller.umask,
-                                                                         .uid = caller.uid,
-                                                                         .gid = caller.gid,
-                                                                         .symlink_target = {}}));
-  return open_created(made, flags);
+  VARVE_ASSIGN(Made made, make_unnamed(parent, upper::NewObject{.mode = S_IFREG | (mode & 07777),
+                                                                .umask = caller.umask,
+                                                                .uid = caller.uid,
+                                                                .gid = caller.gid,
+                                                                .symlink_target = {}}));
+  return open_created(std::move(made), flags);
 }
 
-Result<UnionView::Created> UnionView::open_created(const NodePtr& made, int flags) {
-  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(made));
-  const HandleId handle = add_handle(made, std::move(data), flags);
-  Result<EntryReply> reply = referenced_reply(made);
-  if (!reply.ok()) {
-    release(handle);
-    return reply.error();
-  }
-  return Created{*reply, handle};
+Result<UnionView::Created> UnionView::open_created(Made made, int flags) {
+  VARVE_ASSIGN(std::shared_ptr<OpenData> data, acquire_data(made.node, std::move(made.fd)));
+  const HandleId handle = add_handle(made.node, std::move(data), flags);
+  return Created{referenced_reply(made), handle};
 }
 
 void UnionView::release(HandleId id) {

@@ -24,17 +24,18 @@ struct FileHandle {
   bool maps = false;        // one of data->mappers
 };
 
-// A listing taken at the first read, wherever that starts, and after each rewind, so that cookies (positions in it) stay valid however the
-// directory changes.
+// A listing taken at the first read, wherever that starts, and after each rewind: entries that come and go meanwhile move no others.
 struct DirectoryHandle {
   struct Entry {
     std::string name;
     std::uint32_t type = 0;
     bool in_upper = false;
     std::uint64_t inode_number = 0;  // 0: not known yet
+    std::uint64_t cookie = 0;        // where to go on after it: ascending in the list
     LowerRef lower;                  // when not in_upper
   };
   NodePtr node;
+  bool kernel_caches = false;  // the kernel keeps what it is told
   Mutex mutex;
   bool listed GUARDED_BY(mutex) = false;
   std::vector<Entry> entries GUARDED_BY(mutex);

@@ -113,18 +113,14 @@ Result<NodePtr> UnionView::bind(const NodePtr& parent, Name name, const Found& f
   return bind_lower(parent, name, *found.lower);
 }
 
-Result<NodePtr> UnionView::look_up_node(const NodePtr& parent, Name name) {
-  VARVE_ASSIGN(const Found found, find_name(*parent, name));
-  return bind(parent, name, found);
-}
-
 Result<EntryReply> UnionView::lookup(NodeId parent_id, std::string_view bytes) {
   VARVE_ASSIGN(const Name name, Name::parse(bytes));
   const ReaderLock tree(tree_);
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
   const ReaderLock entries(parent->directory().entries);
-  VARVE_ASSIGN(const NodePtr found, look_up_node(parent, name));
-  return referenced_reply(found);
+  VARVE_ASSIGN(const Found found, find_name(*parent, name));
+  VARVE_ASSIGN(const NodePtr node, bind(parent, name, found));
+  return referenced_reply(node, found);
 }
 
 void UnionView::forget(NodeId id, std::uint64_t count) {

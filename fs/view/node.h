@@ -87,11 +87,14 @@ class Node {
     // Merged directories: how many visible subdirectories; empty when that has to be counted (again). Guarded by the node's
     // mutex.
     std::optional<std::uint32_t> subdirectories;
+    // A handle is open whose reader uses the kernel's cache of the listing: one at a time. Guarded by the node's mutex.
+    bool read_from_cache = false;
   };
   // What only objects in the upper have.
   struct UpperPart {
     upper::Marks marks;
     std::uint64_t inode = 0;                     // real st_ino there
+    bool lacks_capabilities = false;             // the xattr security.capability is known not to be there
     std::shared_ptr<const UniqueFd> pinned;      // O_PATH on the object when no alias leads to it
     std::weak_ptr<const UniqueFd> directory_fd;  // directories, owned by the fd cache
     // Kept though nobody has it open: of a partly copied file without a name, whose block map is nowhere else any more; of a

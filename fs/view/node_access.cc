@@ -60,10 +60,14 @@ Result<Attributes> UnionView::stored_attributes_locked(Node& node) {
 }
 
 Result<Attributes> UnionView::upper_attributes_locked(Node& node) {
-  VARVE_ASSIGN(const Place place, place_locked(node));
-  VARVE_ASSIGN(Attributes attributes, store_->attributes(place.ref()));
+  VARVE_ASSIGN(const Attributes stored, stored_attributes_locked(node));
+  return union_attributes_locked(node, stored);
+}
+
+Result<Attributes> UnionView::union_attributes_locked(Node& node, Attributes attributes) {
   if (node.is_directory()) {
     if (node.directory().lower != nullptr) {
+      VARVE_ASSIGN(const Place place, place_locked(node));
       VARVE_ASSIGN(attributes.nlink, merged_link_count_locked(node, place));
     }
     return attributes;
@@ -128,13 +132,34 @@ Result<Attributes> UnionView::attributes_locked(Node& node) {
   return attributes;
 }
 
+EntryReply UnionView::reply_locked(const Node& node, const Attributes& attributes) {
+  const OpenData* data = node.data.get();
+  const bool unseen = data != nullptr && (data->mappers > 0 || data->set_id_since);
+  return EntryReply{node.id(), node.inode_number(), attributes, unseen};
+}
+
 Result<EntryReply> UnionView::reply_for(const NodePtr& node) {
   const MutexLock lock(node->mutex);
   settle_set_id_locked(*node);
   VARVE_ASSIGN(const Attributes attributes, attributes_locked(*node));
-  const OpenData* data = node->data.get();
-  const bool unseen = data != nullptr && (data->mappers > 0 || data->set_id_since);
-  return EntryReply{node->id(), node->inode_number(), attributes, unseen};
+  return reply_locked(*node, attributes);
+}
+
+Result<EntryReply> UnionView::referenced_reply(const NodePtr& node, const Found& found) {
+  {
+    const MutexLock lock(node->mutex);
+    // What was read with the name is as good as what would be read now: the kernel puts an answer aside when it has heard of a
+    // later change meanwhile (attr_version of fs/fuse/inode.c).
+    const bool as_found = node->in_upper && found.upper.kind == upper::UpperEntry::Kind::kObject &&
+                          node->upper().inode == found.upper.inode_number &&
+                          (node->data == nullptr || !node->data->set_id_since);
+    if (as_found) {
+      VARVE_ASSIGN(const Attributes attributes, union_attributes_locked(*node, found.upper.attributes));
+      table_.reference(node);
+      return reply_locked(*node, attributes);
+    }
+  }
+  return referenced_reply(node);
 }
 
 Result<EntryReply> UnionView::referenced_reply(const NodePtr& node) {

@@ -1,16 +1,50 @@
-// Merged listings. A handle lists its directory when it is read first or from the start and keeps that list, so that a cookie
-// is a position in it: entries that neither come nor go while somebody reads are returned exactly once. In a read-only view
-// a directory lists the same each time, so there a cookie is a position in any listing of it.
+// Merged listings. A handle lists its directory when it is read first or from the start and keeps that list: entries that neither
+// come nor go while somebody reads are returned exactly once. A list is in the order of the names' hashes, and a cookie is such a
+// hash, so that it means the same in every list of the directory: the kernel may have got the entries before it from another handle
+// (docs/decisions/0021). In a read-only view a directory lists the same each time, so there a cookie is a position.
 
 #include <dirent.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <functional>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 
 #include "fs/view/union_view.h"
 
 namespace varve::view {
+namespace {
+
+constexpr std::uint64_t kFirstCookie = 3;  // after those of "." and ".."
+
+// In 31 bits: in programs of 32 bits readdir(3) fails over a larger d_off (glibc bug 23960).
+std::uint64_t cookie_of(std::string_view name) {
+  const std::uint64_t hash = std::hash<std::string_view>{}(name);
+  return std::max(hash & 0x7fffffff, kFirstCookie);
+}
+
+// Sorts the entries and gives them their cookies. Names of one hash get numbers that follow each other.
+void order_by_cookie(std::vector<DirectoryHandle::Entry>& entries) {
+  for (DirectoryHandle::Entry& entry : entries) entry.cookie = cookie_of(entry.name);
+  std::sort(entries.begin(), entries.end(),
+            [](const DirectoryHandle::Entry& left, const DirectoryHandle::Entry& right) {
+              return left.cookie != right.cookie ? left.cookie < right.cookie : left.name < right.name;
+            });
+  std::uint64_t least = kFirstCookie;
+  for (DirectoryHandle::Entry& entry : entries) {
+    entry.cookie = std::max(entry.cookie, least);
+    least = entry.cookie + 1;
+  }
+}
+
+void number_by_position(std::vector<DirectoryHandle::Entry>& entries) {
+  std::uint64_t cookie = kFirstCookie;
+  for (DirectoryHandle::Entry& entry : entries) entry.cookie = cookie++;
+}
+
+}  // namespace
 
 Result<UnionView::Listing> UnionView::list_directory(const NodePtr& directory) {
   Listing entries;
@@ -28,6 +62,7 @@ Result<UnionView::Listing> UnionView::list_directory(const NodePtr& directory) {
                                                .type = static_cast<std::uint32_t>(DTTOIF(entry.type)),
                                                .in_upper = true,
                                                .inode_number = 0,
+                                               .cookie = 0,
                                                .lower = {}});
     }
   }
@@ -35,8 +70,12 @@ Result<UnionView::Listing> UnionView::list_directory(const NodePtr& directory) {
       directory->directory().lower, [&](std::string_view name, LowerRef top, std::uint32_t type) {
         std::string owned(name);
         if (!seen.contains(owned)) {
-          entries.push_back(DirectoryHandle::Entry{
-              .name = std::move(owned), .type = type, .in_upper = false, .inode_number = 0, .lower = top});
+          entries.push_back(DirectoryHandle::Entry{.name = std::move(owned),
+                                                   .type = type,
+                                                   .in_upper = false,
+                                                   .inode_number = 0,
+                                                   .cookie = 0,
+                                                   .lower = top});
         }
         return true;
       }));
@@ -55,11 +94,22 @@ Result<std::uint64_t> UnionView::listed_inode_number(Node& directory, const Dire
 Result<HandleId> UnionView::opendir(NodeId id) {
   VARVE_ASSIGN(NodePtr directory, directory_node(id));
   auto handle = std::make_shared<DirectoryHandle>();
+  {
+    const MutexLock lock(directory->mutex);
+    handle->kernel_caches = read_only() || !directory->directory().read_from_cache;
+    if (handle->kernel_caches) directory->directory().read_from_cache = true;
+  }
   handle->node = std::move(directory);
   return handles_.directories.add(std::move(handle));
 }
 
-Status UnionView::readdir(HandleId handle_id, std::uint64_t cookie, const DirectoryVisitor& visit) {
+bool UnionView::kernel_may_cache(HandleId handle_id) const {
+  const std::shared_ptr<DirectoryHandle> handle = handles_.directories.find(handle_id);
+  return handle != nullptr && handle->kernel_caches;
+}
+
+Status UnionView::readdir(HandleId handle_id, std::uint64_t cookie, const DirectoryVisitor& visit,
+                          InodeNumbers numbers) {
   const std::shared_ptr<DirectoryHandle> handle = handles_.directories.find(handle_id);
   if (handle == nullptr) return Errno{EBADF};
   const ReaderLock tree(tree_);
@@ -69,18 +119,26 @@ Status UnionView::readdir(HandleId handle_id, std::uint64_t cookie, const Direct
   if (cookie == 0 || !handle->listed) {
     const ReaderLock entries(directory.directory().entries);
     VARVE_ASSIGN(handle->entries, list_directory(handle->node));
+    if (read_only()) {
+      number_by_position(handle->entries);
+    } else {
+      order_by_cookie(handle->entries);
+    }
     handle->listed = true;
   }
   if (!visit_dots(directory, cookie, visit)) return {};
-  for (std::uint64_t at = cookie < 2 ? 0 : cookie - 2; at < handle->entries.size(); ++at) {
-    DirectoryHandle::Entry& entry = handle->entries[at];
-    if (entry.inode_number == 0) {
+  auto next =
+      std::partition_point(handle->entries.begin(), handle->entries.end(),
+                           [&](const DirectoryHandle::Entry& entry) { return entry.cookie <= cookie; });
+  for (; next != handle->entries.end(); ++next) {
+    DirectoryHandle::Entry& entry = *next;
+    if (entry.inode_number == 0 && numbers == InodeNumbers::kTold) {
       const Result<std::uint64_t> number = listed_inode_number(directory, entry);
       // Removed since the list was made. Anything else must not look like that.
       if (!number.ok() && number.error().value == ENOENT) continue;
       VARVE_ASSIGN(entry.inode_number, number);
     }
-    if (!visit(DirectoryEntry{entry.name, entry.inode_number, entry.type, at + 3})) return {};
+    if (!visit(DirectoryEntry{entry.name, entry.inode_number, entry.type, entry.cookie})) return {};
   }
   return {};
 }
@@ -128,8 +186,11 @@ Status UnionView::fsyncdir(HandleId handle_id) {
   return ::fsync(fd.get()) == 0 ? Status() : Status(Errno::last());
 }
 
-void UnionView::releasedir(HandleId handle) {
-  handles_.directories.remove(handle);
+void UnionView::releasedir(HandleId id) {
+  const std::shared_ptr<DirectoryHandle> handle = handles_.directories.remove(id);
+  if (handle == nullptr || !handle->kernel_caches) return;
+  const MutexLock lock(handle->node->mutex);
+  handle->node->directory().read_from_cache = false;
 }
 
 }  // namespace varve::view

@@ -62,13 +62,13 @@ Status UnionView::rename(const RenameNames& names, unsigned flags, Caller caller
 
 // The whiteout is one of whoever asked for it, an overlayfs above this mount for instance: to us a device as any other.
 Status UnionView::leave_whiteout(const RenameSide& from, Caller caller) {
-  const Result<NodePtr> made = make_object(from.parent->id(), from.name.view(),
-                                           upper::NewObject{.mode = S_IFCHR,
-                                                            .umask = 0,
-                                                            .uid = caller.uid,
-                                                            .gid = caller.gid,
-                                                            .rdev = 0,
-                                                            .symlink_target = {}});
+  const Result<Made> made = make_object(from.parent->id(), from.name.view(),
+                                        upper::NewObject{.mode = S_IFCHR,
+                                                         .umask = 0,
+                                                         .uid = caller.uid,
+                                                         .gid = caller.gid,
+                                                         .rdev = 0,
+                                                         .symlink_target = {}});
   return made.ok() ? Status() : Status(made.error());
 }
 

@@ -18,8 +18,6 @@ std::uint32_t without_set_id(std::uint32_t mode) {
   return left;
 }
 
-constexpr std::string_view kCapabilities = "security.capability";
-
 bool has_set_id(std::uint32_t mode) {
   return without_set_id(mode) != mode;
 }
@@ -50,6 +48,7 @@ Result<bool> UnionView::drop_set_id_of(const NodePtr& node) {
 
 Status UnionView::drop_capabilities(Node& file) {
   const MutexLock lock(file.mutex);
+  if (file.upper().lacks_capabilities) return {};
   VARVE_ASSIGN(const Place place, place_locked(file));
   if (!store_->xattr(place.ref(), kCapabilities).ok()) return {};
   return store_->remove_xattr(place.ref(), kCapabilities);
@@ -67,12 +66,11 @@ Result<bool> UnionView::drop_set_id(HandleId id) {
   return drop_set_id_of(handle->node);
 }
 
-void UnionView::watch_set_id_locked(Node& node) {
+void UnionView::watch_set_id_locked(Node& node, const Result<Attributes>& now) {
   if (node.data == nullptr) return;
   node.data->lacks_set_id = false;
   node.data->set_id_since.reset();
   if (node.data->backing() == nullptr) return;
-  const Result<Attributes> now = stored_attributes_locked(node);
   // Where the time cannot be read, any will count as later.
   if (!now.ok() || has_set_id(now->mode)) node.data->set_id_since = now.ok() ? now->mtime : Timestamp{};
 }

@@ -170,9 +170,18 @@ class UnionView {
 
   // --- directories ---
   Result<HandleId> opendir(NodeId id);
+  // Whether the kernel may answer this handle's reader from its cache of the listing, and keep what the handle tells. Of a view
+  // with an upper only one handle of a directory at a time may: the kernel begins its cache anew for whoever reads a changed
+  // directory from the start, and somebody else in the middle of it would not find his place again.
+  bool kernel_may_cache(HandleId handle) const;
   using DirectoryVisitor = std::function<bool(const DirectoryEntry& entry)>;
+  enum class InodeNumbers : std::uint8_t {
+    kTold,
+    kLeftOut,  // may be 0: finding them out costs a look at each object of the upper
+  };
   // Entries from `cookie` on (0: from the start, "." and ".." included, listed anew).
-  Status readdir(HandleId handle, std::uint64_t cookie, const DirectoryVisitor& visit);
+  Status readdir(HandleId handle, std::uint64_t cookie, const DirectoryVisitor& visit,
+                 InodeNumbers numbers = InodeNumbers::kTold);
   Status fsyncdir(HandleId handle);
   void releasedir(HandleId handle);
 
@@ -223,6 +232,8 @@ class UnionView {
   Result<Place> place_in(Node& parent, Name name);
   Result<Attributes> attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> upper_attributes_locked(Node& node) REQUIRES(node.mutex);
+  // Of the union, from those of the upper.
+  Result<Attributes> union_attributes_locked(Node& node, Attributes stored) REQUIRES(node.mutex);
   // As the upper has them: without what a layer adds to links and blocks, and so without waiting for one.
   Result<Attributes> stored_attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> lower_attributes_locked(Node& node) REQUIRES(node.mutex);
@@ -232,16 +243,18 @@ class UnionView {
   Result<std::uint32_t> count_subdirectories(const Place& upper, const MergedDirectoryPtr& lower) const;
   // To be called after a directory came into `directory` or left it.
   static void subdirectories_changed(Node& directory);
+  static EntryReply reply_locked(const Node& node, const Attributes& attributes) REQUIRES(node.mutex);
   Result<EntryReply> reply_for(const NodePtr& node);
   // `reply_for` and one reference of the kernel.
   Result<EntryReply> referenced_reply(const NodePtr& node);
+  // The same of a node that was looked up just now.
+  Result<EntryReply> referenced_reply(const NodePtr& node, const Found& found);
 
   // lookup.cc
   Result<Found> find_name(Node& parent, Name name);
   Result<NodePtr> bind(const NodePtr& parent, Name name, const Found& found);
   Result<NodePtr> bind_upper(const NodePtr& parent, Name name, const Found& found);
   Result<NodePtr> bind_lower(const NodePtr& parent, Name name, const LowerObject& lower);
-  Result<NodePtr> look_up_node(const NodePtr& parent, Name name);
   Result<std::uint64_t> inode_number_of(const upper::UpperEntry& entry,
                                         const std::optional<LowerObject>& merged) const;
   Result<MergedDirectoryPtr> merged_below(const upper::UpperEntry& entry,
@@ -271,8 +284,17 @@ class UnionView {
   Status name_in_upper_locked(Node& node, const NodePtr& parent, Name name) REQUIRES(node.mutex);
 
   // dir_ops.cc
-  Result<NodePtr> make_object(NodeId parent, std::string_view name, upper::NewObject object);
-  Result<NodePtr> make_unnamed(NodeId directory, const upper::NewObject& object);
+  // What was made just now, as it is.
+  struct Made {
+    NodePtr node;
+    Attributes attributes;
+    UniqueFd fd;  // of a regular file, where it came with it
+  };
+  enum class Use { kName, kOpen };
+  Result<Made> make_object(NodeId parent, std::string_view name, upper::NewObject object,
+                           Use use = Use::kName);
+  Result<Made> make_unnamed(NodeId directory, const upper::NewObject& object);
+  EntryReply referenced_reply(const Made& made);
   Status remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child);
   // A file that somebody has open, or that has other names, lives on in the upper after one name is gone.
   // Requires: the name goes before `child.mutex` is released, or nobody can open it meanwhile.
@@ -303,7 +325,8 @@ class UnionView {
   void replace_target(const RenameSide& to, bool last_name);
 
   // file_io.cc
-  Result<std::shared_ptr<OpenData>> acquire_data(const NodePtr& node);
+  // `created`: of Made, else invalid.
+  Result<std::shared_ptr<OpenData>> acquire_data(const NodePtr& node, UniqueFd created = {});
   // What the file reads from now, opened if it is not.
   Result<OpenData::View> view_locked(Node& node) REQUIRES(node.mutex);
   Result<OpenData::View> open_view_locked(Node& node) REQUIRES(node.mutex);
@@ -311,7 +334,7 @@ class UnionView {
   void release_data(const NodePtr& node);
   // In the settler's thread.
   void settle_file(Node& node);
-  Result<Created> open_created(const NodePtr& made, int flags);
+  Result<Created> open_created(Made made, int flags);
   HandleId add_handle(const NodePtr& node, std::shared_ptr<OpenData> data, int flags);
   Result<std::shared_ptr<upper::CowFile>> writable_file(const NodePtr& node, OpenData& data);
   // Requires: `node` is in the upper; `data` is of it.
@@ -321,12 +344,16 @@ class UnionView {
   // As upper_file.
   Status truncate_open(const NodePtr& node, OpenData& data, std::uint64_t size_bytes);
 
+  // attributes.cc
+  static constexpr std::string_view kCapabilities = "security.capability";
+  Status change_stored(const Place& place, const AttributeChange& change);
+
   // set_id.cc
   // Before O_TRUNC, which the kernel leaves to us whole. Requires: tree_ held; `file` is in the upper.
   Status drop_capabilities(Node& file);
   Result<bool> drop_set_id_of(const NodePtr& node);
-  // To be called after attributes were changed.
-  void watch_set_id_locked(Node& node) REQUIRES(node.mutex);
+  // To be called after attributes were changed. `now`: as the upper has them.
+  static void watch_set_id_locked(Node& node, const Result<Attributes>& now) REQUIRES(node.mutex);
   // Takes the bits when the kernel has written to the backing since.
   void settle_set_id_locked(Node& node) REQUIRES(node.mutex);
   // Requires: such bits are watched.

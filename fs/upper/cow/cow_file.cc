@@ -29,6 +29,15 @@ Result<std::unique_ptr<CowFile>> CowFile::open(UpperStore& store, ObjectRef obje
   return std::unique_ptr<CowFile>(std::move(file));
 }
 
+Result<std::unique_ptr<CowFile>> CowFile::take(UpperStore& store, UniqueFd fd) {
+  CowParts parts;
+  parts.host = &store.cow_host();
+  parts.fd = fd.get();
+  parts.data = std::make_unique<block::FdBlockFile>(std::move(fd));
+  VARVE_ASSIGN(auto file, CowFileImpl::assemble(std::move(parts)));
+  return std::unique_ptr<CowFile>(std::move(file));
+}
+
 CowFileImpl::CowFileImpl(CowParts parts)
     : host_(*parts.host),
       fd_(parts.fd),

@@ -13,6 +13,7 @@
 
 #include "fs/base/attributes.h"
 #include "fs/base/result.h"
+#include "fs/base/unique_fd.h"
 #include "fs/layer/layer.h"
 #include "fs/upper/upper_store.h"
 
@@ -23,6 +24,8 @@ class CowFile {
   // `base` may be null exactly when `marks.base` is absent.
   static Result<std::unique_ptr<CowFile>> open(UpperStore& store, ObjectRef object, const Marks& marks,
                                                std::unique_ptr<layer::LowerFile> base);
+  // Of a file that has just been created, with no base; `fd` for reading and writing.
+  static Result<std::unique_ptr<CowFile>> take(UpperStore& store, UniqueFd fd);
   virtual ~CowFile() = default;
 
   virtual int fd() const = 0;            // the upper's file, O_RDWR

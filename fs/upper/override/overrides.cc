@@ -62,8 +62,7 @@ Status Overrides::write(ObjectRef object, const struct stat& status,
   const std::uint32_t wanted = private_permissions(status.st_mode & S_IFMT);
   const auto make_private = [&]() -> Status {
     if ((status.st_mode & 07777) == wanted) return {};
-    VARVE_ASSIGN(const UniqueFd fd, open_object(object, O_PATH));
-    return ::chmod(ObjectPath({fd.get(), {}}).c_str(), wanted) == 0 ? Status() : Status(Errno::last());
+    return change_object_mode(object, wanted);
   };
   Status written = set_object_xattr(object, format::kOverrideXattr, value);
   if (!written.ok() && written.error().value == EACCES) {

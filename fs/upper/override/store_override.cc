@@ -35,13 +35,6 @@ format::OverrideStat as_it_is(const struct stat& status) {
   return {.uid = status.st_uid, .gid = status.st_gid, .permissions = status.st_mode & 07777};
 }
 
-Status change_own_mode(ObjectRef object, std::uint32_t permissions) {
-  VARVE_ASSIGN(const UniqueFd fd, open_object(object, O_PATH));
-  return ::chmod(ObjectPath({fd.get(), {}}).c_str(), static_cast<mode_t>(permissions)) == 0
-             ? Status()
-             : Status(Errno::last());
-}
-
 }  // namespace
 
 // --- making ---
@@ -94,7 +87,7 @@ Status Store::settle_shown(ObjectRef draft, const Shown& shown) {
   if (is_itself) {
     VARVE_ASSIGN(const bool owned, try_owner(draft, made, shown.uid, shown.gid));
     if (owned && permissions_stand(type, shown.mode & 07777)) {
-      return S_ISLNK(type) ? Status() : change_own_mode(draft, shown.mode & 07777);
+      return S_ISLNK(type) ? Status() : change_object_mode(draft, shown.mode & 07777);
     }
     if (owned) {
       VARVE_ASSIGN(made, stat_object(draft));
@@ -174,7 +167,7 @@ Result<std::string> Store::read_stand_in(ObjectRef link) const {
 Status Store::change_shown_mode(ObjectRef object, std::uint32_t permissions) {
   VARVE_ASSIGN(const struct stat status, stat_object(object));
   if (S_ISLNK(status.st_mode)) return Errno{EOPNOTSUPP};
-  if (!carries_marks(status)) return change_own_mode(object, permissions);
+  if (!carries_marks(status)) return change_object_mode(object, permissions);
   VARVE_ASSIGN(std::optional<format::OverrideStat> now, overrides().read(object, status));
   if (now && now->type == S_IFLNK) return Errno{EOPNOTSUPP};
   const Result<std::string> stored = acl_of(object, kAccessAclXattr);
@@ -187,7 +180,7 @@ Status Store::change_shown_mode(ObjectRef object, std::uint32_t permissions) {
     return stored.error();
   }
   if (!now && permissions_stand(status.st_mode & S_IFMT, permissions)) {
-    return change_own_mode(object, permissions);
+    return change_object_mode(object, permissions);
   }
   if (!now) now = as_it_is(status);
   now->permissions = permissions;

@@ -2,6 +2,7 @@
 // directories, counts them while a test has it armed, and lets one fail or be the last (fault_control.h). It makes the system
 // calls itself. No part of a program: built without sanitizers and without anything of the project but that header.
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -24,10 +25,14 @@ using varve::test::FaultKind;
 
 FaultControl* control = nullptr;
 
+// libc's: ours stands before it.
+long (*raw_call)(long number, ...) = nullptr;
+
 __attribute__((constructor)) void find_control() {
+  raw_call = reinterpret_cast<long (*)(long, ...)>(::dlsym(RTLD_NEXT, "syscall"));
   const char* path = ::getenv("VARVE_FAULT_CONTROL");
   if (path == nullptr) return;
-  const auto fd = static_cast<int>(::syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0));
+  const auto fd = static_cast<int>(raw_call(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0));
   if (fd < 0) return;
   void* memory = ::mmap(nullptr, sizeof(FaultControl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   ::close(fd);
@@ -36,14 +41,14 @@ __attribute__((constructor)) void find_control() {
 
 [[noreturn]] void die() {
   for (;;) {
-    ::syscall(SYS_kill, ::syscall(SYS_getpid), SIGKILL);
+    raw_call(SYS_kill, raw_call(SYS_getpid), SIGKILL);
   }
 }
 
 void pause_at(std::uint32_t number) {
   const struct timespec step = {.tv_sec = 0, .tv_nsec = 100'000};
   control->paused_at = number;
-  while (control->may_go < number && control->armed != 0) ::syscall(SYS_nanosleep, &step, nullptr);
+  while (control->may_go < number && control->armed != 0) raw_call(SYS_nanosleep, &step, nullptr);
 }
 
 // Whether this very call is the one that is to be hit.
@@ -66,7 +71,7 @@ long guarded(Call call, long number, Arguments... arguments) {
     errno = control->error;
     return -1;
   }
-  const long result = ::syscall(number, arguments...);
+  const long result = raw_call(number, arguments...);
   if (hit && control->kind == FaultKind::kKillAfter) die();
   return result;
 }
@@ -221,6 +226,33 @@ ssize_t listxattr(const char* path, char* list, size_t size) noexcept {
 }
 ssize_t llistxattr(const char* path, char* list, size_t size) noexcept {
   return guarded(Call::kListXattr, SYS_llistxattr, path, list, size);
+}
+
+// --- calls that libc has no functions for yet (fs/upper/object_path.cc) ---
+
+long syscall(long number, ...) noexcept {
+  va_list more;
+  va_start(more, number);
+  long all[6];
+  for (long& argument : all) argument = va_arg(more, long);
+  va_end(more);
+  const auto call = [&](Call kind) {
+    return guarded(kind, number, all[0], all[1], all[2], all[3], all[4], all[5]);
+  };
+  switch (number) {
+    case 452:
+      return call(Call::kChmodAt);  // fchmodat2
+    case 463:
+      return call(Call::kSetXattr);  // setxattrat
+    case 464:
+      return call(Call::kGetXattr);  // getxattrat
+    case 465:
+      return call(Call::kListXattr);  // listxattrat
+    case 466:
+      return call(Call::kRemoveXattr);  // removexattrat
+    default:
+      return raw_call(number, all[0], all[1], all[2], all[3], all[4], all[5]);
+  }
 }
 
 }  // extern "C"

@@ -441,5 +441,54 @@ TEST_F(UnionViewTest, ConcurrentWritersOfOneLowerFileLoseNothing) {
   EXPECT_EQ(read("/a"), expected);
 }
 
+// What the kernel has in its cache came from a handle that may be gone: its places must be good in any other.
+TEST_F(UnionViewTest, PlacesInAListingAreTheSameForEveryHandleWhateverComesAndGoes) {
+  for (const char* name : {"/l1", "/l2", "/l3"}) bottom_->add_file(name, "x");
+  mount();
+  for (int i = 0; i < 200; ++i) create("/u" + std::to_string(i), "");
+  const auto places = [&](std::uint64_t from) {
+    std::vector<std::pair<std::string, std::uint64_t>> seen;
+    const HandleId handle = view_->opendir(UnionView::kRoot).value();
+    const auto add = [&](const DirectoryEntry& entry) {
+      seen.emplace_back(entry.name, entry.next_cookie);
+      return true;
+    };
+    EXPECT_TRUE(view_->readdir(handle, from, add).ok());
+    view_->releasedir(handle);
+    return seen;
+  };
+  auto all = places(0);
+  ASSERT_EQ(all.size(), 205U);
+  for (std::size_t at = 0; at < all.size(); ++at) {
+    EXPECT_EQ(all[at].second > (at == 0 ? 0 : all[at - 1].second), true) << all[at].first;
+    EXPECT_LT(all[at].second, std::uint64_t{1} << 31);
+  }
+  // From the middle on, after the entry that was read last is gone, and another one from either side of it.
+  const auto [last, place] = all[100];
+  const std::vector<std::string> gone = {last, all[50].first, all[150].first};
+  std::vector<std::pair<std::string, std::uint64_t>> expected(all.begin() + 101, all.end());
+  std::erase_if(expected, [&](const auto& entry) { return entry.first == gone[2]; });
+  for (const std::string& name : gone) ASSERT_EQ(unlink("/" + name), 0);
+  EXPECT_EQ(places(place), expected);
+}
+
+TEST_F(UnionViewTest, OnlyOneReaderOfADirectoryUsesTheKernelsCacheOfIt) {
+  bottom_->add_directory("/d");
+  mount();
+  const NodeId directory = find("/d").value().id;
+  const HandleId first = view_->opendir(directory).value();
+  const HandleId second = view_->opendir(directory).value();
+  EXPECT_TRUE(view_->kernel_may_cache(first));
+  EXPECT_FALSE(view_->kernel_may_cache(second));
+  view_->releasedir(second);
+  const HandleId third = view_->opendir(directory).value();
+  EXPECT_FALSE(view_->kernel_may_cache(third));
+  view_->releasedir(first);
+  const HandleId fourth = view_->opendir(directory).value();
+  EXPECT_TRUE(view_->kernel_may_cache(fourth));
+  view_->releasedir(third);
+  view_->releasedir(fourth);
+}
+
 }  // namespace
 }  // namespace varve::view
