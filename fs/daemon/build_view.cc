@@ -32,9 +32,10 @@ ResultOrFailure<std::unique_ptr<upper::UpperStore>> open_upper(const upper::Uppe
 
 }  // namespace
 
-ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(const view::Options& options) {
+ResultOrFailure<std::unique_ptr<view::UnionView>> build_view(
+    const view::Options& options, const std::shared_ptr<layer::BlockCache>& cache) {
   layer::LayerContext context;
-  context.cache = std::make_shared<layer::BlockCache>(options.cache_bytes);
+  context.cache = cache;
   context.overrides = context.overrides || options.override_owners;
   auto layers = layer::open_stack(options.lower_paths, context);
   if (!layers.ok()) return with_context("opening a layer", std::move(layers).error());

@@ -13,6 +13,7 @@ constexpr const char* kDescription =
     "  varvefs -o lowerdir=base.vrv,upperdir=up,workdir=work /mnt\n"
     "  varvefs --image debian:latest -o upperdir=up,workdir=work /mnt\n"
     "  mount -t fuse.varvefs none /mnt -o lowerdir=base.vrv\n"
+    "  varvefs --status /mnt\n"
     "  fusermount3 -u /mnt";
 
 constexpr const char* kOptionsFooter =
@@ -53,6 +54,10 @@ void declare(CLI::App& app, Words& words) {
   app.add_option("--image", words.line.image, "Mount this image of the store")
       ->type_name("NAME[:TAG]|DIGEST");
   app.add_option("--store", words.line.store, "Image store to take --image from")->type_name("DIR");
+  CLI::Option* status = app.add_flag("--status", words.line.status,
+                                     "Tell of the mount at MOUNTPOINT: layers, requests, cache, memory")
+                            ->excludes("-o");
+  app.add_flag("--json", words.line.json, "Tell it as JSON")->needs(status);
   app.add_option("MOUNTPOINT", words.positionals,
                  "Directory to mount on; a source before it is ignored (mount helper form)")
       ->expected(1, 2)

@@ -23,6 +23,8 @@ struct CommandLine {
   std::string store;  // --store; empty: the default store
   bool foreground = false;
   bool debug = false;
+  bool status = false;  // --status: tell of the mount at `mount_point`
+  bool json = false;
 };
 
 // What the program should do: run, or exit at once with this status (help, version and usage errors were printed).

@@ -13,6 +13,7 @@
 #include "fs/daemon/background.h"
 #include "fs/daemon/build_view.h"
 #include "fs/daemon/command_line.h"
+#include "fs/daemon/status_page.h"
 #include "fs/fuse/session.h"
 #include "imagetool/image/store/store.h"
 
@@ -63,17 +64,20 @@ StatusOrFailure run(CommandLine line, std::unique_ptr<view::UnionView>& view) {
   ::umask(0);
   raise_descriptor_limit();
   const bool read_only = line.options.read_only || line.options.view.upper_path.empty();
-  VARVE_ASSIGN(view, build_view(line.options.view));
-  fuse::Session::Options options{.mount_point = line.mount_point,
-                                 .kernel_options = line.options.kernel_options,
-                                 .ids = line.options.ids,
-                                 .read_only = read_only,
-                                 .keep_access_times = line.options.view.keep_access_times,
-                                 .passthrough = line.options.passthrough,
-                                 .debug = line.debug,
-                                 .threads = line.options.threads,
-                                 .process_ends = kEndsAtOnce,
-                                 .on_ready = {}};
+  const auto cache = std::make_shared<layer::BlockCache>(line.options.view.cache_bytes);
+  VARVE_ASSIGN(view, build_view(line.options.view, cache));
+  fuse::Session::Options options{
+      .mount_point = line.mount_point,
+      .kernel_options = line.options.kernel_options,
+      .ids = line.options.ids,
+      .read_only = read_only,
+      .keep_access_times = line.options.view.keep_access_times,
+      .passthrough = line.options.passthrough,
+      .debug = line.debug,
+      .threads = line.options.threads,
+      .process_ends = kEndsAtOnce,
+      .describe = [&](const fuse::MountStatus& mount) { return status_page(mount, *view, *cache); },
+      .on_ready = {}};
   if (background) options.on_ready = [&] { background->ready(); };
   const StatusOrFailure served = mount_and_serve(*view, std::move(options));
   // Also when the mount failed: the upper was opened, and is as clean as before.
@@ -98,7 +102,8 @@ int main_status(int argc, char** argv) {
     set_log_destination(destination);
   }
   std::unique_ptr<view::UnionView> view;
-  const StatusOrFailure done = run(std::move(line), view);
+  const StatusOrFailure done =
+      line.status ? show_status(line.mount_point, line.json) : run(std::move(line), view);
   if (!done.ok()) log_error("{}", done.error().message);
   const int status = done.ok() ? 0 : 1;
   // All that was promised is written. Memory and descriptors the kernel takes back faster than we give them back one by one.

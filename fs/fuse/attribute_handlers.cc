@@ -6,6 +6,7 @@
 
 #include "fs/fuse/dispatch.h"
 #include "fs/fuse/request.h"
+#include "fs/fuse/status.h"
 
 namespace varve::fuse {
 namespace {
@@ -55,6 +56,11 @@ void do_readlink(fuse_req_t request, fuse_ino_t node) {
 
 void do_getxattr(fuse_req_t request, fuse_ino_t node, const char* name, std::size_t size) {
   answer(request, [&] {
+    if (node == FUSE_ROOT_ID && name == kStatusXattr && state_of(request).status &&
+        may_ask_for_status(*fuse_req_ctx(request))) {
+      reply_sized(request, state_of(request).status(), size);
+      return;
+    }
     Result<std::string> value = view_of(request).getxattr(NodeId(node), name);
     if (value.ok()) {
       const IdMaps& ids = state_of(request).ids;

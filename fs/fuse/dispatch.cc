@@ -139,6 +139,7 @@ void Dispatch::process_init(const struct fuse_buf& request) {
 
 void Dispatch::process(const struct fuse_buf& request) {
   const std::uint32_t opcode = opcode_of(request);
+  counts_.note(opcode);
   if (opcode == FUSE_INIT) {
     process_init(request);
     return;

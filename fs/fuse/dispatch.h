@@ -2,9 +2,10 @@
 
 // Dispatch: hands requests to libfuse, and sees to what libfuse 3.14 leaves out: flags of INIT's answer that it does not know,
 // flags of requests that it does not pass on, and O_TMPFILE. What comes beside a request is told by extras().
-// Thread rule: any thread; INIT comes before all other requests, alone. Ownership: borrows the session.
+// Thread rule: any thread; INIT comes before all other requests, alone. Ownership: borrows the session and the counts.
 
 #include "fs/fuse/libfuse.h"
+#include "fs/fuse/request_counts.h"
 
 namespace varve::fuse {
 
@@ -24,7 +25,8 @@ class Dispatch {
     bool set_id = false;
     bool passthrough = false;
   };
-  Dispatch(struct fuse_session* session, Wishes wishes) : session_(session), wishes_(wishes) {}
+  Dispatch(struct fuse_session* session, Wishes wishes, RequestCounts& counts)
+      : session_(session), wishes_(wishes), counts_(counts) {}
 
   void process(const struct fuse_buf& request);
   // What the kernel was asked for and offered. All false before INIT.
@@ -36,6 +38,7 @@ class Dispatch {
 
   struct fuse_session* const session_;
   const Wishes wishes_;
+  RequestCounts& counts_;
   Wishes granted_;
 };
 

@@ -24,6 +24,9 @@ class KernelBackings final : public view::Backings {
   // The device will be closed; with it all registrations end.
   void stop() { device_.store(-1); }
 
+  // The kernel grants it, and has refused no file.
+  bool works() const { return device_.load() >= 0 && !refused_.load(); }
+
   std::optional<std::int32_t> add(int fd) override;
   void remove(std::int32_t id) override;
 

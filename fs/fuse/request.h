@@ -27,6 +27,8 @@ struct SessionState {
   view::UnionView* view = nullptr;
   IdMaps ids;
   std::function<void()> on_ready;
+  // What getxattr(2) of kStatusXattr on the root tells; null: it is an xattr like any other.
+  std::function<std::string()> status;
   struct fuse_session* session = nullptr;
   // Set by INIT, before any other request: OPEN (OPENDIR) is answered with ENOSYS, once, and the kernel never sends it again.
   bool without_open = false;

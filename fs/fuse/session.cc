@@ -123,7 +123,9 @@ class LibfuseSession final : public Session {
  public:
   LibfuseSession(view::UnionView& view, Options options)
       : options_(std::move(options)),
-        state_{.view = &view, .ids = options_.ids, .on_ready = options_.on_ready} {}
+        state_{.view = &view, .ids = options_.ids, .on_ready = options_.on_ready, .status = {}} {
+    if (options_.describe) state_.status = [this] { return options_.describe(status()); };
+  }
 
   ~LibfuseSession() override {
     if (session_ == nullptr) return;
@@ -163,7 +165,8 @@ class LibfuseSession final : public Session {
   }
 
   StatusOrFailure serve() override {
-    Dispatch dispatch(session_, {.set_id = !options_.read_only, .passthrough = backings_ != nullptr});
+    Dispatch dispatch(session_, {.set_id = !options_.read_only, .passthrough = backings_ != nullptr},
+                      counts_);
     const RequestLoop::Options options{
         .threads = options_.threads,
         .on_initialized =
@@ -183,6 +186,20 @@ class LibfuseSession final : public Session {
   }
 
  private:
+  MountStatus status() const {
+    return {.requests = counts_.seen(),
+            .passthrough = backings_ != nullptr && backings_->works(),
+            .why_no_passthrough = why_no_passthrough()};
+  }
+
+  std::string_view why_no_passthrough() const {
+    if (options_.read_only) return "the mount is read-only";
+    if (options_.passthrough == PassthroughUse::kOff) return "-o passthrough=off";
+    if (options_.keep_access_times) return "-o noatime";
+    if (backings_ == nullptr) return "it needs CAP_SYS_ADMIN in the initial user namespace";
+    return backings_->works() ? "" : "the kernel has refused it";
+  }
+
   StatusOrFailure choose_passthrough() {
     if (options_.read_only || options_.passthrough == PassthroughUse::kOff) return {};
     if (options_.keep_access_times) {
@@ -206,6 +223,7 @@ class LibfuseSession final : public Session {
 
   const Options options_;
   SessionState state_;
+  RequestCounts counts_;
   struct fuse_session* session_ = nullptr;
   bool handlers_set_ = false;
   bool mounted_ = false;

@@ -13,6 +13,7 @@
 #include "fs/base/result.h"
 #include "fs/fuse/id_map.h"
 #include "fs/fuse/passthrough.h"
+#include "fs/fuse/status.h"
 #include "fs/view/union_view.h"
 
 namespace varve::fuse {
@@ -29,6 +30,8 @@ class Session {
     bool debug = false;
     unsigned threads = 0;       // that answer requests, at most; 0: as RequestLoop chooses
     bool process_ends = false;  // soon after serve(): RequestLoop::Options
+    // Makes of it what `varvefs --status` reads; null: the mount tells nothing. Called from any of the loop's threads.
+    std::function<std::string(const MountStatus&)> describe;
     // Called once, from the loop, as soon as the mount answers.
     std::function<void()> on_ready;
   };

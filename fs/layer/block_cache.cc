@@ -66,6 +66,7 @@ void BlockCache::publish(Shard& shard, Key key, const Result<BlockPtr>& outcome)
   shard.loading.erase(found);
   shard.loaded.notify_all();
   if (!outcome.ok()) return;
+  shard.statistics.loaded_bytes += (*outcome)->bytes().size();
   try {
     shard.blocks.insert(key, *outcome, evicted);
   } catch (const std::bad_alloc&) {
@@ -74,13 +75,14 @@ void BlockCache::publish(Shard& shard, Key key, const Result<BlockPtr>& outcome)
   shard.statistics.evictions += evicted.size();
 }
 
-bool BlockCache::end_unwanted(Shard& shard, Key key) {
+bool BlockCache::end_unwanted(Shard& shard, Key key, std::size_t loaded_bytes) {
   const MutexLock lock(shard.mutex);
   const auto found = shard.loading.find(key);
   VARVE_CHECK(found != shard.loading.end());
   if (found->second->waiters != 0) return false;
   shard.loading.erase(found);
   ++shard.statistics.direct;
+  shard.statistics.loaded_bytes += loaded_bytes;
   return true;
 }
 
@@ -101,7 +103,7 @@ Status BlockCache::read_whole(Key key, std::span<std::byte> out, const LoadInto&
     return {};
   }
   const Status loaded = attempt([&] { return load(out); });
-  if (end_unwanted(shard, key)) return loaded;
+  if (end_unwanted(shard, key, loaded.ok() ? out.size() : 0)) return loaded;
   publish(shard, key,
           loaded.ok() ? attempt([&]() -> Result<BlockPtr> { return copy_of(out); })
                       : Result<BlockPtr>(loaded.error()));
@@ -118,6 +120,7 @@ BlockCache::Statistics BlockCache::statistics() const {
     sum.direct += shard->statistics.direct;
     sum.evictions += shard->statistics.evictions;
     sum.bytes += shard->blocks.bytes();
+    sum.loaded_bytes += shard->statistics.loaded_bytes;
   }
   return sum;
 }

@@ -36,7 +36,8 @@ class BlockCache {
     std::uint64_t direct =
         0;  // of the loads, those straight into the asker's memory that nothing was kept of
     std::uint64_t evictions = 0;
-    std::uint64_t bytes = 0;  // held now
+    std::uint64_t bytes = 0;         // held now
+    std::uint64_t loaded_bytes = 0;  // decoded so far, by all loads that went well
   };
 
   using Load = std::function<Result<BlockPtr>()>;
@@ -82,7 +83,7 @@ class BlockCache {
   std::optional<Result<BlockPtr>> find_or_begin(Shard& shard, Key key);
   void publish(Shard& shard, Key key, const Result<BlockPtr>& outcome);
   // Ends a load that nobody waits for. Returns: false when somebody does.
-  bool end_unwanted(Shard& shard, Key key);
+  bool end_unwanted(Shard& shard, Key key, std::size_t loaded_bytes);
 
   std::vector<std::unique_ptr<Shard>> shards_;
   std::atomic<std::uint64_t> next_layer_{1};

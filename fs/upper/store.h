@@ -4,6 +4,7 @@
 // store_look, store_create, store_unnamed, store_copy_up, store_move, store_attributes. For the source files of fs/upper
 // only.
 
+#include <atomic>
 #include <memory>
 #include <unordered_map>
 #include <unordered_set>
@@ -58,6 +59,7 @@ class Store final : public UpperStore, public CowHost {
   Status set_xattr(ObjectRef object, std::string_view name, std::string_view value, int flags) override;
   Status remove_xattr(ObjectRef object, std::string_view name) override;
   Result<struct statvfs> statistics() const override;
+  CopiedUp copied_up() const override { return {.objects = objects_copied_up_, .blocks = blocks_copied_up_}; }
   Status sync() override EXCLUDES(open_mutex_);
   Status close() override EXCLUDES(open_mutex_);
   CowHost& cow_host() override { return *this; }
@@ -71,6 +73,7 @@ class Store final : public UpperStore, public CowHost {
   Status sync_map_names() override { return maps_.sync_names(); }
   Status drop_base_mark(int data_fd, std::uint64_t map_id) override;
   Status delete_map(int data_fd, std::uint64_t map_id) override;
+  void blocks_copied_up(std::uint64_t count) override { blocks_copied_up_ += count; }
   void cow_file_opened(CowFile& file, std::uint64_t map_id) override EXCLUDES(open_mutex_);
   void cow_file_closed(CowFile& file, std::uint64_t map_id, bool live_claims) override EXCLUDES(open_mutex_);
 
@@ -175,6 +178,8 @@ class Store final : public UpperStore, public CowHost {
   Stage stage_;
   MapDirectory maps_;
   HardlinkIndex index_;
+  std::atomic<std::uint64_t> objects_copied_up_{0};
+  std::atomic<std::uint64_t> blocks_copied_up_{0};
 
   Mutex needs_mutex_;
   bool needs_work_noted_ GUARDED_BY(needs_mutex_) = false;

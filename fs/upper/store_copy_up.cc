@@ -73,7 +73,9 @@ Result<UpperEntry> Store::copy_up(ObjectRef where, const CopyUp& source) {
 Result<UpperEntry> Store::copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode) {
   VARVE_ASSIGN(Draft draft, Draft::begin(stage_, -1));
   VARVE_RETURN_IF_ERROR(build_copy(draft.ref(), source, mode));
-  return publish_copy(draft, where, source);
+  Result<UpperEntry> published = publish_copy(draft, where, source);
+  if (published.ok()) ++objects_copied_up_;
+  return published;
 }
 
 // The order matters: what changes the owner or the data clears set-id bits and capabilities, so these come

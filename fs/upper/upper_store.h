@@ -221,6 +221,12 @@ class UpperStore {
 
   // --- whole store ---
   virtual Result<struct statvfs> statistics() const = 0;
+  // Since it was opened.
+  struct CopiedUp {
+    std::uint64_t objects = 0;
+    std::uint64_t blocks = 0;  // of 4 KiB, of partly copied files
+  };
+  virtual CopiedUp copied_up() const = 0;
   virtual Status sync() = 0;  // everything, as syncfs(2)
   // Clean unmount: all maps durable, the clean mark written. The destructor alone leaves it as a kill would.
   // Requires: every CowFile of the store is closed or idle.

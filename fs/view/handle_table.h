@@ -64,6 +64,10 @@ class HandleMap {
     handles_.erase(at);
     return handle;
   }
+  std::size_t size() const {
+    const MutexLock lock(mutex_);
+    return handles_.size();
+  }
   void clear() {
     std::unordered_map<std::uint64_t, std::shared_ptr<Handle>> gone;  // destroyed after the lock is released
     const MutexLock lock(mutex_);

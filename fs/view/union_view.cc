@@ -80,4 +80,16 @@ Status UnionView::close() {
   return store_ != nullptr ? store_->close() : Status();
 }
 
+UnionView::Statistics UnionView::statistics() const {
+  Statistics now;
+  for (std::size_t slot = stack_->layer_count(); slot >= 1; --slot) {
+    now.layers.push_back(stack_->layer(LayerSlot(static_cast<std::uint16_t>(slot))).name());
+  }
+  now.nodes = table_.size();
+  now.open_files = handles_.files.size();
+  now.open_directories = handles_.directories.size();
+  if (store_ != nullptr) now.copied_up = store_->copied_up();
+  return now;
+}
+
 }  // namespace varve::view

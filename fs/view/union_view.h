@@ -196,6 +196,15 @@ class UnionView {
 
   // --- whole ---
   Result<struct statvfs> statfs();
+  // How it is now. Counts of one moment, but not of the same one.
+  struct Statistics {
+    std::vector<std::string> layers;  // top first, as they were named
+    std::size_t nodes = 0;            // that the kernel knows
+    std::size_t open_files = 0;
+    std::size_t open_directories = 0;
+    upper::UpperStore::CopiedUp copied_up;
+  };
+  Statistics statistics() const;
   Status sync();
   // Before the process ends: everything durable, the upper marked clean.
   Status close();

@@ -139,7 +139,15 @@ Status CowFileImpl::write_blocks_locked(const Change& change, std::span<const st
     VARVE_RETURN_IF_ERROR(data_->write_at(begin, data.subspan(begin - change.begin_bytes, end - begin)));
   }
   if (merge_tail) VARVE_RETURN_IF_ERROR(write_merged_locked(change, tail, data));
-  if (claims) VARVE_RETURN_IF_ERROR(map_.claim(change.first_block, change.end_block));
+  if (claims) {
+    std::uint64_t new_blocks = 0;
+    for (std::uint64_t block = change.first_block; block < std::min(change.end_block, base_blocks_);
+         ++block) {
+      if (!map_.claimed().test(block)) ++new_blocks;
+    }
+    VARVE_RETURN_IF_ERROR(map_.claim(change.first_block, change.end_block));
+    host_.blocks_copied_up(new_blocks);
+  }
   // Blocks written whole hold good data again, whatever a failed sync dropped.
   const std::uint64_t whole_begin = (change.begin_bytes + kBlockSizeBytes - 1) / kBlockSizeBytes;
   const std::uint64_t whole_end = std::min(change.end_bytes / kBlockSizeBytes, lost_.size_blocks());

@@ -36,6 +36,8 @@ class CowHost {
   virtual Status delete_map(int data_fd, std::uint64_t map_id) = 0;
 
   virtual void cow_file_opened(CowFile& file, std::uint64_t map_id) = 0;
+  // So many blocks of a partly copied file are its own now.
+  virtual void blocks_copied_up(std::uint64_t) {}
   // `live_claims`: the map of the file holds claims that are not durable yet.
   virtual void cow_file_closed(CowFile& file, std::uint64_t map_id, bool live_claims) = 0;
 };

@@ -97,6 +97,7 @@ class DispatchTest : public testing::Test {
   }
 
   std::uint32_t uid_ = 0;  // who asks
+  RequestCounts counts_;
   Seen seen_;
   UniqueFd kernel_;
   std::unique_ptr<struct fuse_session, decltype(&fuse_session_destroy)> session_{nullptr,
@@ -106,7 +107,7 @@ class DispatchTest : public testing::Test {
 constexpr std::uint32_t kAll = 0xFFFFFFFF;
 
 TEST_F(DispatchTest, AsksForWhatIsWishedAndOffered) {
-  Dispatch dispatch(session_.get(), {.set_id = true, .passthrough = true});
+  Dispatch dispatch(session_.get(), {.set_id = true, .passthrough = true}, counts_);
   const struct fuse_init_out out = initialize(dispatch, kAll, kAll);
   EXPECT_NE(out.flags & FUSE_HANDLE_KILLPRIV_V2, 0U);
   EXPECT_NE(out.flags & FUSE_INIT_EXT, 0U);
@@ -117,7 +118,7 @@ TEST_F(DispatchTest, AsksForWhatIsWishedAndOffered) {
 }
 
 TEST_F(DispatchTest, AsksForNothingThatIsNotWished) {
-  Dispatch dispatch(session_.get(), {});
+  Dispatch dispatch(session_.get(), {}, counts_);
   const struct fuse_init_out out = initialize(dispatch, kAll, kAll);
   EXPECT_EQ(out.flags & FUSE_HANDLE_KILLPRIV_V2, 0U);
   EXPECT_EQ(out.flags2 & wire::kPassthroughInFlags2, 0U);
@@ -127,7 +128,7 @@ TEST_F(DispatchTest, AsksForNothingThatIsNotWished) {
 }
 
 TEST_F(DispatchTest, AsksAnOldKernelForNothingItDoesNotKnow) {
-  Dispatch dispatch(session_.get(), {.set_id = true, .passthrough = true});
+  Dispatch dispatch(session_.get(), {.set_id = true, .passthrough = true}, counts_);
   // Without FUSE_INIT_EXT flags2 means nothing.
   const struct fuse_init_out out = initialize(dispatch, FUSE_ASYNC_READ, kAll);
   EXPECT_EQ(out.flags & FUSE_HANDLE_KILLPRIV_V2, 0U);
@@ -137,7 +138,7 @@ TEST_F(DispatchTest, AsksAnOldKernelForNothingItDoesNotKnow) {
 }
 
 TEST_F(DispatchTest, TellsWhichWritesMayNotKeepSetIdBits) {
-  Dispatch dispatch(session_.get(), {.set_id = true});
+  Dispatch dispatch(session_.get(), {.set_id = true}, counts_);
   initialize(dispatch, kAll, kAll);
   struct fuse_write_in write {};
   write.size = 1;
@@ -151,7 +152,7 @@ TEST_F(DispatchTest, TellsWhichWritesMayNotKeepSetIdBits) {
 }
 
 TEST_F(DispatchTest, TakesAStrangersTruncationAtOpenForOneWhereTheKernelDoesNotSay) {
-  Dispatch dispatch(session_.get(), {.set_id = true});
+  Dispatch dispatch(session_.get(), {.set_id = true}, counts_);
   initialize(dispatch, FUSE_ASYNC_READ, 0);
   struct fuse_open_in open {};
   open.flags = O_WRONLY | O_TRUNC;
@@ -167,7 +168,7 @@ TEST_F(DispatchTest, TakesAStrangersTruncationAtOpenForOneWhereTheKernelDoesNotS
 }
 
 TEST_F(DispatchTest, HandsTmpfileOnAsACreateWithoutAName) {
-  Dispatch dispatch(session_.get(), {});
+  Dispatch dispatch(session_.get(), {}, counts_);
   initialize(dispatch, kAll, kAll);
   struct fuse_create_in create {};
   create.mode = 0600;
