@@ -57,13 +57,20 @@ grep --quiet 'layer.vrv' text || fail "the text names no layer"
 grep --quiet '1 objects, 1 blocks' text || fail "the text tells of no block"
 
 step "A listing is asked for once, and again after a change"
-find mnt -printf '%p %i %s %m %T@\n' >before
 listings() { echo $(($(field requests.READDIR) + $(field requests.READDIRPLUS))); }
+show() { find mnt -printf '%p %i %s %m %T@\n'; }
+show >before
 first=$(listings)
 [ "$first" -gt 0 ] || fail "no listing was counted"
-find mnt -printf '%p %i %s %m %T@\n' >again
-expect "listings after a second find" "$first" "$(listings)"
-diff before again
+# More than once, because anybody may have the kernel drop its caches in between.
+for attempt in 1 2 3 4 5; do
+  first=$(listings)
+  show >again
+  diff before again
+  [ "$(listings)" -gt "$first" ] || break
+  [ "$attempt" -lt 5 ] || fail "each find asked for the listings anew"
+done
+first=$(listings)
 touch mnt/d/new
 find mnt >after
 [ "$(listings)" -gt "$first" ] || fail "a changed directory was not listed again"
