@@ -145,9 +145,9 @@ ResultOrFailure<image::Image> bring_in(transport::ImageSource& source, image::St
   VARVE_ASSIGN(const std::unique_ptr<WorkDirectory> work, WorkDirectory::make(store));
   Conversion conversion(incoming, source.name(), options, monitor);
   {
-    IncomingLayers layers(source, incoming, work->path(), options.jobs);
+    IncomingLayers layers(source, incoming, work->path(), options.jobs, monitor);
     for (std::size_t i = 0; i < incoming.layers.size(); ++i) {
-      VARVE_ASSIGN(const std::string path, layers.wait_for(i, monitor));
+      VARVE_ASSIGN(const std::string path, layers.wait_for(i));
       VARVE_RETURN_IF_ERROR(conversion.add(path));
     }
   }

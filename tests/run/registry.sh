@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # imagetool push and pull against Debian's docker-registry: plain, with passwords, with TLS; skopeo reads what was pushed, and what
-# skopeo pushed is pulled. Then a registry that lies (hostile_registry.py).
+# skopeo pushed is pulled. Then what is told while it comes (pull_progress.py), and a registry that lies (hostile_registry.py).
 # Environment: VARVE_BIN, the directory of imagetool. Exit status 77: cannot run here, and says why.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -159,6 +159,10 @@ refused "--cert-dir" in_store i pull "$secure/app:2"
 in_store i pull --cert-dir certificates "$secure/app:2" >/dev/null
 in_store j pull --tls-verify=false "$secure/app:2" >/dev/null
 same_tree a team/app:2 i "$secure/app:2"
+
+step "what is told while it comes"
+mkdir progress
+python3 -B "$here/pull_progress.py" "$imagetool" "$scratch/progress"
 
 step "a registry that lies"
 mkdir hostile

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
+#include <thread>
 
 #include "fs/layer/open_layer.h"
 #include "imagetool/image/layer_union.h"
@@ -286,6 +288,49 @@ TEST_F(BringInTest, StopsWhenItIsToldTo) {
   EXPECT_EQ(stopped.error().error_number, ECANCELED);
   EXPECT_THAT(names_in("store/blobs/sha256"), IsEmpty());
   EXPECT_THAT(names_in("store/tmp"), IsEmpty());
+}
+
+// Notes who calls, and what is shown.
+class WatchedMonitor : public image::Monitor {
+ public:
+  void begin(std::string_view, std::uint64_t) override { called(); }
+  void advance(std::uint64_t) override { called(); }
+  void end() override { called(); }
+  void show_parts(std::shared_ptr<const image::PartProgress> parts) override {
+    called();
+    if (parts) seen = parts;
+    shows = parts != nullptr;
+  }
+  bool cancelled() const override {
+    called();
+    return false;
+  }
+  void called() const { only_one = only_one && std::this_thread::get_id() == owner; }
+
+  const std::thread::id owner = std::this_thread::get_id();
+  mutable std::atomic<bool> only_one{true};
+  std::shared_ptr<const image::PartProgress> seen;
+  bool shows = false;
+};
+
+TEST_F(BringInTest, TellsHowFarEachLayerIsFromOneThread) {
+  WatchedMonitor watched;
+  TestImage from;
+  for (int i = 0; i < 12; ++i)
+    from.add_tar(TarBytes().file(std::to_string(i), noise(50'000)).finished(), "gzip");
+  MemorySource source(from);
+  Store store = must(Store::open(scratch_ / "store"));
+  must(bring_in(source, store, {"app", "1"}, options_, watched));
+  EXPECT_TRUE(watched.only_one);
+  EXPECT_FALSE(watched.shows);
+  const auto parts = watched.seen->parts();
+  ASSERT_THAT(parts, SizeIs(12));
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    EXPECT_EQ(parts[i].state, image::PartProgress::State::kDone);
+    EXPECT_EQ(parts[i].done_bytes, from.layers[i]["size"]);
+    EXPECT_EQ(parts[i].total_bytes, from.layers[i]["size"]);
+    EXPECT_THAT(std::string(from.layers[i]["digest"]), HasSubstr(":" + parts[i].name));
+  }
 }
 
 // --- what is not as it says ---
