@@ -267,7 +267,7 @@ void add_import(CLI::App& app, Context& context) {
   add_build_flags(*command, arguments->build);
   command->footer(
       "Options that describe how to run the image are for root file systems; an image of others is taken as "
-      "it is.\n"
+      "it is; layers\nof it that the store has from an earlier import or pull stay as they were built then.\n"
       "Example:\n  docker save app:1 | imagetool import - app:1\n"
       "  skopeo copy docker://debian:12 oci:debian:12 && imagetool import debian\n"
       "  imagetool import rootfs.tar.xz debian:12 --cmd bash\n"

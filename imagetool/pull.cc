@@ -78,8 +78,10 @@ void add_pull(CLI::App& app, Context& context) {
   command->add_option("--platform", arguments->platform, "Of an image for several (default: this machine's)")
       ->type_name("OS/ARCH[/VARIANT]");
   command
-      ->add_option("--profile", arguments->build.profile,
-                   "Of layers that are converted: fast, default, max (imagetool layer build --help)")
+      ->add_option(
+          "--profile", arguments->build.profile,
+          "Of layers that are converted: fast, default, max (imagetool layer build --help); those that the "
+          "store has stay as they are")
       ->check(CLI::IsMember({"fast", "default", "max"}))
       ->capture_default_str();
   command->add_option("--jobs,-j", arguments->jobs, "Downloads at once (default: 3)")
@@ -91,6 +93,7 @@ void add_pull(CLI::App& app, Context& context) {
   command->add_flag("--json", arguments->json, "Tell the result as JSON");
   add_registry_flags(*command, arguments->registry);
   command->footer(
+      "Layers that the store has from an earlier pull or import are neither fetched nor converted again.\n"
       "Example:\n  imagetool pull debian:12\n"
       "  imagetool pull registry.example:5000/team/app:1.0 app\n"
       "  imagetool pull --platform linux/arm64 quay.io/team/app@sha256:0123...");

@@ -9,10 +9,13 @@ namespace {
 constexpr unsigned kDefaultJobs = 3;
 constexpr std::chrono::milliseconds kTellEvery(100);
 
-std::vector<image::PartProgress::Part> parts_of(const IncomingImage& image) {
+std::vector<image::PartProgress::Part> parts_of(const IncomingImage& image, std::size_t there) {
+  using State = image::PartProgress::State;
   std::vector<image::PartProgress::Part> parts;
   for (const image::Descriptor& layer : image.layers) {
-    parts.push_back({.name = layer.digest.short_hex(), .total_bytes = layer.size_bytes});
+    parts.push_back({.name = layer.digest.short_hex(),
+                     .total_bytes = layer.size_bytes,
+                     .state = parts.size() < there ? State::kThere : State::kWaiting});
   }
   return parts;
 }
@@ -32,17 +35,19 @@ class IncomingLayers::OneFetch : public FetchState {
   const std::size_t index_;
 };
 
-IncomingLayers::IncomingLayers(transport::ImageSource& source, const IncomingImage& image,
+IncomingLayers::IncomingLayers(transport::ImageSource& source, const IncomingImage& image, std::size_t there,
                                std::string directory, unsigned jobs, image::Monitor& monitor)
     : source_(source),
       image_(image),
       directory_(std::move(directory)),
       ahead_(2 * std::size_t{jobs == 0 ? kDefaultJobs : jobs}),
       monitor_(monitor),
-      progress_(std::make_shared<image::PartProgress>("fetching", parts_of(image))),
+      progress_(std::make_shared<image::PartProgress>("fetching", parts_of(image, there))),
+      next_(there),
+      taken_(there),
       is_there_(image.layers.size()) {
   monitor_.show_parts(progress_);
-  const std::size_t count = std::min(ahead_ / 2, image.layers.size());
+  const std::size_t count = std::min(ahead_ / 2, image.layers.size() - there);
   for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
 }
 

@@ -19,14 +19,14 @@ namespace varve::transfer {
 
 class IncomingLayers {
  public:
-  // `directory`: for the files. `monitor` is shown how far each layer is, until the end of this object.
-  IncomingLayers(transport::ImageSource& source, const IncomingImage& image, std::string directory,
-                 unsigned jobs, image::Monitor& monitor);
+  // `directory`: for the files. The lowest `there` layers are there already, and not fetched. `monitor` is shown how far each layer is, until the end of this object.
+  IncomingLayers(transport::ImageSource& source, const IncomingImage& image, std::size_t there,
+                 std::string directory, unsigned jobs, image::Monitor& monitor);
   ~IncomingLayers();
   IncomingLayers(const IncomingLayers&) = delete;
   IncomingLayers& operator=(const IncomingLayers&) = delete;
 
-  // Waits for a layer: a varve layer or a plain tar, checked; the file is the caller's. Requires: indexes ascend.
+  // Waits for a layer: a varve layer or a plain tar, checked; the file is the caller's. Requires: indexes ascend, from `there` on.
   // Returns: its path, or the failure of any layer as soon as there is one.
   ResultOrFailure<std::string> wait_for(std::size_t index);
 
@@ -48,8 +48,8 @@ class IncomingLayers {
   std::atomic<bool> stop_{false};                        // nobody wants the rest
   Mutex mutex_;
   CondVar changed_;
-  std::size_t next_ GUARDED_BY(mutex_) = 0;
-  std::size_t taken_ GUARDED_BY(mutex_) = 0;       // layers that were waited for
+  std::size_t next_ GUARDED_BY(mutex_);
+  std::size_t taken_ GUARDED_BY(mutex_);           // layers that were waited for
   std::vector<bool> is_there_ GUARDED_BY(mutex_);  // by layer
   StatusOrFailure failed_ GUARDED_BY(mutex_);      // the first
   std::vector<std::thread> threads_;

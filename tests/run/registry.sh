@@ -94,6 +94,28 @@ in_store b pull "docker://$plain/team/app:1" short >/dev/null
 in_store b images --json | grep --quiet '"short:latest"' || fail "the name that was given is not in the store"
 in_store b inspect short | grep --quiet '/bin/true' || fail "the configuration was lost"
 
+step "what the store has is neither fetched nor converted again"
+# layers_got REPOSITORY: how many layers of it the registry gave.
+layers_got() {
+  local layer
+  layer=$(skopeo inspect --tls-verify=false --format '{{index .Layers 0}}' "docker://$plain/$1:1")
+  grep --count "GET /v2/$1/blobs/$layer HTTP/1.1\" 200" plain.log || :
+}
+got=$(layers_got team/app)
+[ "$got" -ge 1 ] || fail "the log tells nothing: $(cat plain.log)"
+in_store b --progress=plain pull --profile max "$plain/team/app:1" again >/dev/null 2>told
+grep --quiet 'already there$' told || fail "it is not told: $(cat told)"
+[ "$(layers_got team/app)" -eq "$got" ] || fail "a layer came again"
+same_tree b short b again
+in_store b rm short >/dev/null; in_store b rm again >/dev/null
+for name in $(in_store b images --json | python3 -c 'import json, sys; print(*(image["name"] for image in json.load(sys.stdin)))'); do
+  in_store b rm "$name" >/dev/null
+done
+in_store b gc >/dev/null
+in_store b pull "$plain/team/app:1" >/dev/null
+[ "$(layers_got team/app)" -eq $((got + 1)) ] || fail "a layer that went was not fetched"
+in_store b verify "$plain/team/app:1" >/dev/null
+
 step "push as varve layers keeps manifest and digests"
 in_store a push --format varve app:1 "$plain/varve/app:1" --digestfile digest >/dev/null
 [ "$(cat digest)" = "$(in_store a images --json | python3 -c '
