@@ -4,9 +4,7 @@
 
 #include "imagetool/commands.h"
 #include "imagetool/image/store/json_text.h"
-#include "imagetool/registry_flags.h"
-#include "imagetool/transfer/bring_in.h"
-#include "imagetool/transport/registry_source.h"
+#include "imagetool/pull_image.h"
 
 namespace varve::imagetool {
 namespace {
@@ -43,18 +41,17 @@ StatusOrFailure pull(const Arguments& arguments, const Context& context) {
     VARVE_ASSIGN(options.platform, image::parse_platform(arguments.platform));
   }
   const auto monitor = context.monitor();
-  VARVE_ASSIGN(const transport::RegistryOptions registry, registry_options(arguments.registry, *monitor));
   VARVE_ASSIGN(image::Store store, context.open_store());
-  VARVE_ASSIGN(const std::unique_ptr<transport::RegistrySource> source,
-               transport::RegistrySource::open(source_name, registry));
-  VARVE_ASSIGN(const image::Image image, transfer::bring_in(*source, store, name, options, *monitor));
-  VARVE_RETURN_IF_ERROR(write_digest_file(arguments.digest_file, source->manifest_digest()));
+  VARVE_ASSIGN(const PulledImage pulled,
+               pull_image(source_name, name, arguments.registry, options, store, *monitor));
+  const image::Image& image = pulled.image;
+  VARVE_RETURN_IF_ERROR(write_digest_file(arguments.digest_file, pulled.registry_digest));
   std::uint64_t bytes = 0;
   for (const image::Descriptor& layer : image.layers) bytes += layer.size_bytes;
   if (arguments.json) {
     print(image::json_text({{"name", image.name},
                             {"digest", image.digest.text()},
-                            {"registry_digest", source->manifest_digest()},
+                            {"registry_digest", pulled.registry_digest},
                             {"layers", image.layers.size()},
                             {"bytes", bytes}}) +
           "\n");
