@@ -153,6 +153,31 @@ refused "127.0.0.1:1" in_store b pull 127.0.0.1:1/app
 refused "names no registry" in_store a push team/app:2
 refused "no name of an image" in_store b pull "$plain/../app"
 
+step "an upload that breaks is begun again"
+# relay TIMES: sets relay to the address of one in front of the registry that breaks so many uploads after 4 MB.
+relay() {
+  rm -f relay.address
+  python3 -B "$here/breaking_relay.py" "$plain" "$1" 4000000 >relay.address 2>relay.log &
+  registry_processes+=($!)
+  for _ in {1..100}; do
+    [ ! -s relay.address ] || break
+    sleep 0.1
+  done
+  relay=$(cat relay.address)
+  [ -n "$relay" ] || fail "no relay: $(cat relay.log)"
+}
+relay 2
+for format in oci varve; do
+  in_store a push --format "$format" app:1 "$relay/broken/$format:1" --json >pushed
+  [ "$(field layers_written <pushed)" -eq 1 ] || fail "not one layer sent: $(cat pushed)"
+  in_store n pull "$plain/broken/$format:1" >/dev/null
+  same_tree a app:1 n "$plain/broken/$format:1"
+done
+uploads=$(grep --count 'PATCH /v2/broken/oci/' plain.log || :)
+[ "$uploads" -ge 2 ] || fail "nothing broke: $(grep PATCH plain.log)"
+relay 1000
+refused "begun 5 times" in_store a push --format varve app:1 "$relay/broken/never:1"
+
 step "build pulls what it stands on, unless it is there"
 mkdir context
 printf 'one\n' >context/one
