@@ -12,6 +12,7 @@
 #include "imagetool/commands.h"
 #include "imagetool/image/store/atomic_file.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/made_image.h"
 #include "imagetool/recipe/lexer.h"
 
 namespace varve::imagetool {
@@ -146,18 +147,10 @@ StatusOrFailure build(const Arguments& arguments, const Context& context) {
     const Status written = image::write_file_atomically(arguments.id_file, image.digest.text(), 0644);
     if (!written.ok()) return failure_from(written.error(), arguments.id_file);
   }
-  std::uint64_t bytes = 0;
-  for (const image::Descriptor& layer : image.layers) bytes += layer.size_bytes;
-  if (arguments.json) {
-    image::Json layers = image::Json::array();
-    for (const image::Descriptor& layer : image.layers) layers.push_back(layer.digest.text());
-    print(image::json_text(
-              {{"name", image.name}, {"digest", image.digest.text()}, {"layers", layers}, {"bytes", bytes}}) +
-          "\n");
-  } else {
-    print(fmt::format("{} {} ({}, {} layers)\n", image.name, image.digest.text(), human_bytes(bytes),
-                      image.layers.size()));
-  }
+  image::Json layers = image::Json::array();
+  for (const image::Descriptor& layer : image.layers) layers.push_back(layer.digest.text());
+  print_made_image(image, arguments.json, {{"layers", std::move(layers)}, {"bytes", layer_bytes(image)}},
+                   fmt::format("{}, {} layers", human_bytes(layer_bytes(image)), image.layers.size()));
   return {};
 }
 

@@ -4,6 +4,7 @@
 
 #include "imagetool/commands.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/made_image.h"
 #include "imagetool/pull_image.h"
 
 namespace varve::imagetool {
@@ -46,18 +47,11 @@ StatusOrFailure pull(const Arguments& arguments, const Context& context) {
                pull_image(source_name, name, arguments.registry, options, store, *monitor));
   const image::Image& image = pulled.image;
   VARVE_RETURN_IF_ERROR(write_digest_file(arguments.digest_file, pulled.registry_digest));
-  std::uint64_t bytes = 0;
-  for (const image::Descriptor& layer : image.layers) bytes += layer.size_bytes;
-  if (arguments.json) {
-    print(image::json_text({{"name", image.name},
-                            {"digest", image.digest.text()},
-                            {"registry_digest", pulled.registry_digest},
-                            {"layers", image.layers.size()},
-                            {"bytes", bytes}}) +
-          "\n");
-  } else {
-    print(fmt::format("{} {} ({})\n", image.name, image.digest.text(), human_bytes(bytes)));
-  }
+  print_made_image(image, arguments.json,
+                   {{"registry_digest", pulled.registry_digest},
+                    {"layers", image.layers.size()},
+                    {"bytes", layer_bytes(image)}},
+                   human_bytes(layer_bytes(image)));
   return {};
 }
 
