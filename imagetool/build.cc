@@ -8,9 +8,11 @@
 
 #include <cstdlib>
 
+#include "imagetool/base_images.h"
 #include "imagetool/commands.h"
 #include "imagetool/image/store/atomic_file.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/made_image.h"
 #include "imagetool/recipe/lexer.h"
 
 namespace varve::imagetool {
@@ -22,8 +24,10 @@ struct Arguments {
   std::vector<std::string> names;
   std::vector<std::string> build_args, labels;
   std::string target, network, id_file;
+  std::string pull = "missing";
   bool no_cache = false, quiet = false, json = false;
   BuildFlags build;
+  RegistryFlags registry;
 };
 
 constexpr std::uint64_t kIgnoreLimitBytes = 4 << 20;
@@ -130,23 +134,23 @@ StatusOrFailure build(const Arguments& arguments, const Context& context) {
   };
   const auto monitor = context.monitor();
   VARVE_ASSIGN(image::Store store, context.open_store());
+  BaseImages bases({.policy = parse_pull_policy(arguments.pull),
+                    .registry = arguments.registry,
+                    .bring_in = {.platform = {}, .build = request.layer},
+                    .tell = request.tell},
+                   store, *monitor);
+  request.find_image = [&bases](const std::string& name, const std::string& platform) {
+    return bases.find(name, platform);
+  };
   VARVE_ASSIGN(const image::Image image, recipe::build_image(request, store, *monitor));
   if (!arguments.id_file.empty()) {
     const Status written = image::write_file_atomically(arguments.id_file, image.digest.text(), 0644);
     if (!written.ok()) return failure_from(written.error(), arguments.id_file);
   }
-  std::uint64_t bytes = 0;
-  for (const image::Descriptor& layer : image.layers) bytes += layer.size_bytes;
-  if (arguments.json) {
-    image::Json layers = image::Json::array();
-    for (const image::Descriptor& layer : image.layers) layers.push_back(layer.digest.text());
-    print(image::json_text(
-              {{"name", image.name}, {"digest", image.digest.text()}, {"layers", layers}, {"bytes", bytes}}) +
-          "\n");
-  } else {
-    print(fmt::format("{} {} ({}, {} layers)\n", image.name, image.digest.text(), human_bytes(bytes),
-                      image.layers.size()));
-  }
+  image::Json layers = image::Json::array();
+  for (const image::Descriptor& layer : image.layers) layers.push_back(layer.digest.text());
+  print_made_image(image, arguments.json, {{"layers", std::move(layers)}, {"bytes", layer_bytes(image)}},
+                   fmt::format("{}, {} layers", human_bytes(layer_bytes(image)), image.layers.size()));
   return {};
 }
 
@@ -200,9 +204,21 @@ void add_build(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("build", "Make an image as an Imagefile (Dockerfile syntax) says");
   add_options(*command, *arguments);
+  // A flag with a value, so that `--pull .` is --pull=always and a context, as for docker and podman.
+  command
+      ->add_flag(
+          "--pull{always}", arguments->pull,
+          "Images of FROM and COPY --from that are pulled from their registry: missing: those that the "
+          "store does not have; always (as --pull alone): all; never (default: missing)")
+      ->check(CLI::IsMember({"missing", "always", "never"}).description(""))
+      ->type_name("missing|always|never");
+  add_registry_flags(*command, arguments->registry);
   command->footer(
       "Steps that were done before with the same input are taken from the store's build cache, which\n"
       "`imagetool gc --build-cache` empties. What is going on is told on standard error.\n"
+      "Images are looked for in the store first; names without a registry are docker.io's then. What --creds "
+      "says is\n"
+      "shown to each registry that a FROM names and that asks for it.\n"
       "Examples:\n"
       "  imagetool build -t app .\n"
       "  imagetool build -t app:dev --target dev --build-arg VERSION=1.2 -f build/Imagefile .\n"

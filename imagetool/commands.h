@@ -14,6 +14,7 @@
 
 #include "fs/base/result.h"
 #include "fs/layer/layer.h"
+#include "imagetool/human_text.h"
 #include "imagetool/image/layer_builder.h"
 #include "imagetool/image/store/store.h"
 #include "imagetool/image/writer/layer_output.h"
@@ -45,8 +46,6 @@ ResultOrFailure<std::shared_ptr<layer::Layer>> open_for_reading(const std::strin
 // The option --parent LAYER, into `parents`.
 void add_parent_option(CLI::App& command, std::vector<std::string>& parents);
 
-// "1.5 MB": decimal units, three digits.
-std::string human_bytes(std::uint64_t bytes);
 // Names of others' making, safe on a terminal: control characters and backslashes as \ooo.
 std::string printable(std::string_view name);
 // "drwxr-xr-x", as ls(1).

@@ -4,6 +4,7 @@
 
 #include "imagetool/commands.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/made_image.h"
 
 namespace varve::imagetool {
 namespace {
@@ -13,12 +14,6 @@ struct Arguments {
   bool quiet = false;
   bool names = false;
 };
-
-std::uint64_t size_of(const image::Image& image) {
-  std::uint64_t bytes = 0;
-  for (const image::Descriptor& layer : image.layers) bytes += layer.size_bytes;
-  return bytes;
-}
 
 // An image that cannot be read is named and fails the command, after the others were listed.
 StatusOrFailure list(const Arguments& arguments, const Context& context) {
@@ -52,11 +47,11 @@ StatusOrFailure list(const Arguments& arguments, const Context& context) {
                      {"digest", one.digest.text()},
                      {"created", image->config.created},
                      {"layers", image->layers.size()},
-                     {"bytes", size_of(*image)}});
+                     {"bytes", layer_bytes(*image)}});
     } else {
       print(fmt::format("{:<{}}  {:<12}  {:<20}  {:>6}  {:>8}\n", printable(one.name), widest,
                         one.digest.short_hex(), printable(image->config.created), image->layers.size(),
-                        human_bytes(size_of(*image))));
+                        human_bytes(layer_bytes(*image))));
     }
   }
   if (arguments.json) print(image::json_text(all, 2) + "\n");

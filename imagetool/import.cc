@@ -13,6 +13,7 @@
 #include "imagetool/image/layer_blob.h"
 #include "imagetool/image/source/tar_source.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/made_image.h"
 #include "imagetool/transfer/bring_in.h"
 #include "imagetool/transport/image_at.h"
 
@@ -159,21 +160,13 @@ StatusOrFailure import_image_of_others(const Arguments& arguments, transport::Im
     VARVE_ASSIGN(options.platform, image::parse_platform(arguments.platform));
   }
   VARVE_ASSIGN(const image::Image image, transfer::bring_in(source, store, name, options, monitor));
-  std::uint64_t layer_bytes = 0;
-  for (const image::Descriptor& layer : image.layers) layer_bytes += layer.size_bytes;
-  if (arguments.json) {
-    image::Json layers = image::Json::array();
-    for (const image::Descriptor& layer : image.layers) layers.push_back(layer.digest.text());
-    print(image::json_text({{"name", image.name},
-                            {"digest", image.digest.text()},
-                            {"config", image.config_descriptor.digest.text()},
-                            {"layers", std::move(layers)},
-                            {"layer_bytes", layer_bytes}}) +
-          "\n");
-  } else {
-    print(fmt::format("{} {} ({} in {} layers)\n", image.name, image.digest.text(), human_bytes(layer_bytes),
-                      image.layers.size()));
-  }
+  image::Json layers = image::Json::array();
+  for (const image::Descriptor& layer : image.layers) layers.push_back(layer.digest.text());
+  print_made_image(image, arguments.json,
+                   {{"config", image.config_descriptor.digest.text()},
+                    {"layers", std::move(layers)},
+                    {"layer_bytes", layer_bytes(image)}},
+                   fmt::format("{} in {} layers", human_bytes(layer_bytes(image)), image.layers.size()));
   return {};
 }
 
@@ -199,15 +192,8 @@ StatusOrFailure import_root(const Arguments& arguments, const Input& input, cons
   }
   VARVE_ASSIGN(const image::Descriptor layer, image::build_layer_blob(store, *source, options, monitor));
   VARVE_ASSIGN(const image::Image image, store.put_image(name, std::move(config), {layer}));
-  if (arguments.json) {
-    print(image::json_text({{"name", image.name},
-                            {"digest", image.digest.text()},
-                            {"layer", layer.digest.text()},
-                            {"layer_bytes", layer.size_bytes}}) +
-          "\n");
-  } else {
-    print(fmt::format("{} {} ({})\n", image.name, image.digest.text(), human_bytes(layer.size_bytes)));
-  }
+  print_made_image(image, arguments.json, {{"layer", layer.digest.text()}, {"layer_bytes", layer.size_bytes}},
+                   human_bytes(layer.size_bytes));
   return {};
 }
 
@@ -267,7 +253,7 @@ void add_import(CLI::App& app, Context& context) {
   add_build_flags(*command, arguments->build);
   command->footer(
       "Options that describe how to run the image are for root file systems; an image of others is taken as "
-      "it is.\n"
+      "it is; layers\nof it that the store has from an earlier import or pull stay as they were built then.\n"
       "Example:\n  docker save app:1 | imagetool import - app:1\n"
       "  skopeo copy docker://debian:12 oci:debian:12 && imagetool import debian\n"
       "  imagetool import rootfs.tar.xz debian:12 --cmd bash\n"

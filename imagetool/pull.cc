@@ -4,9 +4,8 @@
 
 #include "imagetool/commands.h"
 #include "imagetool/image/store/json_text.h"
-#include "imagetool/registry_flags.h"
-#include "imagetool/transfer/bring_in.h"
-#include "imagetool/transport/registry_source.h"
+#include "imagetool/made_image.h"
+#include "imagetool/pull_image.h"
 
 namespace varve::imagetool {
 namespace {
@@ -43,24 +42,16 @@ StatusOrFailure pull(const Arguments& arguments, const Context& context) {
     VARVE_ASSIGN(options.platform, image::parse_platform(arguments.platform));
   }
   const auto monitor = context.monitor();
-  VARVE_ASSIGN(const transport::RegistryOptions registry, registry_options(arguments.registry, *monitor));
   VARVE_ASSIGN(image::Store store, context.open_store());
-  VARVE_ASSIGN(const std::unique_ptr<transport::RegistrySource> source,
-               transport::RegistrySource::open(source_name, registry));
-  VARVE_ASSIGN(const image::Image image, transfer::bring_in(*source, store, name, options, *monitor));
-  VARVE_RETURN_IF_ERROR(write_digest_file(arguments.digest_file, source->manifest_digest()));
-  std::uint64_t bytes = 0;
-  for (const image::Descriptor& layer : image.layers) bytes += layer.size_bytes;
-  if (arguments.json) {
-    print(image::json_text({{"name", image.name},
-                            {"digest", image.digest.text()},
-                            {"registry_digest", source->manifest_digest()},
-                            {"layers", image.layers.size()},
-                            {"bytes", bytes}}) +
-          "\n");
-  } else {
-    print(fmt::format("{} {} ({})\n", image.name, image.digest.text(), human_bytes(bytes)));
-  }
+  VARVE_ASSIGN(const PulledImage pulled,
+               pull_image(source_name, name, arguments.registry, options, store, *monitor));
+  const image::Image& image = pulled.image;
+  VARVE_RETURN_IF_ERROR(write_digest_file(arguments.digest_file, pulled.registry_digest));
+  print_made_image(image, arguments.json,
+                   {{"registry_digest", pulled.registry_digest},
+                    {"layers", image.layers.size()},
+                    {"bytes", layer_bytes(image)}},
+                   human_bytes(layer_bytes(image)));
   return {};
 }
 
@@ -78,8 +69,10 @@ void add_pull(CLI::App& app, Context& context) {
   command->add_option("--platform", arguments->platform, "Of an image for several (default: this machine's)")
       ->type_name("OS/ARCH[/VARIANT]");
   command
-      ->add_option("--profile", arguments->build.profile,
-                   "Of layers that are converted: fast, default, max (imagetool layer build --help)")
+      ->add_option(
+          "--profile", arguments->build.profile,
+          "Of layers that are converted: fast, default, max (imagetool layer build --help); those that the "
+          "store has stay as they are")
       ->check(CLI::IsMember({"fast", "default", "max"}))
       ->capture_default_str();
   command->add_option("--jobs,-j", arguments->jobs, "Downloads at once (default: 3)")
@@ -91,6 +84,7 @@ void add_pull(CLI::App& app, Context& context) {
   command->add_flag("--json", arguments->json, "Tell the result as JSON");
   add_registry_flags(*command, arguments->registry);
   command->footer(
+      "Layers that the store has from an earlier pull or import are neither fetched nor converted again.\n"
       "Example:\n  imagetool pull debian:12\n"
       "  imagetool pull registry.example:5000/team/app:1.0 app\n"
       "  imagetool pull --platform linux/arm64 quay.io/team/app@sha256:0123...");

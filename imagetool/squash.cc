@@ -9,6 +9,7 @@
 #include "imagetool/image/layer_blob.h"
 #include "imagetool/image/source/layer_source.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/made_image.h"
 
 namespace varve::imagetool {
 namespace {
@@ -83,17 +84,11 @@ StatusOrFailure squash(const Arguments& arguments, const Context& context) {
                                         source.layers.begin() + static_cast<std::ptrdiff_t>(arguments.keep));
   layers.push_back(layer);
   VARVE_ASSIGN(const image::Image made, store.put_image(name, std::move(config), layers));
-  if (arguments.json) {
-    print(image::json_text({{"name", made.name},
-                            {"digest", made.digest.text()},
-                            {"layers", made.layers.size()},
-                            {"layer", layer.digest.text()},
-                            {"layer_bytes", layer.size_bytes}}) +
-          "\n");
-  } else {
-    print(fmt::format("{} {} ({}, {} layers where {} were)\n", made.name, made.digest.text(),
-                      human_bytes(layer.size_bytes), made.layers.size(), source.layers.size()));
-  }
+  print_made_image(
+      made, arguments.json,
+      {{"layers", made.layers.size()}, {"layer", layer.digest.text()}, {"layer_bytes", layer.size_bytes}},
+      fmt::format("{}, {} layers where {} were", human_bytes(layer.size_bytes), made.layers.size(),
+                  source.layers.size()));
   return {};
 }
 

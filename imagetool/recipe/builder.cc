@@ -128,7 +128,7 @@ class Builder {
       return failure_at(request_.recipe, Instruction{.line = stage.line, .keyword = "FROM"}, why);
     };
     ResultOrFailure<StageState> begun = begin(stage, number);
-    if (!begun.ok()) return at_from(begun.error());
+    if (!begun.ok()) return monitor_.cancelled() ? image::cancelled_failure() : at_from(begun.error());
     StageState state = std::move(begun).value();
     for (const Instruction& step : stage.steps) {
       if (monitor_.cancelled()) return image::cancelled_failure();
@@ -148,13 +148,7 @@ class Builder {
       return begin_on(stages_.at(*earlier));
     }
     if (stage.base == "scratch") return begin_from_scratch();
-    VARVE_ASSIGN(const image::Image image, store_.resolve(stage.base));
-    if (!stage.platform.empty()) {
-      const std::string has = image.config.os + "/" + image.config.architecture;
-      if (stage.platform != has && !stage.platform.starts_with(has + "/")) {
-        return Failure{ENOTSUP, "--platform=" + stage.platform + ": " + stage.base + " is for " + has};
-      }
-    }
+    VARVE_ASSIGN(const image::Image image, request_.find_image(stage.base, stage.platform));
     return begin_on(image);
   }
 
@@ -395,7 +389,7 @@ class Builder {
       if (earlier) {
         VARVE_ASSIGN(from_tree, LayeredTree::open_stack(stages_.at(*earlier).layer_paths, "stage " + *from));
       } else {
-        VARVE_ASSIGN(const image::Image image, store_.resolve(*from));
+        VARVE_ASSIGN(const image::Image image, request_.find_image(*from, ""));
         VARVE_ASSIGN(from_tree, LayeredTree::open_stack(image.layer_paths, *from));
       }
       origin = {.tree = from_tree.get(), .keep_owners = true, .ignored = nullptr};

@@ -30,6 +30,9 @@ struct BuildRequest {
   bool quiet = false;                                 // the output of RUN is thrown away
   image::BuildOptions layer;                          // for each layer
   std::function<void(const std::string& line)> tell;  // what is being done
+  // The image that FROM or COPY --from names. `platform`: what FROM asks for; empty: nothing in particular.
+  std::function<ResultOrFailure<image::Image>(const std::string& name, const std::string& platform)>
+      find_image;
 };
 
 // Returns: the image under its first name; a Failure "FILE:LINE: KEYWORD: why" for an instruction that fails.

@@ -11,6 +11,7 @@
 #include "imagetool/image/layer_annotations.h"
 #include "imagetool/image/source/tar_source.h"
 #include "imagetool/image/store/atomic_file.h"
+#include "imagetool/image/store/conversions.h"
 #include "imagetool/image/store/store_index.h"
 #include "imagetool/transfer/incoming_layers.h"
 #include "imagetool/transfer/incoming_manifest.h"
@@ -44,6 +45,24 @@ class Conversion {
              image::Monitor& monitor)
       : incoming_(incoming), source_name_(source_name), options_(options), monitor_(monitor) {}
 
+  // Takes the lowest layers that the store has already, as many as there are without a gap. Requires: gc() of others waits.
+  // Returns: how many. ECANCELED.
+  ResultOrFailure<std::size_t> take_those_there(const image::Store& store) {
+    while (there_ < incoming_.layers.size()) {
+      const std::optional<image::Descriptor> known = known_in(store);
+      if (!known) break;
+      if (there_ == 0) monitor_.begin("checking what is there", 0);
+      if (monitor_.cancelled()) return image::cancelled_failure();
+      // What is damaged is as good as absent: it is fetched, and replaced.
+      const std::string path = store.blob_path(known->digest);
+      if (!is_whole(path, *known) || !take(path, *known, layer_name(source_name_, there_)).ok()) break;
+      monitor_.advance(known->size_bytes);
+      ++there_;
+    }
+    monitor_.end();
+    return there_;
+  }
+
   // Puts the next layer on top. `path`: what IncomingLayers made of it.
   StatusOrFailure add(const std::string& path) {
     const std::size_t index = layers_.size();
@@ -61,19 +80,46 @@ class Conversion {
     return take(layer_path, {std::string(image::kLayerMediaType), hashed->digest, hashed->size_bytes}, name);
   }
 
-  // Moves the layers into the store. Returns: their descriptors, bottom first.
+  // Moves the layers into the store, and notes what tars became. Returns: their descriptors, bottom first.
   ResultOrFailure<std::vector<image::Descriptor>> finish(image::Store& store) const {
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
+    for (std::size_t i = there_; i < layers_.size(); ++i) {
       // Two layers may be one file.
-      if (std::find(layers_.begin() + static_cast<std::ptrdiff_t>(i) + 1, layers_.end(), layers_[i]) !=
-          layers_.end())
-        continue;
+      if (std::find(at(i + 1), layers_.end(), layers_[i]) != layers_.end()) continue;
       VARVE_RETURN_IF_ERROR(store.adopt_checked(layers_[i], paths_[i]));
+    }
+    for (std::size_t i = there_; i < layers_.size(); ++i) {
+      if (incoming_.kinds[i] != LayerKind::kTar) continue;
+      const Result<image::Digest> diff_id = image::Digest::parse(incoming_.config.diff_ids[i]);
+      if (!diff_id.ok()) continue;
+      VARVE_RETURN_IF_ERROR(
+          image::Conversions(store.directory()).put(*diff_id, {layers_.begin(), at(i)}, layers_[i]));
     }
     return layers_;
   }
 
  private:
+  std::vector<image::Descriptor>::const_iterator at(std::size_t index) const {
+    return layers_.begin() + static_cast<std::ptrdiff_t>(index);
+  }
+
+  static bool is_whole(const std::string& path, const image::Descriptor& layer) {
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file.valid()) return false;
+    const Result<image::DigestAndSize> hashed = image::digest_of_file(file.get());
+    return hashed.ok() && hashed->digest == layer.digest;
+  }
+
+  // What the next layer is, over those that were taken, if the store knows it.
+  std::optional<image::Descriptor> known_in(const image::Store& store) const {
+    const image::Descriptor& next = incoming_.layers[layers_.size()];
+    if (incoming_.kinds[layers_.size()] == LayerKind::kVarve) {
+      return store.has_blob(next) ? std::optional(next) : std::nullopt;
+    }
+    const Result<image::Digest> diff_id = image::Digest::parse(incoming_.config.diff_ids[layers_.size()]);
+    if (!diff_id.ok()) return std::nullopt;
+    return image::Conversions(store.directory()).find(*diff_id, layers_, store);
+  }
+
   StatusOrFailure convert(const std::string& tar, const std::string& layer, const std::string& name) const {
     image::BuildOptions build = options_.build;
     build.writer.output_path = layer;
@@ -103,7 +149,6 @@ class Conversion {
     if (file == nullptr) return Failure{EINVAL, name + ": is no layer file"};
     if (const auto loaded = file->load_all(); !loaded.ok())
       return Failure{loaded.error().error_number, name + ": " + loaded.error().message};
-    stack_.insert(stack_.begin(), std::move(opened).value());
     VARVE_ASSIGN(auto annotations, image::layer_annotations(path));
     for (const auto& [key, value] : annotations) {
       const auto told = descriptor.annotations.find(key);
@@ -111,6 +156,7 @@ class Conversion {
         return Failure{EBADMSG, name + ": the annotation " + key + " of its descriptor is not true"};
     }
     descriptor.annotations.merge(annotations);
+    stack_.insert(stack_.begin(), std::move(opened).value());
     layers_.push_back(std::move(descriptor));
     paths_.push_back(path);
     return {};
@@ -124,6 +170,7 @@ class Conversion {
   std::vector<std::shared_ptr<layer::Layer>> stack_;  // the topmost first
   std::vector<image::Descriptor> layers_;             // bottom first
   std::vector<std::string> paths_;                    // of layers_
+  std::size_t there_ = 0;                             // the lowest layers_, which were in the store
 };
 
 void warn_of_architecture(const IncomingImage& incoming, const image::Platform& wanted,
@@ -142,12 +189,14 @@ ResultOrFailure<image::Image> bring_in(transport::ImageSource& source, image::St
   const image::Platform platform = options.platform ? *options.platform : image::host_platform();
   VARVE_ASSIGN(const IncomingImage incoming, read_incoming_image(source, platform));
   warn_of_architecture(incoming, platform, source.name(), monitor);
+  // From here on gc() of others waits: what is found in the store stays there.
   VARVE_ASSIGN(const std::unique_ptr<WorkDirectory> work, WorkDirectory::make(store));
   Conversion conversion(incoming, source.name(), options, monitor);
+  VARVE_ASSIGN(const std::size_t there, conversion.take_those_there(store));
   {
-    IncomingLayers layers(source, incoming, work->path(), options.jobs);
-    for (std::size_t i = 0; i < incoming.layers.size(); ++i) {
-      VARVE_ASSIGN(const std::string path, layers.wait_for(i, monitor));
+    IncomingLayers layers(source, incoming, there, work->path(), options.jobs, monitor);
+    for (std::size_t i = there; i < incoming.layers.size(); ++i) {
+      VARVE_ASSIGN(const std::string path, layers.wait_for(i));
       VARVE_RETURN_IF_ERROR(conversion.add(path));
     }
   }

@@ -6,7 +6,10 @@
 // others call the image's id, and the diff_ids of the tar layers (docs/decisions/0016); an image of varve layers alone keeps its
 // manifest, too.
 //
-// Every blob is checked against its digest and size, and every tar against its diff_id, before anything of it is used. All of it lies
+// A layer that the store has, because it was brought in before over the same layers, is neither fetched nor converted again
+// (docs/decisions/0018), however it was packed and built then; one whose bytes are not right any more is replaced.
+//
+// Every blob that comes is checked against its digest and size, and every tar against its diff_id, before anything of it is used. All of it lies
 // in the store's scratch directory until the last layer is there: on failure nothing of the image has a name, and there is no blob that
 // was not there before. (Should the store itself fail while the finished layers are moved into it, those that were stay for gc.)
 // Thread rule: one thread calls; downloads have their own.

@@ -36,9 +36,14 @@ class FileStream : public transport::ByteStream {
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) return failure_from(Errno::last(), name_);
       offset_bytes_ += static_cast<std::uint64_t>(count);
-      if (is_work_) monitor_.advance(static_cast<std::uint64_t>(count));
+      if (is_work_ && offset_bytes_ > told_bytes_) monitor_.advance(offset_bytes_ - told_bytes_);
+      told_bytes_ = std::max(told_bytes_, offset_bytes_);
       return static_cast<std::size_t>(count);
     }
+  }
+  StatusOrFailure rewind() override {
+    offset_bytes_ = 0;
+    return {};
   }
 
  private:
@@ -47,6 +52,7 @@ class FileStream : public transport::ByteStream {
   image::Monitor& monitor_;
   const bool is_work_;
   std::uint64_t offset_bytes_ = 0;
+  std::uint64_t told_bytes_ = 0;
 };
 
 void fit_history(std::vector<image::HistoryEntry>& history, std::size_t layers) {

@@ -90,7 +90,7 @@ ResultOrFailure<std::unique_ptr<CheckedStream>> CheckedStream::open(transport::I
 
 ResultOrFailure<std::size_t> CheckedStream::read(std::span<std::byte> into) {
   if (good_) return std::size_t{0};
-  if (state_.stop) return Failure{ECANCELED, name_ + ": interrupted"};
+  if (state_.stopped()) return Failure{ECANCELED, name_ + ": interrupted"};
   VARVE_ASSIGN(const std::size_t got, stream_->read(into));
   if (got > blob_.size_bytes - size_bytes_) return wrong_size(name_, blob_.size_bytes, "more");
   if (got == 0) {
@@ -101,7 +101,7 @@ ResultOrFailure<std::size_t> CheckedStream::read(std::span<std::byte> into) {
   }
   hash_.update(into.first(got));
   size_bytes_ += got;
-  state_.bytes += got;
+  state_.arrived(got);
   return got;
 }
 
@@ -156,7 +156,7 @@ StatusOrFailure fetch_unpacked(transport::ImageSource& source, const image::Desc
       return std::move(got).error();
     }
     if (*got == 0) break;
-    if (state.stop) return Failure{ECANCELED, name + ": interrupted"};
+    if (state.stopped()) return Failure{ECANCELED, name + ": interrupted"};
     hash.update(std::span(piece).first(*got));
     VARVE_RETURN_IF_ERROR(file.append(std::span(piece).first(*got)));
   }

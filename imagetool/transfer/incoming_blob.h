@@ -1,9 +1,8 @@
 #pragma once
 
 // Blobs that come in, checked against what their descriptors say. Thread rule: one thread an object. Ownership: a CheckedStream borrows
-// the stop flag.
+// its FetchState.
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,10 +14,13 @@ namespace varve::transfer {
 // "NAME: layer 3".
 std::string layer_name(const std::string& image_name, std::size_t index);
 
-// What downloads and the thread that waits for them tell one another.
-struct FetchState {
-  std::atomic<std::uint64_t> bytes{0};  // that came so far
-  std::atomic<bool> stop{false};        // nobody wants the rest
+// What a download tells, and asks, as it goes. Thread rule: called from the thread that downloads.
+class FetchState {
+ public:
+  virtual ~FetchState() = default;
+  virtual void arrived(std::uint64_t) {}  // bytes
+  // True: nobody wants the rest.
+  virtual bool stopped() const { return false; }
 };
 
 // A blob of a source. Its end is given only when digest and size were right; that it has more bytes than its size is told without

@@ -19,6 +19,10 @@ class TextStream : public ByteStream {
  public:
   explicit TextStream(std::string text) : text_(std::move(text)) {}
   ResultOrFailure<std::size_t> read(std::span<std::byte> into) override;
+  StatusOrFailure rewind() override {
+    next_ = 0;
+    return {};
+  }
 
  private:
   const std::string text_;

@@ -103,6 +103,16 @@ StatusOrFailure HttpClient::wait(std::chrono::milliseconds delay) const {
   return {};
 }
 
+std::chrono::milliseconds HttpClient::delay_before(int attempt) const {
+  std::chrono::milliseconds delay = options_->first_delay;
+  for (int i = 2; i < attempt && delay < kMostDelay; ++i) delay *= 2;
+  return std::min(delay, kMostDelay);
+}
+
+StatusOrFailure HttpClient::wait_before(int attempt) const {
+  return wait(delay_before(attempt));
+}
+
 ResultOrFailure<std::unique_ptr<HttpResponse>> HttpClient::send_once(const HttpRequest& request) {
   if (!request.url.is_https() && options_->verify && !request.url.is_loopback()) {
     return Failure{EACCES, request.url.shown() + ": plain http is refused (--tls-verify=false allows it)"};
@@ -137,14 +147,12 @@ ResultOrFailure<std::unique_ptr<HttpResponse>> HttpClient::follow(const HttpRequ
 }
 
 ResultOrFailure<std::unique_ptr<HttpResponse>> HttpClient::send(const HttpRequest& request) {
-  std::chrono::milliseconds delay = options_->first_delay;
   for (int attempt = 1;; ++attempt) {
     auto response = follow(request);
     const bool passing = response.ok() ? is_passing((*response)->status()) : is_passing(response.error());
     if (!passing || request.once || request.stream || attempt == kMostAttempts) return response;
     const auto asked = response.ok() ? asked_delay(**response) : std::nullopt;
-    VARVE_RETURN_IF_ERROR(wait(asked.value_or(std::min(delay, kMostDelay))));
-    delay *= 2;
+    VARVE_RETURN_IF_ERROR(wait(asked.value_or(delay_before(attempt + 1))));
   }
 }
 

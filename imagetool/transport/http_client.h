@@ -55,7 +55,7 @@ struct HttpRequest {
   std::chrono::milliseconds whole_timeout{0};
   // Not to be tried again as it is. A request with a stream never is.
   bool once = false;
-  // What is sent: `body`, or `stream_bytes` bytes of `stream`, which lives as long as the response.
+  // What is sent: `body`, or `stream_bytes` bytes of `stream`, from its first one on, which lives as long as the response.
   std::string body;
   ByteStream* stream = nullptr;
   std::uint64_t stream_bytes = 0;
@@ -102,12 +102,16 @@ class HttpClient {
   // or where plain http is refused, EIO and others.
   ResultOrFailure<std::unique_ptr<HttpResponse>> send(const HttpRequest& request);
 
+  // Waits as it is waited before attempt number `attempt`, from 2 on, of something else. Returns: ECANCELED.
+  StatusOrFailure wait_before(int attempt) const;
+
   const HttpOptions& options() const { return *options_; }
 
  private:
   ResultOrFailure<std::unique_ptr<HttpResponse>> send_once(const HttpRequest& request);
   ResultOrFailure<std::unique_ptr<HttpResponse>> follow(const HttpRequest& request);
   StatusOrFailure wait(std::chrono::milliseconds delay) const;
+  std::chrono::milliseconds delay_before(int attempt) const;
 
   std::shared_ptr<const HttpOptions> options_;
   std::shared_ptr<HttpPool> pool_;

@@ -117,11 +117,11 @@ ResultOrFailure<HttpUrl> RegistryClient::url(const std::string& path) const {
 ResultOrFailure<std::unique_ptr<HttpResponse>> RegistryClient::send(HttpRequest request) {
   const bool ours = request.url.origin() == base_->origin();
   if (!ours) return http_.send(request);
-  const std::uint64_t stream_bytes = request.stream ? request.stream_bytes : 0;
   VARVE_ASSIGN(request.authorization, auth_.authorization());
   VARVE_ASSIGN(std::unique_ptr<HttpResponse> response, http_.send(request));
   const bool asks = response->status() == 401 && response->url().origin() == base_->origin();
-  if (!asks || (stream_bytes > 0 && !response->body_untouched())) return response;
+  if (!asks || (request.stream && !response->body_untouched() && !request.stream->rewind().ok()))
+    return response;
   VARVE_RETURN_IF_ERROR(auth_.learn(*response));
   VARVE_ASSIGN(std::string authorization, auth_.authorization());
   // The same again would be refused again.

@@ -41,6 +41,7 @@ class RegistryClient {
   // HttpClient::send(), with what the registry wants to be shown when `request` goes to it; a 401 is answered once with
   // what it asks for. Other answers are returned as they are.
   ResultOrFailure<std::unique_ptr<HttpResponse>> send(HttpRequest request);
+  StatusOrFailure wait_before(int attempt) const { return http_.wait_before(attempt); }
   // "registry.example/app:1: DOING: 404 (CODE: what the registry says)".
   Failure refusal(const std::string& doing, HttpResponse& response) const;
 

@@ -6,7 +6,6 @@ namespace varve::transport {
 namespace {
 
 constexpr auto kSmallTimeout = std::chrono::seconds(120);
-constexpr int kMostUploads = 3;  // of one blob that is kept
 
 // A ByteStream that is checked on its way: its digest, and its size to the byte.
 class CheckedStream : public ByteStream {
@@ -15,16 +14,23 @@ class CheckedStream : public ByteStream {
 
   ResultOrFailure<std::size_t> read(std::span<std::byte> into) override {
     VARVE_ASSIGN(const std::size_t count, bytes_.read(into));
-    hash_.update(into.first(count));
+    hash_->update(into.first(count));
     read_bytes_ += count;
     if (read_bytes_ > blob_.size_bytes || (count == 0 && read_bytes_ < blob_.size_bytes))
       return wrong("size");
     // Before the last byte goes out, so that a wrong blob is never whole at the registry.
     if (read_bytes_ == blob_.size_bytes && !checked_) {
       checked_ = true;
-      if (hash_.finish() != blob_.digest) return wrong("digest");
+      if (hash_->finish() != blob_.digest) return wrong("digest");
     }
     return count;
+  }
+  StatusOrFailure rewind() override {
+    VARVE_RETURN_IF_ERROR(bytes_.rewind());
+    hash_.emplace();
+    read_bytes_ = 0;
+    checked_ = false;
+    return {};
   }
 
  private:
@@ -34,19 +40,16 @@ class CheckedStream : public ByteStream {
   }
   ByteStream& bytes_;
   const image::Descriptor& blob_;
-  image::Sha256 hash_;
+  std::optional<image::Sha256> hash_{std::in_place};
   std::uint64_t read_bytes_ = 0;
   bool checked_ = false;
 };
 
-ResultOrFailure<std::string> read_whole(ByteStream& bytes, std::uint64_t size_bytes) {
-  std::string text(size_bytes, '\0');
-  std::size_t have = 0;
-  while (have < text.size()) {
-    VARVE_ASSIGN(const std::size_t count, bytes.read(std::as_writable_bytes(std::span(text).subspan(have))));
-    have += count;
-  }
-  return text;
+// Whether the same may go well a little later.
+bool is_passing(const StatusOrFailure& sent) {
+  if (sent.ok()) return false;
+  const int why = sent.error().error_number;
+  return why == EIO || why == ETIMEDOUT || why == EAGAIN;
 }
 
 bool is_good(const HttpResponse& response) {
@@ -102,8 +105,7 @@ ResultOrFailure<std::optional<HttpUrl>> RegistryDestination::begin_upload(const 
   return std::optional<HttpUrl>(std::move(next));
 }
 
-StatusOrFailure RegistryDestination::send_blob(const image::Descriptor& blob, ByteStream* stream,
-                                               const std::string& text) {
+StatusOrFailure RegistryDestination::send_blob(const image::Descriptor& blob, ByteStream& bytes) {
   VARVE_ASSIGN(std::optional<HttpUrl> place, begin_upload(blob));
   if (!place) return {};
   const std::string doing = "uploading blob " + blob.digest.short_hex();
@@ -113,8 +115,7 @@ StatusOrFailure RegistryDestination::send_blob(const image::Descriptor& blob, By
                               .url = std::move(*place),
                               .headers = {"Content-Type: application/octet-stream"},
                               .once = true,
-                              .body = text,
-                              .stream = stream,
+                              .stream = &bytes,
                               .stream_bytes = blob.size_bytes}));
   if (!is_good(*sent)) return client_->refusal(doing, *sent);
   VARVE_ASSIGN(HttpUrl last, next_location(*sent));
@@ -128,13 +129,16 @@ StatusOrFailure RegistryDestination::send_blob(const image::Descriptor& blob, By
 
 StatusOrFailure RegistryDestination::put_blob(const image::Descriptor& blob, ByteStream& bytes) {
   CheckedStream checked(bytes, blob);
-  if (blob.size_bytes > kMostKeptBytes) return send_blob(blob, &checked, "");
-  VARVE_ASSIGN(const std::string text, read_whole(checked, blob.size_bytes));
   for (int attempt = 1;; ++attempt) {
-    const StatusOrFailure sent = send_blob(blob, nullptr, text);
-    const bool broken =
-        !sent.ok() && (sent.error().error_number == EIO || sent.error().error_number == ETIMEDOUT);
-    if (!broken || attempt == kMostUploads) return sent;
+    StatusOrFailure sent = send_blob(blob, checked);
+    if (!is_passing(sent)) return sent;
+    if (attempt == kMostUploads || !checked.rewind().ok()) {
+      return Failure{sent.error().error_number,
+                     sent.error().message + " (begun " + std::to_string(attempt) + " times)"};
+    }
+    VARVE_RETURN_IF_ERROR(client_->wait_before(attempt + 1));
+    // Perhaps only the answer was lost.
+    if (const auto there = has_blob(blob); there.ok() && *there) return {};
   }
 }
 

@@ -1,7 +1,9 @@
 #pragma once
 
 // RegistryDestination: a name in a registry that an image is put under. Source: distribution-spec "Pushing blobs", "Pushing manifests".
-// A blob is sent in one PATCH of its whole length, as docker and podman do: not all registries take pieces.
+// A blob is sent in one PATCH of its whole length, as docker and podman do: not all registries take pieces. When the connection breaks it
+// is begun anew, a bounded number of times, as a new upload: docker's registry does not go on with one that broke off, since it looks
+// for the length that it had in the state that it gave out before (registry/handlers/blobupload.go, "wrong offset").
 // Thread rule and ownership: as ImageDestination.
 
 #include <map>
@@ -11,8 +13,7 @@
 
 namespace varve::transport {
 
-// Smaller blobs are kept in memory, so that they can be sent again when the connection breaks.
-inline constexpr std::uint64_t kMostKeptBytes = 4 << 20;
+inline constexpr int kMostUploads = 5;  // of one blob
 
 class RegistryDestination : public ImageDestination {
  public:
@@ -37,8 +38,8 @@ class RegistryDestination : public ImageDestination {
   ResultOrFailure<std::optional<HttpUrl>> begin_upload(const image::Descriptor& blob);
   // Where the Location of `response` says that it goes on.
   ResultOrFailure<HttpUrl> next_location(const HttpResponse& response) const;
-  // Sends `stream`, or where there is none `text`.
-  StatusOrFailure send_blob(const image::Descriptor& blob, ByteStream* stream, const std::string& text);
+  // One attempt.
+  StatusOrFailure send_blob(const image::Descriptor& blob, ByteStream& bytes);
 
   std::unique_ptr<RegistryClient> client_;
   const Elsewhere elsewhere_;

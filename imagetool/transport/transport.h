@@ -7,6 +7,7 @@
 // manifest is checked by the source, for it alone knows what its place says of that.
 // Thread rule: one thread an object, unless said otherwise. Ownership: streams borrow the source that opened them.
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -20,12 +21,14 @@
 
 namespace varve::transport {
 
-// Bytes that are read once, from the first to the last.
+// Bytes that are read from the first to the last.
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
   // Fills a part of `into`. Returns: how many bytes; 0 at the end. Requires: `into` is not empty.
   virtual ResultOrFailure<std::size_t> read(std::span<std::byte> into) = 0;
+  // The next byte is the first one again. Returns: ENOTSUP where bytes can be had only once.
+  virtual StatusOrFailure rewind() { return Failure{ENOTSUP, "these bytes can be read only once"}; }
 };
 
 // A manifest or index as it lies there.
@@ -68,7 +71,8 @@ class ImageDestination {
   virtual bool in_order() const { return false; }
   // Whether it is there already, so that put_blob() need not be called.
   virtual ResultOrFailure<bool> has_blob(const image::Descriptor& blob) = 0;
-  // `bytes` are checked against the descriptor on the way. May be called from several threads at once.
+  // `bytes` are checked against the descriptor on the way; some destinations begin anew after a failure, if `bytes` can be rewound.
+  // May be called from several threads at once.
   virtual StatusOrFailure put_blob(const image::Descriptor& blob, ByteStream& bytes) = 0;
   // The image's own manifest. Requires: all blobs that it names are there. After it the image is complete.
   virtual StatusOrFailure put_manifest(const ManifestText& manifest) = 0;

@@ -11,7 +11,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/launcher_lib.sh"
 imagetool=$bin/imagetool
 unset SOURCE_DATE_EPOCH
-build() { "$imagetool" build "$@" 2>"$scratch/told" || { cat "$scratch/told" >&2; return 1; }; }
+# Nothing comes from elsewhere here: run.registry tries that.
+build() { "$imagetool" build --pull=never "$@" 2>"$scratch/told" || { cat "$scratch/told" >&2; return 1; }; }
 told() { cat "$scratch/told"; }
 # made, cached: how many steps made a layer, or found one.
 made() { grep --count '^--> layer' "$scratch/told" || true; }
@@ -149,12 +150,20 @@ echo "-- what goes wrong"
 # refused WHAT PATTERN LINES: a build of these lines fails, with a message like this.
 refused() {
   printf '%b' "$3" >"$scratch/wrong"
-  expect "$1: status" 1 "$(status "$imagetool" build -t wrong -f "$scratch/wrong" "$context")"
+  expect "$1: status" 1 "$(status "$imagetool" build --pull=never -t wrong -f "$scratch/wrong" "$context")"
   expect_in "$1: message" "*$2*" "$(cat "$scratch/output")"
 }
 refused "an unknown instruction" "wrong:2: COPPY: there is no such instruction (expected FROM, RUN" "FROM base:1\nCOPPY a b\n"
 refused "no FROM" "wrong:1: RUN: expected FROM IMAGE first" "RUN x\n"
-refused "an image that is not there" "wrong:1: FROM: nosuch: no such image" "FROM nosuch\n"
+refused "an image that is not there" "wrong:1: FROM: nosuch: no such image*--pull=never it is not pulled" "FROM nosuch\n"
+refused "an image to copy from" "wrong:2: COPY: nosuch: no such image*--pull=never" "FROM base:1\nCOPY --from=nosuch / /\n"
+refused "an image of another platform" "wrong:1: FROM: base:1: what is in * is for linux/*, not for linux/mips" \
+  "FROM --platform=linux/mips base:1\n"
+printf 'FROM 127.0.0.1:1/nosuch\n' >"$scratch/wrong"
+expect "an image that is nowhere: status" 1 "$(status "$imagetool" build -t wrong -f "$scratch/wrong" "$context")"
+expect_in "it is told that both were tried" "*wrong:1: FROM: 127.0.0.1:1/nosuch: not in $VARVE_STORE, and not pulled: 127.0.0.1:1: *" \
+  "$(cat "$scratch/output")"
+expect "a policy that is none is wrong usage" 2 "$(status "$imagetool" build --pull=sometimes -t wrong "$context")"
 refused "a file that is not there" "wrong:2: COPY: *nosuch: expected a file or directory there" "FROM base:1\nCOPY nosuch /\n"
 refused "a command that fails" "wrong:2: RUN: the command ended with status 3" "FROM base:1\nRUN exit 3\n"
 refused "a program that is not there" "wrong:2: RUN: the command ended with status 127" "FROM base:1\nRUN [\"nosuch\"]\n"

@@ -33,10 +33,10 @@ def digest_of(content):
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def layer_tar():
+def layer_tar(name="greeting"):
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        info = tarfile.TarInfo("greeting")
+        info = tarfile.TarInfo(name)
         info.size = 200000
         tar.addfile(info, io.BytesIO(hashlib.sha256(b"x").digest() * 6250))
     return archive.getvalue()

@@ -173,6 +173,7 @@ skopeo_copy oci:dir:v1 oci:store3:tars
 expect 'imagetool import' env VARVE_STORE="$scratch/store3" "$imagetool" inspect tars
 
 step "what fails leaves nothing"
+rm -r store/conversions # layers that are known would not be read
 find store -type f | sort >before
 blob=dir/blobs/sha256/$(sha256sum three.tar.zst | cut -d' ' -f1)
 cp "$blob" good

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # imagetool push and pull against Debian's docker-registry: plain, with passwords, with TLS; skopeo reads what was pushed, and what
-# skopeo pushed is pulled. Then a registry that lies (hostile_registry.py).
+# skopeo pushed is pulled; `imagetool build` takes its images from there. Then what is told while it comes (pull_progress.py), and a
+# registry that lies (hostile_registry.py).
 # Environment: VARVE_BIN, the directory of imagetool. Exit status 77: cannot run here, and says why.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -94,6 +95,28 @@ in_store b pull "docker://$plain/team/app:1" short >/dev/null
 in_store b images --json | grep --quiet '"short:latest"' || fail "the name that was given is not in the store"
 in_store b inspect short | grep --quiet '/bin/true' || fail "the configuration was lost"
 
+step "what the store has is neither fetched nor converted again"
+# layers_got REPOSITORY: how many layers of it the registry gave.
+layers_got() {
+  local layer
+  layer=$(skopeo inspect --tls-verify=false --format '{{index .Layers 0}}' "docker://$plain/$1:1")
+  grep --count "GET /v2/$1/blobs/$layer HTTP/1.1\" 200" plain.log || :
+}
+got=$(layers_got team/app)
+[ "$got" -ge 1 ] || fail "the log tells nothing: $(cat plain.log)"
+in_store b --progress=plain pull --profile max "$plain/team/app:1" again >/dev/null 2>told
+grep --quiet 'already there$' told || fail "it is not told: $(cat told)"
+[ "$(layers_got team/app)" -eq "$got" ] || fail "a layer came again"
+same_tree b short b again
+in_store b rm short >/dev/null; in_store b rm again >/dev/null
+for name in $(in_store b images --json | python3 -c 'import json, sys; print(*(image["name"] for image in json.load(sys.stdin)))'); do
+  in_store b rm "$name" >/dev/null
+done
+in_store b gc >/dev/null
+in_store b pull "$plain/team/app:1" >/dev/null
+[ "$(layers_got team/app)" -eq $((got + 1)) ] || fail "a layer that went was not fetched"
+in_store b verify "$plain/team/app:1" >/dev/null
+
 step "push as varve layers keeps manifest and digests"
 in_store a push --format varve app:1 "$plain/varve/app:1" --digestfile digest >/dev/null
 [ "$(cat digest)" = "$(in_store a images --json | python3 -c '
@@ -130,6 +153,91 @@ refused "127.0.0.1:1" in_store b pull 127.0.0.1:1/app
 refused "names no registry" in_store a push team/app:2
 refused "no name of an image" in_store b pull "$plain/../app"
 
+step "an upload that breaks is begun again"
+# relay TIMES: sets relay to the address of one in front of the registry that breaks so many uploads after 4 MB.
+relay() {
+  rm -f relay.address
+  python3 -B "$here/breaking_relay.py" "$plain" "$1" 4000000 >relay.address 2>relay.log &
+  registry_processes+=($!)
+  for _ in {1..100}; do
+    [ ! -s relay.address ] || break
+    sleep 0.1
+  done
+  relay=$(cat relay.address)
+  [ -n "$relay" ] || fail "no relay: $(cat relay.log)"
+}
+relay 2
+for format in oci varve; do
+  in_store a push --format "$format" app:1 "$relay/broken/$format:1" --json >pushed
+  [ "$(field layers_written <pushed)" -eq 1 ] || fail "not one layer sent: $(cat pushed)"
+  in_store n pull "$plain/broken/$format:1" >/dev/null
+  same_tree a app:1 n "$plain/broken/$format:1"
+done
+uploads=$(grep --count 'PATCH /v2/broken/oci/' plain.log || :)
+[ "$uploads" -ge 2 ] || fail "nothing broke: $(grep PATCH plain.log)"
+relay 1000
+refused "begun 5 times" in_store a push --format varve app:1 "$relay/broken/never:1"
+
+step "build pulls what it stands on, unless it is there"
+mkdir context
+printf 'one\n' >context/one
+asked() { grep --count "GET /v2/$1/" plain.log || :; }
+# build STORE LINES OPTION...
+build() {
+  local store=$1 lines=$2
+  shift 2
+  printf '%b' "$lines" | in_store "$store" build -t built -f - "$@" context 2>told || { cat told >&2; return 1; }
+}
+build k "FROM $plain/team/app:1\nCOPY one /\n" >/dev/null
+grep --quiet --fixed-strings -- "--> pulling $plain/team/app:1" told || fail "it is not told: $(cat told)"
+in_store b pull "$plain/team/app:1" app >/dev/null
+same_tree k "$plain/team/app:1" b app
+got=$(asked team/app)
+build k "FROM $plain/team/app:1\nCOPY one /two\nFROM $plain/team/app:1\nCOPY --from=0 /two /\n" >/dev/null
+build k "FROM $plain/team/app:1\nCOPY one /\n" --pull=never >/dev/null
+[ "$(asked team/app)" -eq "$got" ] || fail "what is there was asked for"
+in_store k tag "$plain/team/app:1" base
+build k "FROM base\nCOPY one /\n" >/dev/null
+digest=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$plain/team/app:1")
+build k "FROM $plain/team/app@$digest\n" >/dev/null
+in_store k images | grep --quiet "^$plain/team/app:sha256-${digest#sha256:}" || fail "no name for a digest: $(in_store k images)"
+got=$(asked team/app)
+build k "FROM $plain/team/app:1@$digest\n" >/dev/null
+[ "$(asked team/app)" -eq "$got" ] || fail "a digest that is there was asked for"
+build l "FROM scratch\nCOPY --from=$plain/team/app:1 /etc/greeting /\nCOPY --from=$plain/team/app:1 /etc/link /\n" >/dev/null
+[ "$(grep --count -e '--> pulling' told)" -eq 1 ] || fail "not pulled once: $(cat told)"
+# refused_build TEXT LINES OPTION...
+refused_build() {
+  printf '%b' "$2" >lines
+  refused "$1" in_store l build --quiet -t built -f lines "${@:3}" context
+}
+refused_build "and with --pull=never it is not pulled" "FROM $plain/varve/app:1\n" --pull=never
+refused_build "not in l, and not pulled: $plain/team/nosuch:latest: its manifest: 404" "FROM $plain/team/nosuch\n"
+refused_build "2: COPY: $plain/team/nosuch: not in l, and not pulled" "FROM scratch\nCOPY --from=$plain/team/nosuch /x /\n"
+refused_build "127.0.0.1:1/app: not pulled: 127.0.0.1:1: " "FROM 127.0.0.1:1/app\n" --pull=always
+
+step "--pull=always takes what the registry has now"
+in_store a push team/app:2 "$plain/moving" >/dev/null
+build l "FROM $plain/moving\n" >/dev/null
+in_store a push app:1 "$plain/moving" >/dev/null
+build l "FROM $plain/moving\n" >/dev/null
+same_tree l built a team/app:2
+build l "FROM $plain/moving\nFROM $plain/moving\n" --pull >/dev/null
+same_tree l built a app:1
+
+step "FROM --platform takes an image for it, and leaves this machine's its name"
+in_store a import root foreign --architecture mips >/dev/null
+in_store a push foreign "$plain/foreign" >/dev/null
+in_store m import root "$plain/foreign" >/dev/null
+build m "FROM --platform=linux/mips $plain/foreign\n" >/dev/null
+in_store m inspect built | grep --quiet '"mips"' || fail "not for mips: $(in_store m inspect built)"
+if in_store m inspect "$plain/foreign" | grep --quiet '"mips"'; then fail "the name was given to another platform"; fi
+got=$(asked foreign)
+build m "FROM --platform=linux/mips $plain/foreign\n" >/dev/null
+[ "$(asked foreign)" -eq "$got" ] || fail "it was pulled again"
+if build m "FROM --platform=linux/riscv64 $plain/foreign\n" >/dev/null 2>err; then fail "another platform was taken"; fi
+grep --quiet -e '--platform=linux/riscv64: .* is for linux/mips' told || fail "it is not told: $(cat told)"
+
 step "with a password"
 # shellcheck disable=SC2016  # the salt of bcrypt begins with $2y$
 printf 'ali:%s\n' "$(perl -e 'print crypt("sesame", q($2y$05$abcdefghijklmnopqrstuu))')" >htpasswd
@@ -142,6 +250,7 @@ refused "log in with podman login" in_store f pull "$locked/app:2"
 skopeo login --tls-verify=false --username ali --password-stdin "$locked" <<<"sesame" >/dev/null
 [ -s "$XDG_RUNTIME_DIR/containers/auth.json" ] || fail "skopeo keeps credentials elsewhere"
 in_store f pull "$locked/app:2" >/dev/null
+build f2 "FROM $locked/app:2\n" >/dev/null
 cp "$XDG_RUNTIME_DIR/containers/auth.json" auth.json
 rm "$XDG_RUNTIME_DIR/containers/auth.json"
 in_store g pull --authfile auth.json "$locked/app:2" >/dev/null
@@ -157,8 +266,13 @@ refused "--cert-dir" in_store a push team/app:2 "$secure/app:2"
 in_store a push --cert-dir certificates team/app:2 "$secure/app:2" >/dev/null
 refused "--cert-dir" in_store i pull "$secure/app:2"
 in_store i pull --cert-dir certificates "$secure/app:2" >/dev/null
+build i2 "FROM $secure/app:2\n" --cert-dir certificates >/dev/null
 in_store j pull --tls-verify=false "$secure/app:2" >/dev/null
 same_tree a team/app:2 i "$secure/app:2"
+
+step "what is told while it comes"
+mkdir progress
+python3 -B "$here/pull_progress.py" "$imagetool" "$scratch/progress"
 
 step "a registry that lies"
 mkdir hostile

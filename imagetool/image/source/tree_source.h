@@ -6,24 +6,29 @@
 // rule: one thread calls a source.
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "imagetool/image/source/content_order.h"
+#include "imagetool/image/source/part_progress.h"
 #include "imagetool/image/source/tree.h"
 
 namespace varve::image {
 
 // How long work tells what it does, and is told to stop.
-// Thread rule: called from the thread that does the work.
+// Thread rule: all calls from one thread, that which does the work. Threads beside it never call a monitor: they tell a PartProgress,
+// which the monitor reads from that one thread, or a RelayMonitor.
 class Monitor {
  public:
   virtual ~Monitor() = default;
   // From now on `total_bytes` of content are to be done; 0 when unknown.
   virtual void begin(std::string_view, std::uint64_t) {}
-  virtual void advance(std::uint64_t) {}  // bytes
+  virtual void advance(std::uint64_t) {}  // bytes; with 0 time has passed
   virtual void end() {}
+  // Other work goes on beside this from now on, until null: it is looked at whenever one of the others is called.
+  virtual void show_parts(std::shared_ptr<const PartProgress>) {}
   // Something is not as the user may think, but the work goes on.
   virtual void warn(const std::string&) {}
   // True once the user asked to stop: work returns cancelled_failure() soon.

@@ -1,7 +1,7 @@
 #include "imagetool/image/store/build_cache.h"
 
 #include <dirent.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <limits>
 #include <memory>
@@ -46,12 +46,7 @@ std::optional<CachedStep> BuildCache::read(const std::string& name) const {
 
 std::optional<CachedStep> BuildCache::find(const Digest& key, const Store& store) const {
   std::optional<CachedStep> step = read(std::string(key.hex()));
-  if (!step || !step->layer) return step;
-  struct stat status {};
-  const bool there = ::stat(store.blob_path(step->layer->digest).c_str(), &status) == 0 &&
-                     S_ISREG(status.st_mode) &&
-                     static_cast<std::uint64_t>(status.st_size) == step->layer->size_bytes;
-  return there ? step : std::nullopt;
+  return !step || !step->layer || store.has_blob(*step->layer) ? step : std::nullopt;
 }
 
 StatusOrFailure BuildCache::put(const Digest& key, const CachedStep& step) const {
@@ -71,8 +66,8 @@ StatusOrFailure BuildCache::put(const Digest& key, const CachedStep& step) const
   return {};
 }
 
-ResultOrFailure<std::vector<Digest>> BuildCache::layers() const {
-  std::vector<Digest> found;
+ResultOrFailure<std::vector<std::string>> BuildCache::names() const {
+  std::vector<std::string> found;
   const std::unique_ptr<DIR, CloseDirectory> directory(::opendir(directory_.c_str()));
   if (!directory) {
     if (errno == ENOENT) return found;
@@ -81,14 +76,30 @@ ResultOrFailure<std::vector<Digest>> BuildCache::layers() const {
   errno = 0;
   while (const dirent* entry = ::readdir(directory.get())) {
     const std::string_view name = entry->d_name;
-    if (name.front() != '.') {
-      if (const auto step = read(std::string(name)); step && step->layer)
-        found.push_back(step->layer->digest);
-    }
-    errno = 0;
+    if (name.front() != '.') found.emplace_back(name);
   }
   if (errno != 0) return failure_from(Errno::last(), directory_);
   return found;
+}
+
+ResultOrFailure<std::vector<Digest>> BuildCache::layers() const {
+  std::vector<Digest> found;
+  VARVE_ASSIGN(const std::vector<std::string> entries, names());
+  for (const std::string& name : entries) {
+    if (const auto step = read(name); step && step->layer) found.push_back(step->layer->digest);
+  }
+  return found;
+}
+
+StatusOrFailure BuildCache::forget_absent(const Store& store) const {
+  VARVE_ASSIGN(const std::vector<std::string> entries, names());
+  for (const std::string& name : entries) {
+    const auto step = read(name);
+    if (step && (!step->layer || store.has_blob(*step->layer))) continue;
+    const std::string path = directory_ + "/" + name;
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failure_from(Errno::last(), path);
+  }
+  return {};
 }
 
 StatusOrFailure BuildCache::clear() const {

@@ -24,19 +24,23 @@ struct CachedStep {
 
 class BuildCache {
  public:
-  // `store_directory`: of a Store. Nothing is created here.
-  explicit BuildCache(const std::string& store_directory) : directory_(store_directory + "/build-cache") {}
+  // `store_directory`: of a Store; `name`: of the directory in it. Nothing is created here.
+  explicit BuildCache(const std::string& store_directory, const std::string& name = "build-cache")
+      : directory_(store_directory + "/" + name) {}
 
   // Empty when there is none, when it cannot be read, or when its layer is not in the store any more.
   std::optional<CachedStep> find(const Digest& key, const Store& store) const;
   StatusOrFailure put(const Digest& key, const CachedStep& step) const;
   // Of all entries that can be read.
   ResultOrFailure<std::vector<Digest>> layers() const;
+  // Forgets entries whose layer is not in the store any more, and what is no entry.
+  StatusOrFailure forget_absent(const Store& store) const;
   // Forgets all.
   StatusOrFailure clear() const;
 
  private:
   std::optional<CachedStep> read(const std::string& name) const;
+  ResultOrFailure<std::vector<std::string>> names() const;
 
   std::string directory_;
 };

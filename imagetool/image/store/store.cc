@@ -163,6 +163,12 @@ StatusOrFailure Store::adopt_checked(const Descriptor& descriptor, const std::st
   return {};
 }
 
+bool Store::has_blob(const Descriptor& descriptor) const {
+  struct stat status {};
+  return ::stat(blob_path(descriptor.digest).c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
+         static_cast<std::uint64_t>(status.st_size) == descriptor.size_bytes;
+}
+
 Result<std::string> Store::read_blob(const Digest& digest, std::uint64_t limit_bytes) const {
   VARVE_ASSIGN(std::string bytes, read_small_file(blob_path(digest), limit_bytes));
   if (Digest::of(bytes) != digest) return Errno{EBADMSG};

@@ -6,6 +6,7 @@
 //   STORE/oci-layout, index.json   which names there are; index.json is replaced by rename under a lock
 //   STORE/blobs/sha256/HEX         manifests, configurations and layer files, mode 0444, written once
 //   STORE/tmp/                     layers under construction
+//   STORE/build-cache/, conversions/   what was made before (build_cache.h, conversions.h)
 //   STORE/containers/              containers (container_state.h)
 //
 // The launcher and `varvefs --image` use nothing but this library of imagetool.
@@ -122,6 +123,8 @@ class Store {
   StatusOrFailure adopt_checked(const Descriptor& descriptor, const std::string& path);
   // Where files that adopt_file takes are made: STORE/tmp, created when absent.
   ResultOrFailure<std::string> scratch_directory();
+  // Whether a file of its size lies where it belongs; its bytes are not looked at.
+  bool has_blob(const Descriptor& descriptor) const;
   // A blob's bytes, checked against its digest. Returns: EFBIG over `limit_bytes`, EBADMSG for other bytes.
   Result<std::string> read_blob(const Digest& digest, std::uint64_t limit_bytes) const;
 

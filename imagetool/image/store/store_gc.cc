@@ -12,6 +12,7 @@
 #include "imagetool/image/store/atomic_file.h"
 #include "imagetool/image/store/build_cache.h"
 #include "imagetool/image/store/container_state.h"
+#include "imagetool/image/store/conversions.h"
 #include "imagetool/image/store/store.h"
 #include "imagetool/image/store/store_index.h"
 
@@ -126,6 +127,7 @@ ResultOrFailure<Store::GcSummary> Store::gc(const GcOptions& options) {
     summary.bytes_removed += static_cast<std::uint64_t>(status.st_size);
   }
   if (!options.dry_run) {
+    VARVE_RETURN_IF_ERROR(Conversions(directory_).forget_absent(*this));
     const Status cleared = remove_tree(directory_ + "/tmp");
     if (!cleared.ok()) return failure_from(cleared.error(), directory_ + "/tmp");
   }

@@ -3,8 +3,12 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
+#include <mutex>
+#include <thread>
+#include <utility>
 
 #include "fs/layer/open_layer.h"
 #include "imagetool/image/layer_union.h"
@@ -24,6 +28,7 @@ using image::must;
 using image::Store;
 using image::TarBytes;
 using image::TestImage;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -286,6 +291,226 @@ TEST_F(BringInTest, StopsWhenItIsToldTo) {
   EXPECT_EQ(stopped.error().error_number, ECANCELED);
   EXPECT_THAT(names_in("store/blobs/sha256"), IsEmpty());
   EXPECT_THAT(names_in("store/tmp"), IsEmpty());
+}
+
+// Notes who calls, and what is shown.
+class WatchedMonitor : public image::Monitor {
+ public:
+  void begin(std::string_view, std::uint64_t) override { called(); }
+  void advance(std::uint64_t) override { called(); }
+  void end() override { called(); }
+  void show_parts(std::shared_ptr<const image::PartProgress> parts) override {
+    called();
+    if (parts) seen = parts;
+    shows = parts != nullptr;
+  }
+  bool cancelled() const override {
+    called();
+    return false;
+  }
+  void called() const { only_one = only_one && std::this_thread::get_id() == owner; }
+
+  const std::thread::id owner = std::this_thread::get_id();
+  mutable std::atomic<bool> only_one{true};
+  std::shared_ptr<const image::PartProgress> seen;
+  bool shows = false;
+};
+
+TEST_F(BringInTest, TellsHowFarEachLayerIsFromOneThread) {
+  WatchedMonitor watched;
+  TestImage from;
+  for (int i = 0; i < 12; ++i)
+    from.add_tar(TarBytes().file(std::to_string(i), noise(50'000)).finished(), "gzip");
+  MemorySource source(from);
+  Store store = must(Store::open(scratch_ / "store"));
+  must(bring_in(source, store, {"app", "1"}, options_, watched));
+  EXPECT_TRUE(watched.only_one);
+  EXPECT_FALSE(watched.shows);
+  const auto parts = watched.seen->parts();
+  ASSERT_THAT(parts, SizeIs(12));
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    EXPECT_EQ(parts[i].state, image::PartProgress::State::kDone);
+    EXPECT_EQ(parts[i].done_bytes, from.layers[i]["size"]);
+    EXPECT_EQ(parts[i].total_bytes, from.layers[i]["size"]);
+    EXPECT_THAT(std::string(from.layers[i]["digest"]), HasSubstr(":" + parts[i].name));
+  }
+}
+
+// --- layers that are there already ---
+
+// Notes which layers are asked for.
+class CountingSource : public MemorySource {
+ public:
+  using MemorySource::MemorySource;
+  ResultOrFailure<std::unique_ptr<transport::ByteStream>> open_blob(const image::Descriptor& blob,
+                                                                    std::uint64_t offset_bytes) override {
+    if (blob.media_type != image::kConfigMediaType) {
+      const std::lock_guard lock(mutex_);
+      ++fetched;
+      if (meanwhile) std::exchange(meanwhile, nullptr)();
+    }
+    return MemorySource::open_blob(blob, offset_bytes);
+  }
+  int fetched = 0;
+  std::function<void()> meanwhile;  // once, during the first
+
+ private:
+  std::mutex mutex_;
+};
+
+class KnownLayersTest : public BringInTest {
+ protected:
+  struct Brought {
+    Image image;
+    int fetched;  // layers
+  };
+  Brought count(const TestImage& from) {
+    CountingSource source(from);
+    Image image = must(bring(source));
+    return {std::move(image), source.fetched};
+  }
+  int fetched(const TestImage& from) { return count(from).fetched; }
+  // Nobody adds an image.
+  Store::GcSummary gc() {
+    stores_.clear();
+    return must(must(Store::open(scratch_ / "store")).gc({}));
+  }
+  // What an image shows that came into a store where nothing was.
+  std::vector<std::string> honest(const TestImage& from) { return shown(must(bring(from, "honest"))); }
+  TestImage varve_layer_of(const std::string& tar, const std::string& claimed_diff_id) {
+    const Image made = must(bring(TestImage().add_tar(tar), "elsewhere"));
+    return TestImage().add_layer(std::string(image::kLayerMediaType), image::read_file(made.layer_paths[0]),
+                                 claimed_diff_id);
+  }
+};
+
+TEST_F(KnownLayersTest, AreNotFetchedAgainHoweverTheyArePackedAndBuilt) {
+  const Brought first = count(two_layers("gzip"));
+  EXPECT_EQ(first.fetched, 2);
+  const Brought second = count(two_layers("gzip"));
+  EXPECT_EQ(second.fetched, 0);
+  EXPECT_EQ(second.image.digest, first.image.digest);
+  options_.build.writer.level = 19;
+  const Brought third = count(two_layers("zstd"));
+  EXPECT_EQ(third.fetched, 0);
+  EXPECT_EQ(third.image.digest, first.image.digest);
+  EXPECT_THAT(names_in("store/tmp"), IsEmpty());
+}
+
+TEST_F(KnownLayersTest, OfAnotherImageCountAsFarAsBothAreTheSame) {
+  const Brought first = count(two_layers());
+  const std::string other = TarBytes().file("other", "x").finished();
+  const TestImage from = TestImage().add_tar(lower_tar(), "gzip").add_tar(other).add_tar(upper_tar());
+  const Brought second = count(from);
+  EXPECT_EQ(second.fetched, 2);
+  EXPECT_EQ(second.image.layers[0], first.image.layers[0]);
+  EXPECT_EQ(shown(second.image), honest(from));
+  // The same tar over other layers is another layer.
+  EXPECT_EQ(fetched(TestImage().add_tar(other).add_tar(lower_tar())), 2);
+  EXPECT_EQ(fetched(TestImage().add_tar(upper_tar())), 1);
+}
+
+TEST_F(KnownLayersTest, StayWhileTheRestComesWhateverOthersDo) {
+  fetched(two_layers());
+  stores_.clear();
+  CountingSource source(TestImage().add_tar(lower_tar()).add_tar(TarBytes().file("x", "").finished()));
+  source.meanwhile = [&] {
+    Store others = must(Store::open(scratch_ / "store"));
+    EXPECT_TRUE(others.remove("app:1").ok());
+    EXPECT_EQ(must(Store::open(scratch_ / "store")).gc({}).error().error_number, EBUSY);
+  };
+  const Image image = must(bring(source));
+  EXPECT_EQ(source.fetched, 1);
+  EXPECT_EQ(gc().blobs_removed, 3U);  // of the first image: manifest, configuration and upper layer
+  EXPECT_THAT(shown(must(must(Store::open(scratch_ / "store")).resolve("app:1"))), Contains("x 644"));
+}
+
+TEST_F(KnownLayersTest, GoWithTheirImages) {
+  fetched(two_layers());
+  EXPECT_THAT(names_in("store/conversions"), SizeIs(2));
+  gc();
+  EXPECT_EQ(fetched(two_layers()), 0);
+  ASSERT_TRUE(stores_.back()->remove("app:1").ok());
+  gc();
+  EXPECT_THAT(names_in("store/blobs/sha256"), IsEmpty());
+  EXPECT_THAT(names_in("store/conversions"), IsEmpty());
+  EXPECT_EQ(fetched(two_layers()), 2);
+}
+
+TEST_F(KnownLayersTest, ThatAreDamagedAreReplaced) {
+  const Image image = count(two_layers()).image;
+  for (const std::size_t which : {std::size_t{0}, std::size_t{1}}) {
+    const std::string good = image::read_file(image.layer_paths[which]);
+    for (std::string bad : {good.substr(0, good.size() - 1), good, std::string()}) {
+      if (bad.size() == good.size()) bad[bad.size() / 2] ^= 1;
+      std::filesystem::remove(image.layer_paths[which]);
+      image::write_file(image.layer_paths[which], bad);
+      EXPECT_EQ(fetched(two_layers()), which == 0 ? 2 : 1);
+      EXPECT_EQ(image::read_file(image.layer_paths[which]), good);
+    }
+  }
+}
+
+TEST_F(KnownLayersTest, OfVarveAreKnownByTheirDigest) {
+  const Image image = must(bring(two_layers(), "first"));
+  TestImage as_varve;
+  for (std::size_t i = 0; i < 2; ++i) {
+    as_varve.add_layer(std::string(image::kLayerMediaType), image::read_file(image.layer_paths[i]),
+                       image.config.diff_ids[i]);
+  }
+  EXPECT_EQ(fetched(as_varve), 2);
+  EXPECT_EQ(fetched(as_varve), 0);
+  // What a tar becomes over them is known, too, once it was converted here.
+  const std::string other = TarBytes().file("other", "x").finished();
+  as_varve.add_tar(other);
+  EXPECT_EQ(fetched(as_varve), 1);
+  EXPECT_EQ(fetched(as_varve), 0);
+}
+
+TEST_F(KnownLayersTest, AreNotWhatAnImageOfVarveLayersClaims) {
+  const std::string evil_tar = TarBytes().file("evil", "x").finished();
+  const TestImage honest_image = two_layers();
+  const auto expected = honest(honest_image);
+  // Its layer claims to come from the tar of another image's.
+  TestImage evil = varve_layer_of(evil_tar, Digest::of(lower_tar()).text());
+  EXPECT_EQ(fetched(evil), 1);
+  const Brought lower = count(TestImage().add_tar(lower_tar()));
+  EXPECT_EQ(lower.fetched, 1);
+  EXPECT_THAT(shown(lower.image), Not(Contains("evil 644")));
+  // On top of it lies the true tar of the other image: of its chain ids both are the same.
+  stores_.clear();
+  std::filesystem::remove_all(scratch_ / "store");
+  evil.add_tar(upper_tar());
+  EXPECT_THAT(shown(count(evil).image), Contains("evil 644"));
+  const Brought both = count(honest_image);
+  EXPECT_EQ(both.fetched, 2);
+  EXPECT_EQ(shown(both.image), expected);
+}
+
+TEST_F(KnownLayersTest, AreWhatTheirDiffIdsSayWhateverElseTheManifestDoes) {
+  fetched(two_layers());
+  TestImage from;
+  from.add_layer(image::kTarType, "no tar", Digest::of(lower_tar()).text());
+  from.add_layer(image::kTarType, "no tar either", Digest::of(upper_tar()).text());
+  const Brought brought = count(from);
+  EXPECT_EQ(brought.fetched, 0);
+  EXPECT_EQ(shown(brought.image), honest(two_layers()));
+}
+
+TEST_F(KnownLayersTest, AreNoneThatWereMadeHere) {
+  const Image image = must(bring(two_layers()));
+  Store& store = *stores_.back();
+  const std::string path = must(store.scratch_directory()) + "/layer";
+  image::write_file(path, "made here");
+  const auto made = must(store.adopt_file(image::kLayerMediaType, path));
+  must(store.put_image({"made", "1"}, image.config, {image.layers[0], image.layers[1], made}));
+  // A tar of which it is said that it unpacks to that layer file.
+  TestImage from = two_layers();
+  from.add_layer(image::kTarType, "x", made.digest.text());
+  from.blobs.erase(Digest::of("x").text());
+  CountingSource source(from);
+  EXPECT_EQ(bring(source).error().error_number, ENOENT);
+  EXPECT_EQ(source.fetched, 1);
 }
 
 // --- what is not as it says ---

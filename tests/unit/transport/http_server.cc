@@ -114,9 +114,12 @@ void HttpServer::serve(int socket) {
   const std::string length = request.header("content-length");
   const std::size_t body_bytes = length.empty() ? 0 : std::stoul(length);
   text.erase(0, end + 4);
+  const bool breaks = body_bytes > break_after_bytes_ && breaks_left_ > 0 && breaks_left_-- > 0;
   while (text.size() < body_bytes) {
+    if (breaks && text.size() >= break_after_bytes_) return;
     if (!receive(socket, text, stopping_)) break;
   }
+  if (breaks) return;
   request.body = text;
   ServedAnswer answered;
   {

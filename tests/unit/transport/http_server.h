@@ -49,6 +49,11 @@ class HttpServer {
   std::string url(const std::string& path) const { return "http://" + host() + path; }
   std::vector<ServedRequest> requests() const;
   std::uint64_t sent_bytes() const { return sent_bytes_; }
+  // Of the next so many requests whose body is longer than that many bytes about these are read; then the connection is closed.
+  void break_bodies(int times, std::size_t after_bytes) {
+    break_after_bytes_ = after_bytes;
+    breaks_left_ = times;
+  }
 
  private:
   void accept_all();
@@ -60,6 +65,8 @@ class HttpServer {
   std::uint16_t port_ = 0;
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> sent_bytes_{0};
+  std::atomic<int> breaks_left_{0};
+  std::atomic<std::size_t> break_after_bytes_{0};
   mutable std::mutex mutex_;
   std::vector<ServedRequest> requests_;
   std::vector<std::thread> connections_;

@@ -31,6 +31,7 @@ std::string all_of(ResultOrFailure<std::unique_ptr<ByteStream>> stream) {
 class Uploads {
  public:
   ServedAnswer serve(const ServedRequest& request) {
+    if (request.method == "HEAD") return answer(404);
     if (request.method == "POST")
       return answer(202, "", "Location: /v2/team/app/blobs/uploads/7?_state=a%3D\r\n");
     if (request.method == "PATCH") {
@@ -196,23 +197,102 @@ TEST_F(RegistryTransportTest, UploadGoesWhereTheRegistrySays) {
                                                   std::string(blob.digest.hex())));
 }
 
+constexpr std::size_t kLargeBytes = 6'000'000;
+
 TEST_F(RegistryTransportTest, LargeUploadIsStreamed) {
   handle_ = [&](const ServedRequest& request) { return uploads_.serve(request); };
-  const std::string bytes(kMostKeptBytes + 12345, 'c');
+  const std::string bytes(kLargeBytes, 'c');
   TextStream text(bytes);
   ASSERT_TRUE(destination()->put_blob(descriptor_of(bytes), text).ok());
   EXPECT_EQ(uploads_.patched_, bytes);
 }
 
-TEST_F(RegistryTransportTest, SmallUploadThatBreaksIsBegunAgain) {
-  uploads_.broken_ = 2;
+TEST_F(RegistryTransportTest, UploadThatIsNotAnsweredIsBegunAgain) {
+  for (const std::size_t size : {std::size_t{7}, kLargeBytes}) {
+    uploads_ = {};
+    uploads_.broken_ = kMostUploads - 1;
+    handle_ = [&](const ServedRequest& request) { return uploads_.serve(request); };
+    const std::string bytes(size, 'c');
+    TextStream text(bytes);
+    EXPECT_TRUE(destination()->put_blob(descriptor_of(bytes), text).ok());
+    EXPECT_EQ(uploads_.patches_, kMostUploads);
+    EXPECT_EQ(uploads_.patched_, bytes);
+    uploads_ = {};
+    uploads_.broken_ = 100;
+    TextStream again(bytes);
+    const auto put = destination()->put_blob(descriptor_of(bytes), again);
+    EXPECT_EQ(put.error().error_number, EIO);
+    EXPECT_THAT(put.error().message, HasSubstr("begun 5 times"));
+    EXPECT_EQ(uploads_.patches_, kMostUploads);
+  }
+}
+
+TEST_F(RegistryTransportTest, UploadThatBreaksInItsMidstIsBegunAgain) {
   handle_ = [&](const ServedRequest& request) { return uploads_.serve(request); };
+  std::string bytes(kLargeBytes, '\0');
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7 / 3);
+  for (const std::size_t after : {std::size_t{1}, std::size_t{100'000}, kLargeBytes - 1}) {
+    server_.break_bodies(2, after);
+    uploads_ = {};
+    TextStream text(bytes);
+    const auto put = destination()->put_blob(descriptor_of(bytes), text);
+    ASSERT_TRUE(put.ok()) << after << ": " << put.error().message;
+    EXPECT_EQ(uploads_.patched_, bytes);
+    EXPECT_EQ(uploads_.patches_, 1);
+  }
+  const auto lines = asked();
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "POST /v2/team/app/blobs/uploads/"), 9);
+}
+
+TEST_F(RegistryTransportTest, UploadThatIsRefusedIsNotBegunAgain) {
+  int patches = 0;
+  handle_ = [&](const ServedRequest& request) {
+    if (request.method == "PATCH" && ++patches > 0) return answer(403);
+    return uploads_.serve(request);
+  };
+  TextStream text("content");
+  EXPECT_EQ(destination()->put_blob(descriptor_of("content"), text).error().error_number, EACCES);
+  EXPECT_EQ(patches, 1);
+}
+
+TEST_F(RegistryTransportTest, UploadOfWhichOnlyTheAnswerWasLostIsNotSentAgain) {
+  handle_ = [&](const ServedRequest& request) {
+    if (request.method == "HEAD") return answer(uploads_.patches_ > 0 ? 200 : 404);
+    return uploads_.serve(request);
+  };
+  uploads_.broken_ = 1;
   TextStream text("content");
   EXPECT_TRUE(destination()->put_blob(descriptor_of("content"), text).ok());
-  EXPECT_EQ(uploads_.patches_, 3);
-  uploads_.broken_ = 100;
-  TextStream again("content");
-  EXPECT_FALSE(destination()->put_blob(descriptor_of("content"), again).ok());
+  EXPECT_EQ(uploads_.patches_, 1);
+}
+
+TEST_F(RegistryTransportTest, UploadThatCannotBeReadAgainIsTriedOnce) {
+  class Once : public TextStream {
+   public:
+    using TextStream::TextStream;
+    StatusOrFailure rewind() override { return ByteStream::rewind(); }
+  };
+  handle_ = [&](const ServedRequest& request) { return uploads_.serve(request); };
+  uploads_.broken_ = 1;
+  Once text("content");
+  EXPECT_EQ(destination()->put_blob(descriptor_of("content"), text).error().error_number, EIO);
+  EXPECT_EQ(uploads_.patches_, 1);
+}
+
+TEST_F(RegistryTransportTest, UploadGoesAgainWithWhatTheRegistryAsksFor) {
+  handle_ = [&](const ServedRequest& request) {
+    if (request.method == "PATCH" && request.header("authorization").empty())
+      return answer(401, "", "WWW-Authenticate: Basic realm=x\r\n");
+    return uploads_.serve(request);
+  };
+  RegistryOptions with = options();
+  with.credentials = Credentials{.user = "me", .password = "secret"};
+  auto opened = RegistryDestination::open(*parse_registry_name(server_.host() + "/team/app:1"), {}, with);
+  ASSERT_TRUE(opened.ok());
+  const std::string bytes(kLargeBytes, 'c');
+  TextStream text(bytes);
+  ASSERT_TRUE((*opened)->put_blob(descriptor_of(bytes), text).ok());
+  EXPECT_EQ(uploads_.patched_, bytes);
 }
 
 TEST_F(RegistryTransportTest, OtherBytesThanTheDescriptorSaysAreNotUploaded) {
@@ -221,7 +301,7 @@ TEST_F(RegistryTransportTest, OtherBytesThanTheDescriptorSaysAreNotUploaded) {
     TextStream text(bytes);
     EXPECT_EQ(destination()->put_blob(descriptor_of("content"), text).error().error_number, EBADMSG) << bytes;
   }
-  std::string large(kMostKeptBytes + 1, 'c');
+  std::string large(kLargeBytes, 'c');
   const image::Descriptor blob = descriptor_of(large);
   large.back() = 'd';
   TextStream text(large);
