@@ -13,6 +13,7 @@
 #include "imagetool/commands.h"
 #include "imagetool/image/store/container_state.h"
 #include "imagetool/neighbour.h"
+#include "imagetool/proc_text.h"
 
 namespace varve::imagetool {
 namespace {
@@ -110,20 +111,6 @@ StatusOrFailure mount_image(const Arguments& arguments, const Context& context) 
   return {};
 }
 
-// "\040" and so on of proc(5).
-std::string unescaped(const std::string& text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      plain += static_cast<char>(std::strtol(text.substr(i + 1, 3).c_str(), nullptr, 8));
-      i += 3;
-    } else {
-      plain += text[i];
-    }
-  }
-  return plain;
-}
-
 StatusOrFailure list_mounts() {
   std::ifstream mounts("/proc/self/mounts");
   if (!mounts) return failure_from(Errno{ENOENT}, "/proc/self/mounts");
@@ -135,7 +122,8 @@ StatusOrFailure list_mounts() {
     std::string options;
     words >> source >> target >> type >> options;
     if (type == "fuse.varvefs") {
-      print(fmt::format("{}  {}\n", options.starts_with("ro") ? "ro" : "rw", printable(unescaped(target))));
+      print(fmt::format("{}  {}\n", options.starts_with("ro") ? "ro" : "rw",
+                        printable(unescaped_proc_text(target))));
     }
   }
   return {};

@@ -58,6 +58,7 @@ class Store final : public UpperStore, public CowHost {
   Status remove_xattr(ObjectRef object, std::string_view name) override;
   Result<struct statvfs> statistics() const override;
   Status sync() override EXCLUDES(open_mutex_);
+  Status note_mount(const MountNote& note) override;
   Status close() override EXCLUDES(open_mutex_);
   CowHost& cow_host() override { return *this; }
 

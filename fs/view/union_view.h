@@ -188,6 +188,8 @@ class UnionView {
   // --- whole ---
   Result<struct statvfs> statfs();
   Status sync();
+  // Requires: !read_only().
+  Status note_mount(const upper::MountNote& note);
   // Before the process ends: everything durable, the upper marked clean.
   Status close();
   std::size_t node_count() const { return table_.size(); }
