@@ -48,6 +48,8 @@ StatusOrFailure pull(const Arguments& arguments, const Context& context) {
   VARVE_ASSIGN(const std::unique_ptr<transport::RegistrySource> source,
                transport::RegistrySource::open(source_name, registry));
   VARVE_ASSIGN(const image::Image image, transfer::bring_in(*source, store, name, options, *monitor));
+  VARVE_RETURN_IF_ERROR(store.note_source(
+      name, arguments.source + (arguments.platform.empty() ? "" : " --platform " + arguments.platform)));
   VARVE_RETURN_IF_ERROR(write_digest_file(arguments.digest_file, source->manifest_digest()));
   std::uint64_t bytes = 0;
   for (const image::Descriptor& layer : image.layers) bytes += layer.size_bytes;

@@ -94,6 +94,26 @@ in_store b pull "docker://$plain/team/app:1" short >/dev/null
 in_store b images --json | grep --quiet '"short:latest"' || fail "the name that was given is not in the store"
 in_store b inspect short | grep --quiet '/bin/true' || fail "the configuration was lost"
 
+step "what is damaged is pulled again"
+layer=$(in_store b inspect short | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["layers"][0]["path"])')
+in_store b tag short renamed:1
+chmod u+w "$layer"
+printf 'X' | dd of="$layer" bs=1 seek=100000 conv=notrunc status=none
+if in_store b verify >verified 2>err; then fail "a damaged layer is not found"; fi
+for name in short:latest "$plain/team/app:1"; do
+  grep --quiet "^    imagetool pull .*$plain/team/app:1 $name  (fetches it again" verified || fail "no hint for $name: $(cat verified)"
+done
+grep --quiet "^    imagetool pull .*$plain/team/app:1 renamed:1  (" verified || fail "no hint for the other name: $(cat verified)"
+in_store b pull "$plain/team/app:1" >/dev/null
+in_store b verify >/dev/null
+in_store b import root short >/dev/null
+python3 -c '
+import json
+names = {e["annotations"]["org.opencontainers.image.ref.name"]: e["annotations"] for e in json.load(open("b/index.json"))["manifests"]}
+assert "org.varve.image.source" in names["renamed:1"] and "org.varve.image.source" not in names["short:latest"], names' ||
+  fail "where images came from"
+in_store b pull "docker://$plain/team/app:1" short >/dev/null
+
 step "push as varve layers keeps manifest and digests"
 in_store a push --format varve app:1 "$plain/varve/app:1" --digestfile digest >/dev/null
 [ "$(cat digest)" = "$(in_store a images --json | python3 -c '
