@@ -75,6 +75,7 @@ step "plain http on this machine: push as tar layers, which is the default"
 start_registry plain
 plain=$registry
 in_store a push app:1 "$plain/team/app:1" --digestfile digest --json >pushed
+python3 -B "$here/json_shape.py" "$here/../../docs/images.md" push <pushed || fail "push --json is not as documented"
 [ "$(cat digest)" = "$(field digest <pushed)" ] || fail "--digestfile and --json differ"
 [ "$(field layers_written <pushed)" -eq 1 ] || fail "not one layer sent: $(cat pushed)"
 [ "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$plain/team/app:1")" = "$(cat digest)" ] ||
@@ -83,6 +84,7 @@ in_store a push app:1 "$plain/team/app:1" --json | grep --quiet '"layers_written
 
 step "pulled into another store by tag and by digest, it is what it was"
 in_store b pull "$plain/team/app:1" --json --digestfile pulled >told
+python3 -B "$here/json_shape.py" "$here/../../docs/images.md" pull <told || fail "pull --json is not as documented"
 cmp digest pulled
 [ "$(cat digest)" = "$(field registry_digest <told)" ] || fail "--digestfile and --json differ"
 [ "$(field name <told)" = "$plain/team/app:1" ] || fail "another name: $(cat told)"

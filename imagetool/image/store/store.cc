@@ -320,21 +320,24 @@ StatusOrFailure Store::note_source(const ImageName& name, const std::string& sou
       [&](std::string& text, const std::string& path) { return set_name_in_index(text, entry, path); });
 }
 
-StatusOrFailure Store::tag(std::string_view reference, const ImageName& new_name) {
+ResultOrFailure<IndexEntry> Store::tag(std::string_view reference, const ImageName& new_name) {
   VARVE_RETURN_IF_ERROR(prepare_for_writing());  // first: from here on gc() of others waits
   VARVE_ASSIGN(IndexEntry entry, find(reference));
   entry.name = new_name.text();
-  return change_index(
-      [&](std::string& text, const std::string& path) { return set_name_in_index(text, entry, path); });
+  VARVE_RETURN_IF_ERROR(change_index(
+      [&](std::string& text, const std::string& path) { return set_name_in_index(text, entry, path); }));
+  return entry;
 }
 
-StatusOrFailure Store::remove(std::string_view reference) {
-  VARVE_ASSIGN(const IndexEntry entry, find(reference));
+ResultOrFailure<IndexEntry> Store::remove(std::string_view reference) {
+  VARVE_ASSIGN(IndexEntry entry, find(reference));
   const auto name = parse_image_name(reference);
   const bool by_name = name.ok() && name->text() == entry.name;
-  return change_index([&](std::string& text, const std::string& path) {
+  VARVE_RETURN_IF_ERROR(change_index([&](std::string& text, const std::string& path) {
     return remove_from_index(text, by_name ? std::optional(entry.name) : std::nullopt, entry.digest, path);
-  });
+  }));
+  if (!by_name) entry.name.clear();
+  return entry;
 }
 
 StatusOrFailure Store::change_index(const IndexChange& change) {

@@ -115,12 +115,14 @@ class Store {
                                    const std::vector<Descriptor>& layers);
   // Likewise with a manifest of any making. All that it names is in the store already.
   ResultOrFailure<Image> put_manifest(const ImageName& name, std::string_view manifest);
-  StatusOrFailure tag(std::string_view reference, const ImageName& new_name);
+  // Returns: the new name's line.
+  ResultOrFailure<IndexEntry> tag(std::string_view reference, const ImageName& new_name);
   // Remembers that the image of this name came by `imagetool pull SOURCE`; as long as the name is this image's, and for further
   // names that it is given. Returns: ENOENT.
   StatusOrFailure note_source(const ImageName& name, const std::string& source);
   // Takes one name away, or by digest all names of the image; blobs go with the next gc().
-  StatusOrFailure remove(std::string_view reference);
+  // Returns: what was taken away; the name is empty when all of the image's were.
+  ResultOrFailure<IndexEntry> remove(std::string_view reference);
 
   // --- blobs ---
   // One of that digest that is damaged is replaced.
