@@ -13,9 +13,11 @@ bin=${VARVE_BIN:?the directory with varvefs and imagetool}
 scratch=$(mktemp -d "${VARVE_TEST_TMP:-/tmp}/varve-commit.XXXXXX")
 chmod 755 "$scratch"
 helpers=()
+fuse_is_ours=
 cleanup() {
+  [ -z "$fuse_is_ours" ] || umount /dev/fuse
   for pid in "${helpers[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
-  for mount in bound part tmp foreign mnt other; do
+  for mount in bound part tmp foreign mnt other node; do
     while mountpoint --quiet "$scratch/$mount" && umount --lazy "$scratch/$mount"; do :; done
   done
   rm -rf --one-file-system "$scratch"
@@ -163,4 +165,37 @@ umount bound part
 unmount mnt upper
 expect "the note is gone" "" "$(getfattr --absolute-names --match 'varve\.(mount|holder)' upper)"
 imagetool verify made:1 made:3 made:8 >/dev/null
+
+step "as an ordinary user, root of a user namespace"
+user=64321
+as_user=(timeout 60 setpriv --reuid "$user" --regid "$user" --clear-groups unshare --user --map-root-user --mount)
+if ! "${as_user[@]}" true 2>/dev/null; then
+  say "passed over: ordinary users may make no user namespaces here"
+  say "done"
+  exit 0
+fi
+# Where the user can reach them, and a /dev/fuse that everybody may open.
+mkdir programs users node
+cp "$bin/varvefs" "$bin/imagetool" programs/
+chown "$user:$user" users
+mount -t tmpfs none node
+mknod -m 666 node/fuse c 10 229
+mount --bind node/fuse /dev/fuse
+fuse_is_ours=yes
+cat >users.sh <<'END'
+set -euo pipefail
+cd users
+export VARVE_STORE=$PWD/store
+mkdir tree mnt upper work
+echo one >tree/one
+../programs/imagetool import tree base:1 >/dev/null
+../programs/varvefs --image base:1 -o upperdir=upper,workdir=work mnt
+echo two >mnt/two
+../programs/imagetool commit mnt made:1 --json
+../programs/imagetool diff base:1 made:1
+umount mnt
+END
+"${as_user[@]}" bash users.sh >out
+expect "the image below" base:1 "$(head -n 1 out | parent_of)"
+expect "what is in it" "A /two" "$(sed '1d;$d' out | awk '{ print $1, $NF }')"
 say "done"

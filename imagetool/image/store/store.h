@@ -5,7 +5,7 @@
 //
 //   STORE/oci-layout, index.json   which names there are; index.json is replaced by rename under a lock
 //   STORE/blobs/sha256/HEX         manifests, configurations and layer files, mode 0444, written once
-//   STORE/tmp/                     layers under construction
+//   STORE/tmp/, damaged/           layers under construction; what `imagetool verify --set-aside` has moved away
 //   STORE/containers/              containers (container_state.h)
 //
 // The launcher and `varvefs --image` use nothing but this library of imagetool.
