@@ -42,6 +42,7 @@ void add_inspect(CLI::App& app, Context& context) {
   auto names = std::make_shared<std::vector<std::string>>();
   CLI::App* command = app.add_subcommand("inspect", "Tell all about images, as a JSON array");
   command->add_option("NAME", *names, "NAME[:TAG] or digest")->required();
+  command->add_flag("--json")->description("As JSON, which it is anyway");
   command->footer("Example:\n  imagetool inspect debian:12");
   command->callback([names, &context] {
     run_command(context, "inspecting an image", [&] { return inspect(*names, context); });

@@ -12,7 +12,9 @@
 
 #include "imagetool/commands.h"
 #include "imagetool/image/store/container_state.h"
+#include "imagetool/image/store/json_text.h"
 #include "imagetool/neighbour.h"
+#include "imagetool/proc_text.h"
 
 namespace varve::imagetool {
 namespace {
@@ -23,6 +25,7 @@ struct Arguments {
   bool writable = false;
   std::string upper;
   std::vector<std::string> options;
+  bool json = false;
 };
 
 // "debian:12" -> "debian-12": an image's name as the name of what is written over it.
@@ -36,6 +39,7 @@ std::string upper_name_of(std::string image_name) {
 // What is written over an image is kept as a container that nothing runs in: with a name, a record that says which image lies below,
 // and a lock as long as it is mounted. So `commit`, `gc`, `varve ps -a` and `varve rm` know it already.
 struct NamedUpper {
+  std::string name;
   std::string upper;
   std::string work;
   UniqueFd lock;
@@ -50,7 +54,7 @@ ResultOrFailure<NamedUpper> open_upper(const image::Store& store, const image::I
         "\"" + name +
             "\" is no name for what is written (give --upper NAME of letters, digits, '_', '.', '-')"};
   }
-  NamedUpper opened{containers.upper_path(name), containers.work_path(name), {}};
+  NamedUpper opened{name, containers.upper_path(name), containers.work_path(name), {}};
   auto known = containers.read(name);
   if (!known.ok() && known.error().error_number != ENOENT) return std::move(known).error();
   if (!known.ok()) {
@@ -107,26 +111,20 @@ StatusOrFailure mount_image(const Arguments& arguments, const Context& context) 
   VARVE_ASSIGN(const int status, run_neighbour(words, upper.lock.valid() ? upper.lock.get() : -1));
   if (status != 0)
     return Failure{EIO, fmt::format("{}: varvefs ended with {}", arguments.mount_point, status)};
+  if (arguments.json) {
+    print(image::json_text({{"name", image.name},
+                            {"digest", image.digest.text()},
+                            {"mount_point", arguments.mount_point},
+                            {"upper", upper.name.empty() ? image::Json() : image::Json(upper.name)}}) +
+          "\n");
+  }
   return {};
 }
 
-// "\040" and so on of proc(5).
-std::string unescaped(const std::string& text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      plain += static_cast<char>(std::strtol(text.substr(i + 1, 3).c_str(), nullptr, 8));
-      i += 3;
-    } else {
-      plain += text[i];
-    }
-  }
-  return plain;
-}
-
-StatusOrFailure list_mounts() {
+StatusOrFailure list_mounts(bool json) {
   std::ifstream mounts("/proc/self/mounts");
   if (!mounts) return failure_from(Errno{ENOENT}, "/proc/self/mounts");
+  image::Json all = image::Json::array();
   for (std::string line; std::getline(mounts, line);) {
     std::istringstream words(line);
     std::string source;
@@ -134,10 +132,13 @@ StatusOrFailure list_mounts() {
     std::string type;
     std::string options;
     words >> source >> target >> type >> options;
-    if (type == "fuse.varvefs") {
-      print(fmt::format("{}  {}\n", options.starts_with("ro") ? "ro" : "rw", printable(unescaped(target))));
-    }
+    if (type != "fuse.varvefs") continue;
+    const bool read_only = options.starts_with("ro");
+    all.push_back({{"mount_point", unescaped_proc_text(target)}, {"read_only", read_only}});
+    if (!json)
+      print(fmt::format("{}  {}\n", read_only ? "ro" : "rw", printable(unescaped_proc_text(target))));
   }
+  if (json) print(image::json_text(all, 2) + "\n");
   return {};
 }
 
@@ -169,6 +170,7 @@ void add_mount(CLI::App& app, Context& context) {
                     "It can be written; what is written is kept in the store under a name");
   command->add_option("--upper", arguments->upper, "That name (default: from NAME); implies --rw")
       ->type_name("CONTAINER");
+  command->add_flag("--json", arguments->json, "Tell the result, or the list, as JSON");
   command->add_option("-o", arguments->options, "More options of varvefs")
       ->type_name("OPT[,OPT...]")
       ->allow_extra_args(false);
@@ -179,8 +181,9 @@ void add_mount(CLI::App& app, Context& context) {
       "Example:\n  imagetool mount debian:12 /mnt\n  imagetool mount debian:12 /mnt --rw --upper tuned\n"
       "  imagetool umount /mnt && imagetool commit tuned debian:tuned");
   command->callback([arguments, &context] {
-    run_command(context, "mounting an image",
-                [&] { return arguments->image.empty() ? list_mounts() : mount_image(*arguments, context); });
+    run_command(context, "mounting an image", [&] {
+      return arguments->image.empty() ? list_mounts(arguments->json) : mount_image(*arguments, context);
+    });
   });
 }
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "imagetool/neighbour.h"
+#include "imagetool/proc_text.h"
 
 namespace varve::imagetool {
 namespace {
@@ -40,15 +41,19 @@ void write_out(const std::string& path) {
     const int ignored = ::syncfs(fd.get());
 }
 
-void write_out_all_mounts() {
+// Those of others are not asked: they may never answer.
+void write_out_own_mounts() {
+  const std::string own = fmt::format("user_id={},", ::geteuid());
   std::ifstream mounts("/proc/self/mounts");
   for (std::string line; std::getline(mounts, line);) {
     std::istringstream words(line);
     std::string source;
     std::string target;
     std::string type;
-    words >> source >> target >> type;
-    if (type == "fuse.varvefs" && target.find('\\') == std::string::npos) write_out(target);
+    std::string options;
+    words >> source >> target >> type >> options;
+    if (type == "fuse.varvefs" && options.find(own) != std::string::npos)
+      write_out(unescaped_proc_text(target));
   }
 }
 
@@ -152,7 +157,7 @@ ResultOrFailure<std::unique_ptr<Standstill>> Standstill::begin(const std::string
   if (container != nullptr && container->command_pid > 0) {
     write_out(fmt::format("/proc/{}/root", container->command_pid));
   } else {
-    write_out_all_mounts();
+    write_out_own_mounts();
   }
   VARVE_RETURN_IF_ERROR(made->stop_daemon());
   return made;

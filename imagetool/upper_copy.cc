@@ -54,6 +54,8 @@ StatusOrFailure UpperCopy::make_usable() {
   for (const char* mark : {"trusted.varve.thrown-away", "user.varve.thrown-away"}) {
     was_to_be_thrown_away |= ::removexattr(upper_.c_str(), mark) == 0;
   }
+  // The mount has the other one.
+  for (const char* mark : {"trusted.varve.mount", "user.varve.mount"}) ::removexattr(upper_.c_str(), mark);
   const std::string own = work_ + "/varve";
   if (was_to_be_thrown_away && ::access(own.c_str(), F_OK) != 0) {
     // The parts lie in the work directory itself then (docs/upper-format.md).

@@ -31,7 +31,11 @@ std::string report_text(const std::string& path, const image::VerifyReport& repo
     return fmt::format("{}: good: {} files{}, {} in {} frames{}\n", shown, report.files, rest,
                        human_bytes(report.content_bytes), report.frames, above);
   }
-  std::string text = fmt::format("{}: DAMAGED\n", shown);
+  return fmt::format("{}: DAMAGED\n", shown) + damage_text(report);
+}
+
+std::string damage_text(const image::VerifyReport& report) {
+  std::string text;
   for (const std::string& problem : report.problems) text += "  " + printable(problem) + "\n";
   for (const auto& file : report.damaged_files) {
     text += fmt::format("  damaged file {}: {}\n", printable(file.path), file.reason);
@@ -39,10 +43,14 @@ std::string report_text(const std::string& path, const image::VerifyReport& repo
   return text;
 }
 
-image::Json report_json(const std::string& path, const image::VerifyReport& report) {
+static image::Json files_json(const std::vector<image::VerifyReport::DamagedFile>& damaged) {
   image::Json files = image::Json::array();
-  for (const auto& file : report.damaged_files)
-    files.push_back({{"path", file.path}, {"reason", file.reason}});
+  for (const auto& file : damaged)
+    files.push_back({{"path", file.path}, {"reason", file.reason}, {"sources", file.sources}});
+  return files;
+}
+
+image::Json report_json(const std::string& path, const image::VerifyReport& report) {
   return {{"path", path},
           {"good", report.good()},
           {"files", report.files},
@@ -52,7 +60,8 @@ image::Json report_json(const std::string& path, const image::VerifyReport& repo
           {"content_bytes", report.content_bytes},
           {"parent_bytes", report.parent_bytes},
           {"problems", report.problems},
-          {"damaged_files", files}};
+          {"damaged_files", files_json(report.damaged_files)},
+          {"unchecked", files_json(report.unchecked)}};
 }
 
 }  // namespace varve::imagetool

@@ -13,6 +13,8 @@ namespace varve::imagetool {
 // The report tells the damage; the lines that reading logs about it would tell it twice.
 void quiet_damage_log();
 std::string report_text(const std::string& path, const image::VerifyReport& report);
+// Only what is wrong, a line each, indented.
+std::string damage_text(const image::VerifyReport& report);
 image::Json report_json(const std::string& path, const image::VerifyReport& report);
 
 }  // namespace varve::imagetool

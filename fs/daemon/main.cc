@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -15,19 +16,22 @@
 #include "fs/daemon/command_line.h"
 #include "fs/daemon/status_page.h"
 #include "fs/fuse/session.h"
+#include "fs/upper/mount_note.h"
 #include "imagetool/image/store/store.h"
 
 namespace varve::daemon {
 namespace {
 
-StatusOrFailure add_image_layers(CommandLine& line) {
-  if (line.image.empty()) return {};
+// Returns: the image's digest; empty when layers are named one by one.
+ResultOrFailure<std::string> add_image_layers(CommandLine& line) {
+  if (line.image.empty()) return std::string();
   VARVE_ASSIGN(const image::Store store,
                image::Store::open(line.store.empty() ? image::default_store_path() : line.store));
   VARVE_ASSIGN(const image::Image image, store.resolve(line.image));
   std::vector<std::string>& lowers = line.options.view.lower_paths;
+  const bool alone = lowers.empty();
   lowers.insert(lowers.end(), image.layer_paths.rbegin(), image.layer_paths.rend());
-  return {};
+  return alone ? image.digest.text() : std::string();
 }
 
 // A sanitizer looks at the end for memory that nobody gave back.
@@ -53,7 +57,7 @@ void raise_descriptor_limit() {
 
 // `view` outlives the threads that serve it.
 StatusOrFailure run(CommandLine line, std::unique_ptr<view::UnionView>& view) {
-  VARVE_RETURN_IF_ERROR(add_image_layers(line));
+  VARVE_ASSIGN(const std::string image, add_image_layers(line));
   VARVE_RETURN_IF_ERROR(fuse::check_mount_options(line.options));
   for (const std::string& warning : line.options.warnings) log_warning("{}", warning);
   std::optional<Background> background;
@@ -77,7 +81,15 @@ StatusOrFailure run(CommandLine line, std::unique_ptr<view::UnionView>& view) {
       .threads = line.options.threads,
       .process_ends = kEndsAtOnce,
       .describe = [&](const fuse::MountStatus& mount) { return status_page(mount, *view, *cache); },
+      .on_mounted = {},
       .on_ready = {}};
+  if (!view->read_only()) {
+    options.on_mounted = [&](dev_t device) {
+      const Status noted = view->note_mount({device, image});
+      // Whoever wants to commit what is written has to name the upper then.
+      if (!noted.ok()) log_warning("noting the mount on its upper: {}", std::strerror(noted.error().value));
+    };
+  }
   if (background) options.on_ready = [&] { background->ready(); };
   const StatusOrFailure served = mount_and_serve(*view, std::move(options));
   // Also when the mount failed: the upper was opened, and is as clean as before.

@@ -161,6 +161,7 @@ class LibfuseSession final : public Session {
     state_.session = session_;
     // Now, while nobody can have mounted anything over it.
     if (!is_descriptor(mount_point)) device_ = mounted_device(mount_point);
+    if (device_ && options_.on_mounted) options_.on_mounted(*device_);
     return {};
   }
 

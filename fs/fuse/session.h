@@ -5,6 +5,8 @@
 // Thread rule: mount and serve are called once, from one thread; the loop's threads are the session's own.
 // Ownership: borrows the view, which must outlive it. The destructor unmounts.
 
+#include <sys/types.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,6 +34,8 @@ class Session {
     bool process_ends = false;  // soon after serve(): RequestLoop::Options
     // Makes of it what `varvefs --status` reads; null: the mount tells nothing. Called from any of the loop's threads.
     std::function<std::string(const MountStatus&)> describe;
+    // Called once, before anything is served, with the device number (st_dev) of the mount; not when somebody else has mounted it.
+    std::function<void(dev_t)> on_mounted;
     // Called once, from the loop, as soon as the mount answers.
     std::function<void()> on_ready;
   };

@@ -61,6 +61,7 @@ class Store final : public UpperStore, public CowHost {
   Result<struct statvfs> statistics() const override;
   CopiedUp copied_up() const override { return {.objects = objects_copied_up_, .blocks = blocks_copied_up_}; }
   Status sync() override EXCLUDES(open_mutex_);
+  Status note_mount(const MountNote& note) override;
   Status close() override EXCLUDES(open_mutex_);
   CowHost& cow_host() override { return *this; }
 

@@ -10,6 +10,7 @@
 
 #include "fs/base/log.h"
 #include "fs/upper/cow/cow_file.h"
+#include "fs/upper/mount_note.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
 
@@ -96,6 +97,10 @@ Status Store::sync() {
     VARVE_RETURN_IF_ERROR(sync_open_files());
   }
   return ::syncfs(work_.upper.get()) == 0 ? Status() : Status(Errno::last());
+}
+
+Status Store::note_mount(const MountNote& note) {
+  return marks().write_text({work_.upper.get(), {}}, kMountMark, format_mount_note(note));
 }
 
 Status Store::close() {

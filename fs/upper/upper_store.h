@@ -29,7 +29,8 @@
 
 namespace varve::upper {
 
-class CowHost;  // cow_host.h
+class CowHost;     // cow_host.h
+struct MountNote;  // mount_note.h
 
 // An object of the upper: `name` within the directory `fd`, or `fd` itself when `name` is empty (any
 // descriptor, O_PATH included). Borrows both.
@@ -228,6 +229,8 @@ class UpperStore {
   };
   virtual CopiedUp copied_up() const = 0;
   virtual Status sync() = 0;  // everything, as syncfs(2)
+  // Tells who looks at the upper by which mount it is used; close() takes the note away.
+  virtual Status note_mount(const MountNote& note) = 0;
   // Clean unmount: all maps durable, the clean mark written. The destructor alone leaves it as a kill would.
   // Requires: every CowFile of the store is closed or idle.
   virtual Status close() = 0;

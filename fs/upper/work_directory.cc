@@ -15,6 +15,7 @@
 #include <optional>
 #include <utility>
 
+#include "fs/upper/mount_note.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/part_directory.h"
 #include "fs/upper/stage.h"
@@ -348,6 +349,8 @@ Status Opening::write_claim() {
   VARVE_RETURN_IF_ERROR(mark_upper(kHolderMark, holder));
   VARVE_RETURN_IF_ERROR(made_.marks.write_text({made_.work.get(), {}}, kHolderMark, holder));
   marks_on_work_.push_back(kHolderMark);
+  // One that was killed has left its own.
+  if (!made_.is_new) VARVE_RETURN_IF_ERROR(made_.marks.remove_text({made_.upper.get(), {}}, kMountMark));
   // Says all that a state could say.
   if (options_.thrown_away) return mark_upper(kThrownAwayMark, "1");
   if (made_.state.upper_id.empty()) {
@@ -429,6 +432,7 @@ Status WorkDirectory::write(bool clean) {
   VARVE_RETURN_IF_ERROR(write_state(own.get(), state));
   if (!clean) return {};
   VARVE_RETURN_IF_ERROR(marks.remove_text({upper.get(), {}}, kHolderMark));
+  VARVE_RETURN_IF_ERROR(marks.remove_text({upper.get(), {}}, kMountMark));
   return marks.remove_text({work.get(), {}}, kHolderMark);
 }
 

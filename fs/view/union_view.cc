@@ -72,6 +72,11 @@ Status UnionView::sync() {
   return store_ != nullptr ? store_->sync() : Status();
 }
 
+Status UnionView::note_mount(const upper::MountNote& note) {
+  VARVE_CHECK(store_ != nullptr);
+  return store_->note_mount(note);
+}
+
 Status UnionView::close() {
   settler_.stop();
   // Open files first: their maps must be complete before the store says so.

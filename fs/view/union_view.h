@@ -206,6 +206,8 @@ class UnionView {
   };
   Statistics statistics() const;
   Status sync();
+  // Requires: !read_only().
+  Status note_mount(const upper::MountNote& note);
   // Before the process ends: everything durable, the upper marked clean.
   Status close();
   std::size_t node_count() const { return table_.size(); }

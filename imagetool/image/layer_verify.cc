@@ -3,10 +3,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <memory>
 
 #include "fs/format/hash.h"
+#include "fs/layer/file_pieces.h"
 #include "fs/layer/layer_file.h"
 #include "imagetool/image/layer_walk.h"
 #include "imagetool/image/writer/layer_content_reader.h"
@@ -27,12 +29,14 @@ class Verification {
       : layer_(layer), monitor_(monitor), buffer_(kPieceBytes) {}
   StatusOrFailure run();
   VerifyReport take_report() { return std::move(report_); }
+  // Returns: why the content is not what it was, empty when it is.
+  ResultOrFailure<std::string> check_content(LowerId id, std::uint64_t size_bytes);
 
  private:
   StatusOrFailure check_frames();
   StatusOrFailure check_files();
-  // Returns: why the content is not what it was, empty when it is.
-  ResultOrFailure<std::string> check_content(LowerId id, std::uint64_t size_bytes);
+  void add_bad_file(std::vector<VerifyReport::DamagedFile>& files, const LayerVisit& at,
+                    std::uint64_t size_bytes, std::string reason) const;
   // What is hashed of one file as long as there is a digest to compare it with.
   struct Comparison {
     std::optional<format::Hash128> expected;
@@ -79,17 +83,20 @@ StatusOrFailure Verification::check_files() {
       ++report_.files;
       if (!layer_.has_all_parents(at.entry.id)) {
         ++report_.unchecked_files;
+        add_bad_file(report_.unchecked, at, attributes->size_bytes, {});
         return true;
       }
       report_.content_bytes += attributes->size_bytes;
       VARVE_ASSIGN(std::string outcome, check_content(at.entry.id, attributes->size_bytes));
       if (attributes->nlink < 2) {
-        if (!outcome.empty()) report_.damaged_files.push_back({"/" + at.path, std::move(outcome)});
+        if (!outcome.empty())
+          add_bad_file(report_.damaged_files, at, attributes->size_bytes, std::move(outcome));
         return true;
       }
       known = linked.emplace(at.entry.id.value(), std::move(outcome)).first;
     }
-    if (!known->second.empty()) report_.damaged_files.push_back({"/" + at.path, known->second});
+    if (!known->second.empty())
+      add_bad_file(report_.damaged_files, at, attributes->size_bytes, known->second);
     return true;
   }));
   monitor_.end();
@@ -97,6 +104,34 @@ StatusOrFailure Verification::check_files() {
     if (format::extent_source(extent.source_word) != 0) report_.parent_bytes += extent.length;
   }
   return {};
+}
+
+void Verification::add_bad_file(std::vector<VerifyReport::DamagedFile>& files, const LayerVisit& at,
+                                std::uint64_t size_bytes, std::string reason) const {
+  VerifyReport::DamagedFile file{.path = "/" + at.path,
+                                 .reason = std::move(reason),
+                                 .id = at.entry.id,
+                                 .sources = {},
+                                 .digest = layer_.content_digest(at.entry.id),
+                                 .size_bytes = size_bytes};
+  const auto add_source = [&](const layer::LayerFile& source) {
+    if (&source == &layer_) return;
+    if (std::find(file.sources.begin(), file.sources.end(), source.name()) == file.sources.end())
+      file.sources.push_back(source.name());
+  };
+  const auto chain = layer::chain_of(layer_, at.entry.id);
+  if (chain.ok()) {
+    // It says more than the errno of what reads along it.
+    if (chain->end != layer::FileChain::End::kComplete) file.reason = chain->why;
+    for (const auto& link : chain->files) add_source(*link.layer);
+    if (chain->end == layer::FileChain::End::kComplete) {
+      const auto pieces = layer::pieces_of(layer_, at.entry.id);
+      if (pieces.ok()) {
+        for (const layer::Piece& piece : *pieces) add_source(*piece.layer);
+      }
+    }
+  }
+  files.push_back(std::move(file));
 }
 
 StatusOrFailure Verification::hash_hole(Comparison& comparison, std::uint64_t count_bytes) {
@@ -150,6 +185,12 @@ ResultOrFailure<std::string> Verification::check_content(LowerId id, std::uint64
 }
 
 }  // namespace
+
+ResultOrFailure<std::string> check_content(const layer::LayerFile& layer, LowerId file, Monitor& monitor) {
+  const Result<Attributes> attributes = layer.attributes(file);
+  if (!attributes.ok()) return std::string(std::strerror(attributes.error().value));
+  return Verification(layer, monitor).check_content(file, attributes->size_bytes);
+}
 
 ResultOrFailure<VerifyReport> verify_layer(const std::string& path,
                                            std::span<const std::shared_ptr<layer::Layer>> below,

@@ -6,11 +6,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "fs/format/hash.h"
 #include "fs/layer/layer.h"
+#include "fs/layer/layer_file.h"
 #include "imagetool/image/source/tree_source.h"
 
 namespace varve::image {
@@ -27,15 +30,23 @@ struct VerifyReport {
   struct DamagedFile {
     std::string path;
     std::string reason;
+    LowerId id;
+    std::vector<std::string> sources;  // names of the layers below it that some of the content comes from
+    std::optional<format::Hash128> digest;  // of the content as it was; empty when the layer does not say
+    std::uint64_t size_bytes = 0;
   };
   std::vector<DamagedFile> damaged_files;
   // Files that inherit from a layer that is not at hand: what they store themselves is good if the frames are.
   std::uint64_t unchecked_files = 0;
+  std::vector<DamagedFile> unchecked;  // by each of their names; why: which layer that is
   // Files whose frames are good but whose digest was not compared with their content, because hashing their holes would
   // take too long: more than 1 GiB in one file, or more than 16 GiB in all files before.
   std::uint64_t uncompared_files = 0;
   bool good() const { return problems.empty() && damaged_files.empty(); }
 };
+
+// Why the content of one regular file cannot be had, or is not what it was; empty when it is.
+ResultOrFailure<std::string> check_content(const layer::LayerFile& layer, LowerId file, Monitor& monitor);
 
 // A layer whose metadata is damaged cannot be looked into: then that is the only problem told.
 // Returns: a Failure when `path` is missing, cannot be read or is no layer file.

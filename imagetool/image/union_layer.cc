@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <set>
+
 #include "fs/base/check.h"
 
 namespace varve::image {
@@ -21,6 +23,7 @@ ResultOrFailure<std::unique_ptr<UnionLayer>> UnionLayer::make(
   VARVE_CHECK(!layers.empty());
   LayerUnion all(std::move(layers));
   Directory root;
+  std::unique_ptr<const OutsideNames> outside;
   if (shows == Shows::kAll) {
     root.whole = true;
     VARVE_ASSIGN(root.merged, all.root());
@@ -30,8 +33,10 @@ ResultOrFailure<std::unique_ptr<UnionLayer>> UnionLayer::make(
     const Result<layer::DirectoryMark> mark = top.directory_mark(top.root());
     if (!mark.ok()) return failure_from(mark.error(), top.name());
     root.opaque = mark->opaque;
+    VARVE_ASSIGN(OutsideNames names, outside_names(all));
+    if (!names.empty()) outside = std::make_unique<const OutsideNames>(std::move(names));
   }
-  return std::unique_ptr<UnionLayer>(new UnionLayer(std::move(all), std::move(root)));
+  return std::unique_ptr<UnionLayer>(new UnionLayer(std::move(all), std::move(root), std::move(outside)));
 }
 
 UnionRef UnionLayer::object(LowerId id) const {
@@ -54,16 +59,27 @@ Result<LowerId> UnionLayer::enter(LowerId parent_id, const Directory& parent, st
     if (const auto known = entered_.find(key); known != entered_.end()) return known->second;
   }
   Directory entered;
-  auto merged = layers_.enter(parent.merged, name);
-  if (!merged.ok()) return errno_of(merged.error());
-  entered.merged = std::move(merged).value();
-  VARVE_CHECK(!entered.merged.sources.empty());
-  entered.whole = parent.whole;
-  if (!parent.whole) {
-    const UnionRef& top = entered.merged.sources.front();
-    VARVE_ASSIGN(const layer::DirectoryMark mark, layers_.layer(top).directory_mark(top.id));
-    entered.whole = mark.redirect.has_value();
-    entered.opaque = mark.opaque || entered.whole;
+  if (parent.outside != nullptr) {
+    const auto below = parent.outside->directories.find(name);
+    if (below != parent.outside->directories.end()) entered.outside = &below->second;
+  }
+  if (!parent.bridge) {
+    auto merged = layers_.enter(parent.merged, name);
+    if (!merged.ok()) return errno_of(merged.error());
+    entered.merged = std::move(merged).value();
+  }
+  if (entered.merged.sources.empty()) {
+    VARVE_CHECK(entered.outside != nullptr);
+    entered.merged.sources = {entered.outside->directory};
+    entered.bridge = true;
+  } else {
+    entered.whole = parent.whole;
+    if (!parent.whole) {
+      const UnionRef& top = entered.merged.sources.front();
+      VARVE_ASSIGN(const layer::DirectoryMark mark, layers_.layer(top).directory_mark(top.id));
+      entered.whole = mark.redirect.has_value();
+      entered.opaque = mark.opaque || entered.whole;
+    }
   }
   MutexLock lock(mutex_);
   const LowerId id{kRoot.value() | directories_.size()};
@@ -80,17 +96,34 @@ Result<layer::Entry> UnionLayer::entry(LowerId parent_id, const Directory& paren
     VARVE_ASSIGN(const LowerId id, enter(parent_id, parent, name));
     return layer::Entry{Kind::kObject, id, found.type};
   }
+  return file_entry(found);
+}
+
+layer::Entry UnionLayer::file_entry(const UnionEntry& found) {
   const std::uint64_t id = found.object.id.value();
   VARVE_CHECK(id >> kLayerShift == 0);
-  return layer::Entry{Kind::kObject, LowerId{std::uint64_t{found.object.layer} << kLayerShift | id},
-                      found.type};
+  return layer::Entry{layer::Entry::Kind::kObject,
+                      LowerId{std::uint64_t{found.object.layer} << kLayerShift | id}, found.type};
+}
+
+Result<layer::Entry> UnionLayer::outside_entry(LowerId parent_id, const Directory& parent,
+                                               std::string_view name) const {
+  if (parent.outside == nullptr) return layer::Entry{};
+  if (const auto file = parent.outside->names.find(name); file != parent.outside->names.end())
+    return file_entry(file->second);
+  if (parent.outside->directories.find(name) == parent.outside->directories.end()) return layer::Entry{};
+  VARVE_ASSIGN(const LowerId id, enter(parent_id, parent, name));
+  return layer::Entry{layer::Entry::Kind::kObject, id, S_IFDIR};
 }
 
 Result<layer::Entry> UnionLayer::look_up(LowerId directory_id, Name name) const {
   const Directory& parent = directory(directory_id);
-  const auto found = layers_.look_up(parent.merged, name.view());
-  if (!found.ok()) return errno_of(found.error());
-  return entry(directory_id, parent, name.view(), *found);
+  if (!parent.bridge) {
+    const auto found = layers_.look_up(parent.merged, name.view());
+    if (!found.ok()) return errno_of(found.error());
+    if (found->kind != layer::Entry::Kind::kAbsent) return entry(directory_id, parent, name.view(), *found);
+  }
+  return outside_entry(directory_id, parent, name.view());
 }
 
 Result<layer::DirectoryMark> UnionLayer::directory_mark(LowerId directory_id) const {
@@ -99,11 +132,24 @@ Result<layer::DirectoryMark> UnionLayer::directory_mark(LowerId directory_id) co
 
 Status UnionLayer::for_each_entry(LowerId directory_id, const layer::EntryVisitor& visit) const {
   const Directory& parent = directory(directory_id);
-  const auto entries = layers_.entries(parent.merged);
-  if (!entries.ok()) return errno_of(entries.error());
-  for (const auto& [name, found] : *entries) {
-    VARVE_ASSIGN(const layer::Entry one, entry(directory_id, parent, name, found));
-    if (one.kind != layer::Entry::Kind::kAbsent && !visit(name, one)) return {};
+  std::set<std::string, std::less<>> known;
+  if (!parent.bridge) {
+    const auto entries = layers_.entries(parent.merged);
+    if (!entries.ok()) return errno_of(entries.error());
+    for (const auto& [name, found] : *entries) {
+      VARVE_ASSIGN(const layer::Entry one, entry(directory_id, parent, name, found));
+      if (one.kind != layer::Entry::Kind::kAbsent && !visit(name, one)) return {};
+      if (parent.outside != nullptr) known.insert(name);
+    }
+  }
+  if (parent.outside == nullptr) return {};
+  std::vector<std::string> more;
+  for (const auto& [name, file] : parent.outside->names) more.push_back(name);
+  for (const auto& [name, below] : parent.outside->directories) more.push_back(name);
+  for (const std::string& name : more) {
+    if (known.contains(name)) continue;
+    VARVE_ASSIGN(const layer::Entry one, outside_entry(directory_id, parent, name));
+    if (!visit(name, one)) return {};
   }
   return {};
 }

@@ -16,6 +16,7 @@
 #include "fs/base/result.h"
 #include "fs/layer/layer.h"
 #include "imagetool/image/layer_union.h"
+#include "imagetool/image/outside_names.h"
 
 namespace varve::image {
 
@@ -24,7 +25,7 @@ class UnionLayer final : public layer::Layer {
   enum class Shows : std::uint8_t {
     kAll,      // what is to be seen when all are mounted: neither whiteouts nor marks
     kTopmost,  // what the topmost says of those below it, but for redirects: a directory that continues another one is opaque
-               // here and holds all that is to be seen in it
+    // here and holds all that is to be seen in it; and a file of it has its names elsewhere here, too (outside_names.h)
   };
   // `layers`: the topmost first, at least one. The name is the topmost's.
   // Returns: a Failure that names a layer when that cannot be read.
@@ -51,11 +52,15 @@ class UnionLayer final : public layer::Layer {
     UnionDirectory merged;
     bool whole = false;   // shows what all layers have there, not the topmost's entries alone
     bool opaque = false;  // its mark
+    const OutsideNames* outside = nullptr;  // what of layers below is to be seen in it, too
+    bool bridge = false;                    // the topmost does not have it: it holds nothing but those
   };
   // The bit tells directories from others.
   static constexpr LowerId kRoot{std::uint64_t{1} << 63};
 
-  UnionLayer(LayerUnion layers, Directory root) : layers_(std::move(layers)) {
+  UnionLayer(LayerUnion layers, Directory root, std::unique_ptr<const OutsideNames> outside)
+      : layers_(std::move(layers)), outside_(std::move(outside)) {
+    root.outside = outside_.get();
     directories_.push_back(std::move(root));
   }
   static bool is_directory(LowerId id) { return (id.value() & kRoot.value()) != 0; }
@@ -67,7 +72,12 @@ class UnionLayer final : public layer::Layer {
   Result<layer::Entry> entry(LowerId parent_id, const Directory& parent, std::string_view name,
                              const UnionEntry& found) const;
 
+  // What of `parent` only OutsideNames hold.
+  Result<layer::Entry> outside_entry(LowerId parent_id, const Directory& parent, std::string_view name) const;
+  static layer::Entry file_entry(const UnionEntry& found);
+
   const LayerUnion layers_;
+  const std::unique_ptr<const OutsideNames> outside_;  // null: none
 
   // Directories are found out as they are listed, and stay as they are then. Others are told by layer and id alone.
   mutable Mutex mutex_;

@@ -71,6 +71,16 @@ mkdir -p tree/opt/big/sub
 head --bytes 3000000 /dev/urandom >tree/opt/big/data
 echo linked >tree/opt/big/sub/one
 ln tree/opt/big/sub/one tree/opt/big/sub/two
+# Names outside of the directories that are renamed below, in ones that no layer above has.
+mkdir -p tree/srv/kept/deep tree/opt/big/more
+echo outside >tree/opt/big/more/three
+ln tree/opt/big/more/three tree/srv/kept/deep/three
+ln tree/opt/big/more/three tree/opt/three
+ln tree/opt/big/data tree/srv/data
+ln -s nowhere tree/opt/big/dangling
+ln -P tree/opt/big/dangling tree/srv/dangling
+chmod 2750 tree/srv/kept
+setfattr -n user.note -v kept tree/srv/kept/deep
 setfacl -m u:1234:rw tree/opt/big/sub/one
 setfacl -d -m g:99:rx tree/opt/big/sub
 setfattr -n user.note -v yes tree/opt/big
@@ -102,6 +112,7 @@ END
   'mv /opt/moved/sub /opt/sub; mv /opt/moved /opt/again; rm /opt/sub/two; echo hello >/greeting'
 "$bin/imagetool" commit second web:1 >/dev/null
 "$bin/varvefs" --image web:1 mnt
+expect "names of one file, in and outside of renamed directories" "3 3 3" "$(stat --format %h mnt/opt/again/more/three mnt/srv/kept/deep/three mnt/opt/three | xargs)"
 archive mnt wanted.tar
 archive mnt wanted-sparse.tar --sparse
 umount mnt

@@ -76,6 +76,7 @@ step "plain http on this machine: push as tar layers, which is the default"
 start_registry plain
 plain=$registry
 in_store a push app:1 "$plain/team/app:1" --digestfile digest --json >pushed
+python3 -B "$here/json_shape.py" "$here/../../docs/images.md" push <pushed || fail "push --json is not as documented"
 [ "$(cat digest)" = "$(field digest <pushed)" ] || fail "--digestfile and --json differ"
 [ "$(field layers_written <pushed)" -eq 1 ] || fail "not one layer sent: $(cat pushed)"
 [ "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$plain/team/app:1")" = "$(cat digest)" ] ||
@@ -84,6 +85,7 @@ in_store a push app:1 "$plain/team/app:1" --json | grep --quiet '"layers_written
 
 step "pulled into another store by tag and by digest, it is what it was"
 in_store b pull "$plain/team/app:1" --json --digestfile pulled >told
+python3 -B "$here/json_shape.py" "$here/../../docs/images.md" pull <told || fail "pull --json is not as documented"
 cmp digest pulled
 [ "$(cat digest)" = "$(field registry_digest <told)" ] || fail "--digestfile and --json differ"
 [ "$(field name <told)" = "$plain/team/app:1" ] || fail "another name: $(cat told)"
@@ -94,6 +96,26 @@ in_store b images | grep --quiet "^$plain/team/app:sha256-" || fail "what was pu
 in_store b pull "docker://$plain/team/app:1" short >/dev/null
 in_store b images --json | grep --quiet '"short:latest"' || fail "the name that was given is not in the store"
 in_store b inspect short | grep --quiet '/bin/true' || fail "the configuration was lost"
+
+step "what is damaged is pulled again"
+layer=$(in_store b inspect short | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["layers"][0]["path"])')
+in_store b tag short renamed:1
+chmod u+w "$layer"
+printf 'X' | dd of="$layer" bs=1 seek=100000 conv=notrunc status=none
+if in_store b verify >verified 2>err; then fail "a damaged layer is not found"; fi
+for name in short:latest "$plain/team/app:1"; do
+  grep --quiet "^    imagetool pull .*$plain/team/app:1 $name  (fetches it again" verified || fail "no hint for $name: $(cat verified)"
+done
+grep --quiet "^    imagetool pull .*$plain/team/app:1 renamed:1  (" verified || fail "no hint for the other name: $(cat verified)"
+in_store b pull "$plain/team/app:1" >/dev/null
+in_store b verify >/dev/null
+in_store b import root short >/dev/null
+python3 -c '
+import json
+names = {e["annotations"]["org.opencontainers.image.ref.name"]: e["annotations"] for e in json.load(open("b/index.json"))["manifests"]}
+assert "org.varve.image.source" in names["renamed:1"] and "org.varve.image.source" not in names["short:latest"], names' ||
+  fail "where images came from"
+in_store b pull "docker://$plain/team/app:1" short >/dev/null
 
 step "what the store has is neither fetched nor converted again"
 # layers_got REPOSITORY: how many layers of it the registry gave.

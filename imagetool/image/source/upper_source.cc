@@ -17,11 +17,6 @@ constexpr std::uint64_t kPieceBytes = 1 << 20;
 constexpr std::uint64_t kBlockBytes = 4096;  // of the upper's block maps and of the layer format
 constexpr unsigned kMaxDepth = 2000;
 
-// What an upper records of the layers it was mounted over; the same as LowerStack::describe() of fs/view.
-std::string base_line(const layer::Identity& identity) {
-  return (identity.kind == layer::Identity::Kind::kLayerFile ? "layer " : "directory ") + identity.value;
-}
-
 // The content of a file of the upper: all of it, or, of one that is to inherit from its base, the blocks that it does not read
 // from there.
 class CowContent : public ContentSource {
@@ -124,6 +119,10 @@ class CowContent : public ContentSource {
 };
 
 }  // namespace
+
+std::string base_line(const layer::Identity& identity) {
+  return (identity.kind == layer::Identity::Kind::kLayerFile ? "layer " : "directory ") + identity.value;
+}
 
 struct UpperSource::Directory {
   int fd = -1;

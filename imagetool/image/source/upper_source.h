@@ -20,6 +20,9 @@
 
 namespace varve::image {
 
+// What an upper records of a layer that it lies over; the same as LowerStack::describe() of fs/view.
+std::string base_line(const layer::Identity& identity);
+
 class UpperSource : public TreeSource {
  public:
   struct Options {

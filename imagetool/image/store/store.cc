@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "imagetool/image/store/atomic_file.h"
@@ -135,7 +136,7 @@ ResultOrFailure<Descriptor> Store::put_blob(std::string_view media_type, std::st
   VARVE_RETURN_IF_ERROR(prepare_for_writing());
   Descriptor descriptor{std::string(media_type), Digest::of(bytes), bytes.size()};
   const std::string path = blob_path(descriptor.digest);
-  if (::access(path.c_str(), F_OK) == 0) return descriptor;
+  if (read_blob(descriptor.digest, bytes.size()).ok()) return descriptor;
   const Status written = write_file_atomically(path, bytes, 0444);
   if (!written.ok()) return at(path, written.error());
   return descriptor;
@@ -199,7 +200,7 @@ ResultOrFailure<IndexEntry> Store::find(std::string_view reference) const {
     struct stat status {};
     if (::stat(blob_path(*digest).c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return missing();
     return IndexEntry{std::string(kManifestMediaType), *digest, static_cast<std::uint64_t>(status.st_size),
-                      ""};
+                      "", ""};
   }
   if (const auto name = parse_image_name(reference); name.ok()) {
     // The last one holds: that is what a tool that only appends means by it.
@@ -254,19 +255,37 @@ ResultOrFailure<Image> Store::load(const IndexEntry& entry) const {
                                   layer.media_type + ", not " + std::string(kLayerMediaType) +
                                   " (`imagetool import " + directory_ + ":" + name + "` makes it so)"};
     }
-    const std::string path = blob_path(layer.digest);
-    struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) return failure_from(Errno::last(), name + ": layer " + path);
-    if (!S_ISREG(status.st_mode) || static_cast<std::uint64_t>(status.st_size) != layer.size_bytes) {
-      return Failure{EBADMSG,
-                     name + ": layer " + path + " has another size than the manifest says (it is damaged)"};
-    }
-    image.layer_paths.push_back(path);
+    image.layer_paths.push_back(blob_path(layer.digest));
   }
   return image;
 }
 
+StatusOrFailure Store::check_layers(const Image& image) const {
+  const std::string name = image.name.empty() ? image.digest.text() : image.name;
+  const std::string what_to_do = " (`imagetool verify " + name + "` says what to do)";
+  for (std::size_t i = 0; i < image.layers.size(); ++i) {
+    const std::string& path = image.layer_paths[i];
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0) {
+      const Errno error = Errno::last();
+      return Failure{error.value, name + ": layer " + path + ": " + std::strerror(error.value) + what_to_do};
+    }
+    if (!S_ISREG(status.st_mode) ||
+        static_cast<std::uint64_t>(status.st_size) != image.layers[i].size_bytes) {
+      return Failure{EBADMSG, name + ": layer " + path +
+                                  " has another size than the manifest says: it is damaged" + what_to_do};
+    }
+  }
+  return {};
+}
+
 ResultOrFailure<Image> Store::resolve(std::string_view reference) const {
+  VARVE_ASSIGN(Image image, read_image(reference));
+  VARVE_RETURN_IF_ERROR(check_layers(image));
+  return image;
+}
+
+ResultOrFailure<Image> Store::read_image(std::string_view reference) const {
   VARVE_ASSIGN(const IndexEntry entry, find(reference));
   return load(entry);
 }
@@ -274,7 +293,7 @@ ResultOrFailure<Image> Store::resolve(std::string_view reference) const {
 ResultOrFailure<std::vector<ListedImage>> Store::list() const {
   VARVE_ASSIGN(const std::vector<IndexEntry> entries, read_index());
   std::vector<ListedImage> images;
-  for (const IndexEntry& entry : entries) images.push_back({entry.name, entry.digest});
+  for (const IndexEntry& entry : entries) images.push_back({entry.name, entry.digest, entry.source});
   std::stable_sort(images.begin(), images.end(),
                    [](const ListedImage& a, const ListedImage& b) { return a.name < b.name; });
   return images;
@@ -292,27 +311,39 @@ ResultOrFailure<Image> Store::put_image(const ImageName& name, ImageConfig confi
 ResultOrFailure<Image> Store::put_manifest(const ImageName& name, std::string_view manifest) {
   VARVE_ASSIGN(const Descriptor manifest_descriptor, put_blob(kManifestMediaType, manifest));
   const IndexEntry entry{manifest_descriptor.media_type, manifest_descriptor.digest,
-                         manifest_descriptor.size_bytes, name.text()};
+                         manifest_descriptor.size_bytes, name.text(), ""};
   VARVE_RETURN_IF_ERROR(change_index(
       [&](std::string& text, const std::string& path) { return set_name_in_index(text, entry, path); }));
-  return load(entry);
+  VARVE_ASSIGN(Image image, load(entry));
+  VARVE_RETURN_IF_ERROR(check_layers(image));
+  return image;
 }
 
-StatusOrFailure Store::tag(std::string_view reference, const ImageName& new_name) {
-  VARVE_RETURN_IF_ERROR(prepare_for_writing());  // first: from here on gc() of others waits
-  VARVE_ASSIGN(IndexEntry entry, find(reference));
-  entry.name = new_name.text();
+StatusOrFailure Store::note_source(const ImageName& name, const std::string& source) {
+  VARVE_ASSIGN(IndexEntry entry, find(name.text()));
+  entry.source = source;
   return change_index(
       [&](std::string& text, const std::string& path) { return set_name_in_index(text, entry, path); });
 }
 
-StatusOrFailure Store::remove(std::string_view reference) {
-  VARVE_ASSIGN(const IndexEntry entry, find(reference));
+ResultOrFailure<IndexEntry> Store::tag(std::string_view reference, const ImageName& new_name) {
+  VARVE_RETURN_IF_ERROR(prepare_for_writing());  // first: from here on gc() of others waits
+  VARVE_ASSIGN(IndexEntry entry, find(reference));
+  entry.name = new_name.text();
+  VARVE_RETURN_IF_ERROR(change_index(
+      [&](std::string& text, const std::string& path) { return set_name_in_index(text, entry, path); }));
+  return entry;
+}
+
+ResultOrFailure<IndexEntry> Store::remove(std::string_view reference) {
+  VARVE_ASSIGN(IndexEntry entry, find(reference));
   const auto name = parse_image_name(reference);
   const bool by_name = name.ok() && name->text() == entry.name;
-  return change_index([&](std::string& text, const std::string& path) {
+  VARVE_RETURN_IF_ERROR(change_index([&](std::string& text, const std::string& path) {
     return remove_from_index(text, by_name ? std::optional(entry.name) : std::nullopt, entry.digest, path);
-  });
+  }));
+  if (!by_name) entry.name.clear();
+  return entry;
 }
 
 StatusOrFailure Store::change_index(const IndexChange& change) {

@@ -5,7 +5,7 @@
 //
 //   STORE/oci-layout, index.json   which names there are; index.json is replaced by rename under a lock
 //   STORE/blobs/sha256/HEX         manifests, configurations and layer files, mode 0444, written once
-//   STORE/tmp/                     layers under construction
+//   STORE/tmp/, damaged/           layers under construction; what `imagetool verify --set-aside` has moved away
 //   STORE/build-cache/, conversions/   what was made before (build_cache.h, conversions.h)
 //   STORE/containers/              containers (container_state.h)
 //
@@ -73,6 +73,7 @@ ResultOrFailure<ImageName> parse_image_name(std::string_view text);
 struct ListedImage {
   std::string name;
   Digest digest;
+  std::string source;  // as in IndexEntry
 };
 
 // One line of index.json.
@@ -81,6 +82,8 @@ struct IndexEntry {
   Digest digest;
   std::uint64_t size_bytes = 0;
   std::string name;  // annotation org.opencontainers.image.ref.name; may be empty
+  std::string source =
+      {};  // annotation org.varve.image.source: what `imagetool pull` fetches it by; empty: it was not pulled
 };
 
 class Store {
@@ -103,6 +106,8 @@ class Store {
   // verify`). Of an index for several platforms it is this machine's image. Returns: a Failure, ENOENT when there is no
   // such image, ENOTSUP for one that cannot be used here.
   ResultOrFailure<Image> resolve(std::string_view reference) const;
+  // Likewise, but of layers nothing is looked at: they may be damaged or missing.
+  ResultOrFailure<Image> read_image(std::string_view reference) const;
   // By name, sorted.
   ResultOrFailure<std::vector<ListedImage>> list() const;
   // `config.diff_ids` may hold those of the lowest layers; of the others they are the digests of the layer files
@@ -111,16 +116,27 @@ class Store {
                                    const std::vector<Descriptor>& layers);
   // Likewise with a manifest of any making. All that it names is in the store already.
   ResultOrFailure<Image> put_manifest(const ImageName& name, std::string_view manifest);
-  StatusOrFailure tag(std::string_view reference, const ImageName& new_name);
+  // Returns: the new name's line.
+  ResultOrFailure<IndexEntry> tag(std::string_view reference, const ImageName& new_name);
+  // Remembers that the image of this name came by `imagetool pull SOURCE`; as long as the name is this image's, and for further
+  // names that it is given. Returns: ENOENT.
+  StatusOrFailure note_source(const ImageName& name, const std::string& source);
   // Takes one name away, or by digest all names of the image; blobs go with the next gc().
-  StatusOrFailure remove(std::string_view reference);
+  // Returns: what was taken away; the name is empty when all of the image's were.
+  ResultOrFailure<IndexEntry> remove(std::string_view reference);
 
   // --- blobs ---
+  // One of that digest that is damaged is replaced.
   ResultOrFailure<Descriptor> put_blob(std::string_view media_type, std::string_view bytes);
   // Moves a finished file of scratch_directory() into the store: hashed, made durable, mode 0444.
   ResultOrFailure<Descriptor> adopt_file(std::string_view media_type, const std::string& path);
   // Likewise, of a file whose digest and size the caller has seen to be those of `descriptor`.
   StatusOrFailure adopt_checked(const Descriptor& descriptor, const std::string& path);
+  // All blobs there are, sorted. Files of other names are passed over.
+  ResultOrFailure<std::vector<Digest>> list_blobs() const;
+  // Moves a blob, if it is other bytes than its digest says, to STORE/damaged, so that what looks for it finds none and makes or fetches
+  // it again. Returns: whether it was moved; EBUSY while another process adds an image.
+  ResultOrFailure<bool> set_aside(const Digest& digest);
   // Where files that adopt_file takes are made: STORE/tmp, created when absent.
   ResultOrFailure<std::string> scratch_directory();
   // Whether a file of its size lies where it belongs; its bytes are not looked at.
@@ -148,10 +164,13 @@ class Store {
   StatusOrFailure prepare_for_writing();
   ResultOrFailure<std::vector<IndexEntry>> read_index() const;
   ResultOrFailure<IndexEntry> find(std::string_view reference) const;
+  // What gc() and set_aside() need: nobody adds anything. Returns: EBUSY.
+  ResultOrFailure<UniqueFd> lock_alone() const;
   // A manifest, index or configuration. `owner`, `what`: how messages call the image and the blob.
   ResultOrFailure<std::string> read_part(const Digest& digest, const std::string& owner,
                                          const char* what) const;
   ResultOrFailure<Image> load(const IndexEntry& entry) const;
+  StatusOrFailure check_layers(const Image& image) const;
   // Applies `change` to the text of index.json under its lock.
   StatusOrFailure change_index(const IndexChange& change);
   StatusOrFailure add_reachable(const IndexEntry& entry, std::set<std::string>& hexes) const;

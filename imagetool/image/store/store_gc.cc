@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <set>
 
@@ -13,6 +14,7 @@
 #include "imagetool/image/store/build_cache.h"
 #include "imagetool/image/store/container_state.h"
 #include "imagetool/image/store/conversions.h"
+#include "imagetool/image/store/digest.h"
 #include "imagetool/image/store/store.h"
 #include "imagetool/image/store/store_index.h"
 
@@ -77,17 +79,50 @@ StatusOrFailure Store::add_reachable(const IndexEntry& entry, std::set<std::stri
   return {};
 }
 
+ResultOrFailure<UniqueFd> Store::lock_alone() const {
+  const std::string path = directory_ + "/store.lock";
+  UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!lock.valid()) return failure_from(Errno::last(), path);
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+  if (errno != EWOULDBLOCK) return failure_from(Errno::last(), path);
+  return Failure{EBUSY,
+                 directory_ + ": an image is being added by another process (wait for it, then try again)"};
+}
+
+ResultOrFailure<std::vector<Digest>> Store::list_blobs() const {
+  const std::string blobs = directory_ + "/blobs/sha256";
+  const Result<std::vector<std::string>> names = names_in(blobs);
+  if (!names.ok()) return failure_from(names.error(), blobs);
+  std::vector<Digest> found;
+  for (const std::string& name : *names) {
+    const Result<Digest> digest = Digest::parse("sha256:" + name);
+    if (digest.ok()) found.push_back(*digest);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+ResultOrFailure<bool> Store::set_aside(const Digest& digest) {
+  VARVE_ASSIGN(const UniqueFd lock, lock_alone());
+  const std::string path = blob_path(digest);
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.valid() && errno == ENOENT) return false;
+  if (file.valid()) {
+    // Somebody may have replaced it by a good one since it was looked at.
+    const Result<DigestAndSize> found = digest_of_file(file.get());
+    if (found.ok() && found->digest == digest) return false;
+  }
+  const std::string aside = directory_ + "/damaged";
+  if (const Status made = make_directories(aside, 0700); !made.ok()) return failure_from(made.error(), aside);
+  const std::string to = aside + "/" + std::string(digest.hex());
+  if (::rename(path.c_str(), to.c_str()) != 0) return failure_from(Errno::last(), to);
+  return true;
+}
+
 ResultOrFailure<Store::GcSummary> Store::gc(const GcOptions& options) {
   GcSummary summary;
   if (::access((directory_ + "/oci-layout").c_str(), F_OK) != 0) return summary;
-  const std::string lock_path = directory_ + "/store.lock";
-  const UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (!lock.valid()) return failure_from(Errno::last(), lock_path);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return failure_from(Errno::last(), lock_path);
-    return Failure{EBUSY,
-                   directory_ + ": an image is being added by another process (wait for it, then try again)"};
-  }
+  VARVE_ASSIGN(const UniqueFd lock, lock_alone());
   std::set<std::string> needed;
   VARVE_ASSIGN(const std::vector<IndexEntry> entries, read_index());
   for (const IndexEntry& entry : entries) VARVE_RETURN_IF_ERROR(add_reachable(entry, needed));

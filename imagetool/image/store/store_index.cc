@@ -11,6 +11,7 @@ namespace varve::image {
 namespace {
 
 constexpr const char* kNameAnnotation = "org.opencontainers.image.ref.name";
+constexpr const char* kSourceAnnotation = "org.varve.image.source";
 constexpr std::string_view kLayerAnnotations = "org.varve.layer.";
 constexpr std::uint64_t kMaxBlobBytes = std::uint64_t{1} << 62;
 
@@ -28,12 +29,16 @@ Json to_json(const Descriptor& descriptor) {
   return json;
 }
 
-std::string name_of(const Json& entry) {
+std::string annotation_of(const Json& entry, const char* key) {
   if (!entry.is_object()) return {};
   const auto annotations = entry.find("annotations");
   if (annotations == entry.end() || !annotations->is_object()) return {};
-  const auto name = annotations->find(kNameAnnotation);
-  return name != annotations->end() && name->is_string() ? name->get<std::string>() : std::string();
+  const auto found = annotations->find(key);
+  return found != annotations->end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::string name_of(const Json& entry) {
+  return annotation_of(entry, kNameAnnotation);
 }
 
 bool has_digest(const Json& entry, const Digest& digest) {
@@ -70,8 +75,9 @@ StatusOrFailure check_can_become_store(const std::string& directory) {
     if (errno == ENOENT) return {};
     return failure_from(Errno::last(), directory);
   }
-  constexpr std::array<std::string_view, 9> kOurs = {
-      ".", "..", "blobs", "tmp", "containers", "volumes", "store.lock", "index.lock", "lost+found"};
+  constexpr std::array<std::string_view, 10> kOurs = {".",          "..",        "blobs",   "tmp",
+                                                      "containers", "volumes",   "damaged", "store.lock",
+                                                      "index.lock", "lost+found"};
   while (const dirent* entry = ::readdir(open.get())) {
     const std::string_view name = entry->d_name;
     // Another process may be making the store at this moment.
@@ -90,7 +96,8 @@ ResultOrFailure<std::vector<IndexEntry>> parse_index(std::string_view text, cons
   std::vector<IndexEntry> entries;
   for (const Json& item : index["manifests"]) {
     VARVE_ASSIGN(const Descriptor descriptor, parse_descriptor(item, path + ", manifests"));
-    entries.push_back({descriptor.media_type, descriptor.digest, descriptor.size_bytes, name_of(item)});
+    entries.push_back({descriptor.media_type, descriptor.digest, descriptor.size_bytes, name_of(item),
+                       annotation_of(item, kSourceAnnotation)});
   }
   return entries;
 }
@@ -105,6 +112,7 @@ StatusOrFailure set_name_in_index(std::string& text, const IndexEntry& entry, co
   }
   Json item = to_json(Descriptor{entry.media_type, entry.digest, entry.size_bytes});
   item["annotations"] = {{kNameAnnotation, entry.name}};
+  if (!entry.source.empty()) item["annotations"][kSourceAnnotation] = entry.source;
   kept.push_back(std::move(item));
   index["manifests"] = std::move(kept);
   text = json_text(index);

@@ -252,6 +252,51 @@ TEST_F(StoreTest, ChangedManifestIsRefused) {
   EXPECT_THAT(damaged.error().message, HasSubstr("damaged"));
 }
 
+TEST_F(StoreTest, APutReplacesADamagedBlobOfThatDigest) {
+  Store store = open();
+  const Descriptor blob = must(store.put_blob(kConfigMediaType, "{}"));
+  const std::string path = store.blob_path(blob.digest);
+  for (const char* damage : {"[]", "{} ", ""}) {
+    ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
+    write_file(path, damage);
+    must(store.put_blob(kConfigMediaType, "{}"));
+    EXPECT_EQ(read_file(path), "{}");
+  }
+}
+
+TEST_F(StoreTest, SetsAsideWhatIsDamagedAndNothingElse) {
+  const Image image = [&] {
+    Store store = open();
+    return add_image(store, "a", "one");
+  }();
+  Store store = open();
+  const Digest& layer = image.layers[0].digest;
+  EXPECT_FALSE(must(store.set_aside(layer)));
+  EXPECT_FALSE(must(store.set_aside(Digest::of("elsewhere"))));
+  ASSERT_EQ(::chmod(image.layer_paths[0].c_str(), 0644), 0);
+  write_file(image.layer_paths[0], "0ne");
+  EXPECT_TRUE(must(store.set_aside(layer)));
+  EXPECT_EQ(read_file(scratch_ / ("store/damaged/" + std::string(layer.hex()))), "0ne");
+  EXPECT_FALSE(store.resolve("a").ok());
+  EXPECT_TRUE(store.read_image("a").ok());
+  add_layer(store, "one");
+  EXPECT_TRUE(store.resolve("a").ok());
+  EXPECT_EQ(open().set_aside(layer).error().error_number, EBUSY) << "`store` may be adding an image";
+}
+
+TEST_F(StoreTest, KnowsWhereAnImageCameFrom) {
+  Store store = open();
+  const ImageName name = must(parse_image_name("a"));
+  add_image(store, "a", "one");
+  EXPECT_EQ(must(store.list())[0].source, "");
+  must(store.note_source(name, "registry.example/a:1"));
+  must(store.tag("a", must(parse_image_name("b"))));
+  add_image(store, "a", "two");
+  EXPECT_EQ(must(store.list())[0].source, "") << "another image";
+  EXPECT_EQ(must(store.list())[1].source, "registry.example/a:1");
+  EXPECT_FALSE(store.note_source(must(parse_image_name("c")), "x").ok());
+}
+
 TEST_F(StoreTest, MissingAndTruncatedLayersAreNamed) {
   Store store = open();
   const Image image = add_image(store, "a", "layer bytes");

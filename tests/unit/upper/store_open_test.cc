@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "fs/upper/mount_note.h"
 #include "tests/unit/upper/upper_fixture.h"
 
 namespace varve::upper {
@@ -28,6 +29,40 @@ TEST_F(StoreOpen, AllowsTheNextUserAfterTheFirstWasKilled) {
   open_store();
   store_.reset();
   EXPECT_EQ(refusal(), "");
+}
+
+TEST_F(StoreOpen, NotesItsMountUntilItIsClosed) {
+  const MountNote note{makedev(0, 55), "sha256:00"};
+  open_store();
+  EXPECT_EQ(read_mount_note(store_->root_fd()).error().value, ENODATA);
+  ASSERT_TRUE(store_->note_mount(note).ok());
+  const auto found = read_mount_note(store_->root_fd());
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(*found, note);
+  ASSERT_TRUE(store_->close().ok());
+  EXPECT_EQ(read_mount_note(store_->root_fd()).error().value, ENODATA);
+}
+
+TEST_F(StoreOpen, ForgetsTheMountOfOneThatWasKilled) {
+  open_store();
+  ASSERT_TRUE(store_->note_mount({makedev(0, 55), ""}).ok());
+  open_store();
+  EXPECT_EQ(read_mount_note(store_->root_fd()).error().value, ENODATA);
+}
+
+TEST(MountNote, IsReadAsItWasWritten) {
+  for (const MountNote& note :
+       {MountNote{makedev(0, 55), "sha256:00"}, MountNote{makedev(259, 1048575), ""}}) {
+    const auto read = parse_mount_note(format_mount_note(note));
+    ASSERT_TRUE(read.ok());
+    EXPECT_EQ(*read, note);
+  }
+}
+
+TEST(MountNote, IsRefusedWhenItIsNone) {
+  for (const char* text : {"", "0", "0:", ":5", "0:x", "0:5x", "-1:5", "0: 5", "99999999999:1"}) {
+    EXPECT_FALSE(parse_mount_note(text).ok()) << text;
+  }
 }
 
 TEST_F(StoreOpen, RefusesADirectoryThatIsNotThere) {
