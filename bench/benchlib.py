@@ -1,5 +1,6 @@
 """What the programs of bench/ share: finding our programs and trees, medians and ranges, tables, cold caches."""
 
+import json
 import os
 import shutil
 import statistics
@@ -82,6 +83,12 @@ def summary(runs):
         }
         for figure in runs[0]
     }
+
+
+def write_json(path, content):
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
 
 
 def print_rows(title, rows, left=1):

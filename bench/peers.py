@@ -25,8 +25,8 @@ def run(*words, **options):
     done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                           check=False, **options)  # fmt: skip
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-300:]
-        raise RuntimeError(f"{' '.join(map(str, words))[:200]}: exit status {done.returncode}: {said}")
+        said = " ".join((done.stderr or done.stdout).split())[-300:]
+        raise RuntimeError(f"{' '.join(map(str, words))[:80]}: exit status {done.returncode}: {said}")
     return done.stdout
 
 

@@ -1,8 +1,11 @@
 """Runs a row's columns in turn and keeps what came of it; tells it as tables for people and as JSON."""
 
+import math
 import signal
 import statistics
 import subprocess
+import sys
+import time
 
 from benchlib import print_rows
 
@@ -34,13 +37,15 @@ class Result:
         return [run[figure.key] for run in self.runs[column] if figure.key in run]
 
     def judged(self):
-        """(figure, target, the median, its bound, whether it is met; None: there is nothing to compare with)."""
+        """(figure, target, the median, its bound, whether it is met; None: there is nothing to compare with).
+
+        A column that failed, or could not do what the figure is of, has not met it."""
         medians = self.medians()
         for figure in self.row.figures:
             for target in figure.targets:
                 median = medians[figure.key].get(target.column)
                 bound = target.bound(medians)
-                met = None if median is None or bound is None else median <= bound
+                met = None if bound is None or target.column in self.absent else median is not None and median <= bound
                 yield figure, target, median, bound, met
 
 
@@ -48,7 +53,31 @@ def on_alarm(number, frame):
     raise RuntimeError(f"took more than {RUN_LIMIT_SECONDS} s")
 
 
-def run_row(row, rounds, place, say):
+def progress(words):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{words}", end="", file=sys.stderr, flush=True)
+
+
+def run_rows(rows, rounds, place):
+    """Results, each printed when it is there. A row whose inputs cannot be made is named and left out."""
+    results = []
+    for row in rows:
+        begin = time.monotonic()
+        try:
+            result = run_row(row, rounds, place)
+        except FAILURES as error:
+            progress("")
+            print(f"\n== {row.number}: {row.title}\n  left out: {error}")
+            place.clear()
+            continue
+        progress("")
+        print_result(result)
+        print(f"  took {time.monotonic() - begin:.0f} s", flush=True)
+        results.append(result)
+    return results
+
+
+def run_row(row, rounds, place):
     """Every column once a round, another one first in each. What fails is left out from then on, with its reason."""
     result = Result(row)
     columns = {}
@@ -65,7 +94,7 @@ def run_row(row, rounds, place, say):
                 columns[key] = column
                 result.runs[key] = []
         for number in range(row.rounds(rounds)):
-            run_round(row, result, columns, number, place, say)
+            run_round(row, result, columns, number, place)
     finally:
         row.close()
     return result
@@ -86,13 +115,13 @@ def attempt(result, key, place, work):
             place.clear()
 
 
-def run_round(row, result, columns, number, place, say):
+def run_round(row, result, columns, number, place):
     keys = [key for key in columns if key not in result.failed]
     if not keys:
         return
     first = number % len(keys)
     for key in keys[first:] + keys[:first]:
-        say(f"row {row.number}, round {number + 1}: {result.names[key]}")
+        progress(f"row {row.number}, round {number + 1}: {result.names[key]}")
 
         def work(key=key):
             figures, answer = row.measure(columns[key], number == 0)
@@ -185,9 +214,10 @@ def as_json(result):
         "runs": result.runs,
         "medians": medians,
         "targets": [
-            {"figure": figure.key, "column": target.column, "words": target.words, "median": median, "bound": bound, "met": met}
+            {"figure": figure.key, "column": target.column, "words": target.words, "median": median, "met": met,
+             "bound": None if bound is None or math.isinf(bound) else bound}
             for figure, target, median, bound, met in result.judged()
-        ],
+        ],  # fmt: skip
         "absent": result.absent,
         "failed": result.failed,
         "notes": row.notes,

@@ -34,9 +34,16 @@ class Figure:
 
     def shown(self, value):
         scaled = value / UNITS[self.unit]
+        if math.isinf(scaled):
+            return "any"
         if scaled == 0 or self.unit == "":
             return f"{scaled:.0f}"
         return f"{scaled:.{min(4, max(0, 2 - math.floor(math.log10(scaled))))}f}"
+
+
+def succeeds(words, column="varvefs"):
+    """That the figure is there."""
+    return Target(words, lambda medians: math.inf, column)
 
 
 def at_most(value, words, column="varvefs"):
@@ -76,7 +83,7 @@ def times_own(factor, figure, words, column="varvefs"):
 class Row:
     """prepare() makes the inputs; columns() are asked for absent() and given to measure() in turn.
 
-    `bench` has place, inputs, peers, quick and client() (see bench/run)."""
+    `bench` is the session (bench/session.py)."""
 
     number = ""
     title = ""
