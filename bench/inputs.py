@@ -8,7 +8,8 @@ import shutil
 import subprocess
 
 from benchlib import HERE, TREES, make_tree
-from peers import Stack, run
+from committing import make_archive
+from peers import Overlay, Stack, inside, run
 
 MIB = 1 << 20
 SMALL_LAYERS = 125
@@ -42,6 +43,19 @@ int sum_%(number)d(int count) {
   return sum;
 }
 """
+
+
+PYTHON_START = "import asyncio, email.mime.text, json, sqlite3, ssl, urllib.request; import numpy; print(numpy.arange(7).sum())"
+LIBRARIES = f"/usr/lib/{os.uname().machine}-linux-gnu"
+# No package of the trees was configured: alternatives have no links, and Python's modules are not compiled.
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "LD_LIBRARY_PATH": f"{LIBRARIES}/blas:{LIBRARIES}/lapack",
+    "PYTHONPYCACHEPREFIX": "/srv/pycache",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
 
 
 class Inputs:
@@ -187,6 +201,10 @@ class Inputs:
 
         return self.kept(f"small-files-{directories}.tar", make), directories * 100
 
+    def commit_archive(self):
+        """A tar of a root with 5,000 small files and a large incompressible one (bench/committing.py)."""
+        return self.kept(f"commit-{self.big_mib}.tar", lambda path: make_archive(path, self.big_mib))
+
     def repository(self):
         """A git repository `repository` with 100 files in each directory, all committed.
 
@@ -207,7 +225,7 @@ class Inputs:
         return Stack(f"repository-{directories}", [self.kept(f"repository-{directories}", make)])
 
     def programs(self):
-        """Sources in /srv/sources and a package in /srv/package.deb, over the three layers."""
+        """The three layers under one with sources in /srv/sources and what Python makes of its modules in /srv/pycache."""
         count = self.sources
 
         def make(path):
@@ -216,16 +234,19 @@ class Inputs:
             for number in range(count):
                 with open(os.path.join(sources, f"{number:03d}.cc"), "w", encoding="ascii") as file:
                     file.write(SOURCE % {"number": number})
+            with Overlay("overlayfs", self.place).mounted(self.real_layers(), writable=True) as mount:
+                run(*inside(mount.root, "python3", "-c", PYTHON_START), env=ENVIRONMENT)
+                shutil.copytree(os.path.join(mount.upper, "srv", "pycache"), os.path.join(path, "srv", "pycache"))
 
-        return Stack(f"programs-{count}", [self.kept(f"sources-{count}", make), *self.real_layers().trees])
+        return Stack(f"programs-{count}", [self.kept(f"programs-{count}", make), *self.real_layers().trees])
 
     def package(self):
-        """The base with a large package beside it, /srv/package.deb (libboost-dev's: thousands of files)."""
+        """The base with a large package beside it, /srv/package.deb (of Perl's modules)."""
 
         def make(path):
             os.makedirs(os.path.join(path, "srv"))
-            depends = run("apt-cache", "depends", "--important", "libboost-dev")
-            name = next(line.split()[-1] for line in depends.splitlines() if "Depends:" in line)
+            depends = run("apt-cache", "depends", "--important", "perl")
+            name = next(line.split()[-1] for line in depends.splitlines() if "perl-modules" in line)
             run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=os.path.join(path, "srv"))
             (deb,) = glob.glob(os.path.join(path, "srv", "*.deb"))
             os.rename(deb, os.path.join(path, "srv", "package.deb"))

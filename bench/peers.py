@@ -16,6 +16,7 @@ import time
 from benchlib import KIB, find_program, mkfs_erofs
 
 SQUASHFS_OPTIONS = ["-comp", "zstd", "-Xcompression-level", "3", "-b", "128K", "-noappend", "-no-progress", "-quiet"]
+ENTER = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && root=$1 && shift && exec chroot "$root" "$@"'
 MOUNT_DEADLINE_SECONDS = 60
 BUSY_DEADLINE_SECONDS = 20
 
@@ -28,6 +29,11 @@ def run(*words, **options):
         said = " ".join((done.stderr or done.stdout).split())[-300:]
         raise RuntimeError(f"{' '.join(map(str, words))[:80]}: exit status {done.returncode}: {said}")
     return done.stdout
+
+
+def inside(root, *words):
+    """A command that runs the words in a root of its own, in which /proc and /dev are mounted for them alone."""
+    return ["unshare", "--mount", "sh", "-c", ENTER, "enter", root, *words]
 
 
 def mount_points_below(directory):
@@ -71,15 +77,24 @@ class Place:
         self.cache = cache
         self.binaries = binaries
         self.scratch = tempfile.mkdtemp(prefix="run-", dir=cache)
+        self.short = []
         self.daemons = []
 
     def directory(self, prefix="in-"):
         """A new empty one in the scratch directory."""
         return tempfile.mkdtemp(prefix=prefix, dir=self.scratch)
 
+    def short_directory(self):
+        """A new one for state, whose path has less than 50 characters, which podman asks for."""
+        self.short.append(tempfile.mkdtemp(prefix="varve-bench-", dir="/tmp"))
+        return self.short[-1]
+
+    def mount_points(self):
+        return [point for directory in [*self.short, self.scratch] for point in mount_points_below(directory)]
+
     def clear(self):
         """Takes down what a failure left mounted. Raises RuntimeError when something cannot be unmounted."""
-        for point in mount_points_below(self.scratch):
+        for point in self.mount_points():
             with contextlib.suppress(RuntimeError):
                 run("umount", point)
         for daemon in self.daemons:
@@ -91,12 +106,13 @@ class Place:
                 daemon.kill()
                 daemon.wait()
         self.daemons = []
-        for point in mount_points_below(self.scratch):
+        for point in self.mount_points():
             run("umount", "--lazy", point)
 
     def close(self):
         self.clear()
-        shutil.rmtree(self.scratch)
+        for directory in filter(os.path.exists, [*self.short, self.scratch]):
+            shutil.rmtree(directory)
 
 
 class Stack:

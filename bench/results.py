@@ -45,7 +45,8 @@ class Result:
             for target in figure.targets:
                 median = medians[figure.key].get(target.column)
                 bound = target.bound(medians)
-                met = None if bound is None or target.column in self.absent else median is not None and median <= bound
+                there = target.column in self.names and target.column not in self.absent
+                met = None if bound is None or not there else median is not None and median <= bound
                 yield figure, target, median, bound, met
 
 
