@@ -131,6 +131,7 @@ class Mount:
         self.upper = upper
         self.seconds = 0.0  # from the start of the first program to the answer of the root
         self.daemons = []
+        self.logs = []  # of each daemon, a file with all that it said
 
     def path(self, *names):
         return os.path.join(self.root, *names)
@@ -205,6 +206,7 @@ class Peer:
                 raise RuntimeError(f"{self.name} did not mount within {MOUNT_DEADLINE_SECONDS} s")
             time.sleep(0.0002)
         mount.daemons.append(daemon)
+        mount.logs.append(said)
 
     def end_daemon(self, daemon, path, said):
         """Raises RuntimeError when the daemon ends otherwise than by the unmount."""
@@ -253,12 +255,13 @@ class Native(Peer):
 
 
 class Varve(Peer):
-    """`build`: options of imagetool layer build; `options`: of the mount."""
+    """`build`: options of imagetool layer build; `options`: of the mount; `words`: of varvefs beside them."""
 
-    def __init__(self, name, place, build=(), options=""):
+    def __init__(self, name, place, build=(), options="", words=()):
         super().__init__(name, place)
         self.build = list(build)
         self.options = options
+        self.words = words
         self.varvefs = find_program("varvefs", place.binaries)
         self.imagetool = find_program("imagetool", place.binaries)
 
@@ -281,7 +284,7 @@ class Varve(Peer):
             options += f",upperdir={mount.upper},workdir={home}/work"
         if self.options:
             options += f",{self.options}"
-        self.serve(mount, [self.varvefs, "-f", "-o", options, mount.root], mount.root, undo)
+        self.serve(mount, [self.varvefs, "-f", *self.words, "-o", options, mount.root], mount.root, undo)
 
 
 class Overlay(Peer):
