@@ -3,14 +3,17 @@
 import html
 import math
 
+from results import is_ours
+
 LINE = 19
 LEFT = 330
 WIDTH = 1010
 PLOT = WIDTH - LEFT - 20
 LIMITS = (1 / 1000, 100)
-# Of the columns in the order of their keys below; others are grey.
+OURS = "#d62728"
+OTHERS = "#999"
 COLORS = {
-    "varvefs": "#d62728", "varvefs ro": "#ff9896", "ovl": "#1f77b4", "ovl+sqfs": "#17a2b8", "ovl+erofs": "#2ca02c", "fo": "#9467bd",
+    "varvefs": OURS, "varvefs ro": "#ff9896", "ovl": "#1f77b4", "ovl+sqfs": "#17a2b8", "ovl+erofs": "#2ca02c", "fo": "#9467bd",
     "fo+sqf": "#e377c2", "squashfuse": "#bcbd22", "native": "#8c6d31",
 }  # fmt: skip
 NAMES = {
@@ -75,8 +78,8 @@ def dots(parts, y, ratios, goal):
         x = position(goal)
         parts.append(f'<path class="goal" d="M{x:.1f} {y - 8}v16m0 -8l-5 -4m5 4l-5 4"/>')
     # Ours last, above the others.
-    for key, ratio in sorted(ratios.items(), key=lambda item: item[0] == "varvefs"):
-        color = COLORS.get(key, "#999")
+    for key, ratio in sorted(ratios.items(), key=lambda item: is_ours(item[0])):
+        color = COLORS.get(key, OURS if is_ours(key) else OTHERS)
         parts.append(f'<circle class="peer" cx="{position(ratio):.1f}" cy="{y}" r="{6 if key == "varvefs" else 4.5}" fill="{color}">'
                      f"<title>{html.escape(key)}: {ratio:.3g}x</title></circle>")  # fmt: skip
 
@@ -84,10 +87,11 @@ def dots(parts, y, ratios, goal):
 def write_chart(path, results, told):
     lines = list(figure_lines(results))
     parts = []
-    title = "Ratio to overlayfs (rows of starting and building: to the peer that their tables name), less is better"
+    title = "Ratio to overlayfs (rows 11 and 14 to 18: to the peer that their tables name), less is better"
     parts.append(f'<text class="row" x="10" y="20">{title}</text>')
-    about = f"{told['date'][:10]}, Linux {told['kernel']}, {told['processors']} processors, {told['file_system']}, {(told['commit'] or '')[:12]}"
-    parts.append(f'<text class="small" x="10" y="38">{html.escape(about)}; the bracket is the target; beyond the edges: at the edge</text>')
+    machine = f"{told['date'][:10]}, Linux {told['kernel']}, {told['processors']} processors, {told['file_system']}"
+    about = f"{machine}, commit {(told['commit'] or '')[:12]}; the red arrow is the target; what lies beyond the edges is drawn there"
+    parts.append(f'<text class="small" x="10" y="38">{html.escape(about)}</text>')
     top = legend(parts, 60) + 15
     bottom = top + LINE * len(lines) + 8
     axis(parts, top, bottom)
@@ -104,5 +108,5 @@ def write_chart(path, results, told):
 
 
 def short(figure_title, row_title, most=46):
-    words = f"{row_title.split(',')[0]}: {figure_title}"
+    words = f"{row_title.split(', ')[0]}: {figure_title}"
     return words if len(words) <= most else f"{words[: most - len(figure_title) - 5].rstrip()}...: {figure_title}"

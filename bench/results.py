@@ -168,6 +168,13 @@ def print_result(result):
         print(f"  {note}")
 
 
+def ratio(value, base):
+    if not base:
+        return ""
+    found = value / base
+    return f"{found:.4f}" if found < 0.1 else f"{found:.2f}" if found < 100 else f"{found:.0f}"
+
+
 def is_ours(key):
     return key.startswith("varve")
 
@@ -184,8 +191,8 @@ def figure_rows(result, figure, medians):
             figure.shown(medians[key]),
             f"{figure.shown(min(values))}-{figure.shown(max(values))}",
             str(len(values)),
-            f"{medians[key] / base:.2f}" if base else "",
-            f"{medians[key] / min(peers):.2f}" if peers and min(peers) > 0 else "",
+            ratio(medians[key], base),
+            ratio(medians[key], min(peers, default=None)),
         )
 
 

@@ -26,11 +26,11 @@ def said_inside(mount, *words):
 
 class Programs(Row):
     number = "13"
+    title = "g++, dpkg -i, git status, starts of interpreters"
     peers = ("varvefs", "ovl", "ovl+sqfs", "ovl+erofs", "fo", "fo+sqf")
 
     def __init__(self, bench):
         super().__init__(bench)
-        self.title = f"g++ of {self.inputs.sources} sources, dpkg -i, git status, starts of interpreters"
         figures = [
             Figure("compile", f"g++ of {self.inputs.sources} sources", "s", (times(1.03, "compile", "ovl", "<= 1.03x overlayfs"),)),
             Figure("dpkg", "dpkg -i of a large package", "s", (times(1.5, "dpkg", "ovl", "<= 1.5x overlayfs"),)),
