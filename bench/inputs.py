@@ -12,7 +12,6 @@ from committing import make_archive
 from peers import Overlay, Stack, inside, run
 
 MIB = 1 << 20
-SMALL_LAYERS = 125
 SEED = 20261128
 SOURCE = """\
 #include <algorithm>
@@ -65,9 +64,10 @@ class Inputs:
         self.place = place
         self.quick = quick
         self.big_mib = 64 if quick else 1024
-        self.renamed_directories = 10 if quick else 100
+        self.renamed_directories = 5 if quick else 100
         self.log_mib = 16 if quick else 100
         self.upper_mib = 32 if quick else 256
+        self.small_layers = 25 if quick else 125
         self.archive_directories = 20 if quick else 500
         self.repository_directories = 20 if quick else 300
         self.million_directories = 50 if quick else 1000
@@ -112,11 +112,11 @@ class Inputs:
         return self.base() if self.quick else self.real_layers()
 
     def many_layers(self):
-        """125 small layers over layers()."""
+        """Many small layers over layers()."""
         below = self.layers()
-        trees = self.kept(f"small-layers-{below.name}", lambda path: self.make_small_layers(path, self.tree("base")))
+        trees = self.kept(f"small-layers-{self.small_layers}", lambda path: self.make_small_layers(path, self.tree("base")))
         names = sorted(os.listdir(trees))
-        return Stack(f"many-{below.name}", [os.path.join(trees, name) for name in names] + below.trees)
+        return Stack(f"many-{self.small_layers}-{below.name}", [os.path.join(trees, name) for name in names] + below.trees)
 
     def make_small_layers(self, path, base):
         """Each changes 16 files of the base and brings a directory with four."""
@@ -124,7 +124,7 @@ class Inputs:
         victims = sorted(found.splitlines())
         random.Random(SEED).shuffle(victims)
         os.mkdir(path)
-        for number in range(SMALL_LAYERS):
+        for number in range(self.small_layers):
             tree = os.path.join(path, f"{number:03d}")
             os.mkdir(tree)
             shutil.copystat(base, tree)

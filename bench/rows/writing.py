@@ -144,7 +144,7 @@ class ChangeAll(Row):
     def measure(self, column, first):
         figures = {}
         answer = []
-        with cold_mount(column, self.stack) as mount:
+        with column.mounted(self.stack, writable=True) as mount:
             target = mount.path(*self.target)
             listing(target)
             before = mount.upper_bytes()
@@ -152,7 +152,7 @@ class ChangeAll(Row):
             figures["upper"] = grown(mount, before)
             if first:
                 answer.append(listing(target))
-        with cold_mount(column, self.stack) as mount:
+        with column.mounted(self.stack, writable=True) as mount:
             target = mount.path(*self.target)
             listing(target)
             figures["rm"] = seconds_of("rm", "-rf", target)
