@@ -1,6 +1,7 @@
 """One run of bench/run or of a program of one row: inputs, peers, the client, and what is told of the machine."""
 
 import contextlib
+import ctypes
 import datetime
 import os
 import signal
@@ -9,8 +10,9 @@ import sys
 
 from benchlib import ROOT, cache_directory
 from inputs import Inputs
-from peers import Place, make_peers
+from peers import Place, make_peers, run
 
+CLONE_NEWNS = 0x00020000  # of <sched.h>
 CROSSES_DEVICES = 3  # exit status of bench/client.cc
 PACKAGES = ("fuse-overlayfs", "squashfs-tools", "squashfuse", "erofs-utils", "bubblewrap", "crun", "runc", "podman", "buildah",
             "libfuse3-3", "libzstd1", "git", "coreutils", "findutils", "tar", "dpkg", "mount")  # fmt: skip
@@ -66,9 +68,19 @@ class Session:
         }
 
 
+def leave_mount_namespace():
+    """From here on our mounts are our own: a container that others start meanwhile takes no copy of them, which would keep daemons
+    alive after the unmount; and none is left behind even if we are killed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "making a mount namespace")
+    run("mount", "--make-rprivate", "/")
+
+
 @contextlib.contextmanager
 def open_session(quick, binaries=None, erofs_program=None, directory=None):
     """A Session whose scratch directory and mounts are gone at the end. `directory`: in place of the cache's."""
+    leave_mount_namespace()
     place = Place(directory or cache_directory(), binaries)
     try:
         yield Session(quick, place, erofs_program)
