@@ -5,7 +5,7 @@ import os
 from building import dwarfs_builder, erofs_builder, measure, read_all, squashfs_builder, tar_builder, varve_builder
 from committing import Podman, Upper, Varve
 from deltas import BASELINE, builders_for, make_case
-from rows.row import Figure, Row, at_most, times, times_best
+from rows.row import Figure, Row, at_most, times
 
 from benchlib import MEGABYTE, find_program
 
@@ -40,19 +40,19 @@ class Absent:
         return self.reason
 
 
-def build_figures(tree, title):
-    words = "<= mksquashfs, 64K"
-    squashfs = ("mksquashfs 64K",)
-    small = "max: <= 1.1x mkdwarfs -l7"
+def build_figures(tree, title, with_max):
+
+    def targets(figure, factor):
+        of_max = times(factor, figure, "mkdwarfs -l7", f"max: <= {factor}x mkdwarfs -l7", column=MAX)
+        return (
+            times(1, figure, "mksquashfs 64K", "<= mksquashfs, 64K", column="varve 64K"),
+            times(1, figure, "mksquashfs 128K", "<= mksquashfs, 128K", column="varve 128K"),
+            *([of_max] if with_max else []),
+        )
+
     return (
-        Figure(f"{tree}_time", f"{title}: time", "s", (
-            times_best(1, f"{tree}_time", squashfs, words, column="varve 64K"),
-            times_best(1, f"{tree}_time", ("mksquashfs 128K",), "<= mksquashfs, 128K", column="varve 128K"),
-            times_best(1, f"{tree}_time", ("mkdwarfs -l7",), "max: <= mkdwarfs -l7", column=MAX))),
-        Figure(f"{tree}_size", f"{title}: size", "MB", (
-            times_best(1, f"{tree}_size", squashfs, words, column="varve 64K"),
-            times_best(1, f"{tree}_size", ("mksquashfs 128K",), "<= mksquashfs, 128K", column="varve 128K"),
-            times_best(1.1, f"{tree}_size", ("mkdwarfs -l7",), small, column=MAX))),
+        Figure(f"{tree}_time", f"{title}: time", "s", targets(f"{tree}_time", 1)),
+        Figure(f"{tree}_size", f"{title}: size", "MB", targets(f"{tree}_size", 1.1)),
         Figure(f"{tree}_memory", f"{title}: memory", "MB", (at_most(200 * MEGABYTE, "200 MB", column="varve 64K"),)),
     )  # fmt: skip
 
@@ -64,9 +64,9 @@ class Build(Row):
 
     def __init__(self, bench):
         super().__init__(bench)
-        self.figures = build_figures("base", "the Debian tree")
+        self.figures = build_figures("base", "the Debian tree", not bench.quick)
         if not bench.quick:
-            self.figures += build_figures("merged", "three layers in one")
+            self.figures += build_figures("merged", "three layers in one", False)
 
     def prepare(self):
         self.trees = {"base": self.inputs.tree("base")}
