@@ -1,5 +1,6 @@
 """What the programs of bench/ share: finding our programs and trees, medians and ranges, tables, cold caches."""
 
+import json
 import os
 import shutil
 import statistics
@@ -84,12 +85,18 @@ def summary(runs):
     }
 
 
-def print_rows(title, rows):
-    """A table; the first row is the head, the first column is ranged left."""
+def write_json(path, content):
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+
+
+def print_rows(title, rows, left=1):
+    """A table; the first row is the head, the first `left` columns are ranged left."""
     print(f"\n{title}")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  " + "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
+            cell.ljust(width) if column < left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths))
         ).rstrip())  # fmt: skip

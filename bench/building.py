@@ -1,11 +1,11 @@
-"""What the benchmarks of builders share: one run and what it takes, rounds in turn, the table."""
+"""What the benchmarks of builders share: the builders, one run and what it takes, rounds in turn, the table."""
 
 import os
 import subprocess
 import tempfile
 import time
 
-from benchlib import KIB, MEGABYTE, print_rows, summary
+from benchlib import KIB, MEGABYTE, mkfs_erofs, print_rows, summary
 
 
 class Builder:
@@ -15,6 +15,49 @@ class Builder:
         self.name = name
         self.command = command  # (tree, output) -> list of words
         self.baseline = baseline  # name of the builder that ratios are of; None: no ratios
+
+
+def varve_builder(imagetool, name, options, jobs, baseline):
+    def command(tree, output):
+        return [imagetool, "--progress=none", "layer", "build", tree, "-o", output, "--jobs", str(jobs), *options]
+
+    return Builder(name, command, baseline)
+
+
+def squashfs_builder(kib, level, jobs, options=()):
+    def command(tree, output):
+        return ["mksquashfs", tree, output, "-comp", "zstd", "-Xcompression-level", str(level), "-b", f"{kib}K",
+                "-processors", str(jobs), "-noappend", "-no-progress", "-quiet", *options]  # fmt: skip
+
+    return Builder(f"mksquashfs {kib}K", command)
+
+
+def erofs_builder():
+    """mkfs.erofs with zstd where it has it (1.8 on), else with lz4hc; None where it is not installed."""
+    found = mkfs_erofs()
+    if found is None:
+        return None
+    program, option = found
+
+    def command(tree, output):
+        return [program, "--quiet", f"-z{option}", "-C65536", output, tree]
+
+    return Builder(f"mkfs.erofs 64K {option.split(',')[0]}", command, "mksquashfs 64K")
+
+
+def dwarfs_builder(level, jobs, baseline=None):
+    def command(tree, output):
+        return ["mkdwarfs", "-i", tree, "-o", output, f"-l{level}", "-N", str(jobs), "--no-progress", "--log-level=error"]
+
+    return Builder(f"mkdwarfs -l{level}", command, baseline)
+
+
+def tar_builder(jobs, baseline=None):
+    def command(tree, output):
+        return ["tar", "--create", "--file", output, f"--use-compress-program=zstd -3 -T{jobs} --quiet", "--directory", tree,
+                "--xattrs", "--xattrs-include=*", "."]  # fmt: skip
+
+    return Builder("tar, zstd -3", command, baseline)
 
 
 def measure(command, output):
