@@ -63,15 +63,17 @@ ResultOrFailure<image::Image> BaseImages::find(const std::string& reference, con
 ResultOrFailure<image::Image> BaseImages::find_once(const std::string& reference,
                                                     const std::string& platform) {
   Wanted wanted{.reference = reference, .platform = {}, .name = store_name(reference), .foreign_name = ""};
+  // A digest is that of an image in the store, whatever is wished.
+  const bool is_digest = image::Digest::parse(reference).ok();
   if (!platform.empty()) {
     VARVE_ASSIGN(wanted.platform, image::parse_platform(platform));
     const image::Platform host = image::host_platform();
-    if (wanted.platform->os != host.os || wanted.platform->architecture != host.architecture) {
+    const bool is_foreign =
+        wanted.platform->os != host.os || wanted.platform->architecture != host.architecture;
+    if (is_foreign && !is_digest) {
       VARVE_ASSIGN(wanted.foreign_name, name_for_platform(wanted.name, *wanted.platform));
     }
   }
-  // A digest is that of an image in the store, whatever is wished.
-  const bool is_digest = image::Digest::parse(reference).ok();
   if (is_digest || options_.policy != PullPolicy::kAlways) {
     auto there = find_in_store(wanted);
     if (there.ok() || is_digest || there.error().error_number != ENOENT) return there;
@@ -100,8 +102,11 @@ ResultOrFailure<image::Image> BaseImages::find_in_store(const Wanted& wanted) co
 ResultOrFailure<image::Image> BaseImages::pull(const Wanted& wanted) {
   const auto failure = [&](const Failure& why) {
     if (monitor_.cancelled()) return image::cancelled_failure();
-    const std::string in_store =
-        options_.policy == PullPolicy::kAlways ? "" : fmt::format("not in {}, and ", store_.directory());
+    std::string in_store;
+    if (options_.policy != PullPolicy::kAlways) {
+      const char* how = store_.resolve(wanted.name).ok() ? "for another platform" : "not";
+      in_store = fmt::format("{} in {}, and ", how, store_.directory());
+    }
     return Failure{why.error_number,
                    fmt::format("{}: {}not pulled: {}", wanted.reference, in_store, why.message)};
   };

@@ -257,6 +257,14 @@ if in_store m inspect "$plain/foreign" | grep --quiet '"mips"'; then fail "the n
 got=$(asked foreign)
 build m "FROM --platform=linux/mips $plain/foreign\n" >/dev/null
 [ "$(asked foreign)" -eq "$got" ] || fail "it was pulled again"
+printf '%b' "FROM --platform=linux/mips 127.0.0.1:1/here\n" >lines
+in_store m tag "$plain/foreign" 127.0.0.1:1/here
+refused "127.0.0.1:1/here: for another platform in m, and not pulled: 127.0.0.1:1: " in_store m build --quiet -t built -f lines context
+digest=$(in_store m images --json | python3 -c '
+import json, sys
+print(next(image["digest"] for image in json.load(sys.stdin) if image["name"].endswith("/here:latest")))')
+printf '%b' "FROM --platform=linux/mips $digest\n" >lines
+refused "what is in m is for linux/" in_store m build --quiet -t built -f lines context
 if build m "FROM --platform=linux/riscv64 $plain/foreign\n" >/dev/null 2>err; then fail "another platform was taken"; fi
 grep --quiet -e '--platform=linux/riscv64: .* is for linux/mips' told || fail "it is not told: $(cat told)"
 
