@@ -46,8 +46,6 @@ StatusOrFailure pull(const Arguments& arguments, const Context& context) {
   VARVE_ASSIGN(const PulledImage pulled,
                pull_image(source_name, name, arguments.registry, options, store, *monitor));
   const image::Image& image = pulled.image;
-  VARVE_RETURN_IF_ERROR(store.note_source(
-      name, arguments.source + (arguments.platform.empty() ? "" : " --platform " + arguments.platform)));
   VARVE_RETURN_IF_ERROR(write_digest_file(arguments.digest_file, pulled.registry_digest));
   print_made_image(image, arguments.json,
                    {{"registry_digest", pulled.registry_digest},

@@ -11,6 +11,8 @@ ResultOrFailure<PulledImage> pull_image(const transport::RegistryName& source, c
   VARVE_ASSIGN(const std::unique_ptr<transport::RegistrySource> opened,
                transport::RegistrySource::open(source, registry));
   VARVE_ASSIGN(image::Image image, transfer::bring_in(*opened, store, name, options, monitor));
+  const std::string platform = options.platform ? " --platform " + options.platform->text() : "";
+  VARVE_RETURN_IF_ERROR(store.note_source(name, source.text() + platform));
   return PulledImage{std::move(image), opened->manifest_digest()};
 }
 
