@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 
 #include <cerrno>
 
@@ -52,6 +53,8 @@ class MountFault : public testing::TestWithParam<std::uint32_t> {
     const bool came = faulted_.disarm();
     EXPECT_TRUE(mounted || came) << "refused without a fault";
     if (!mounted) {
+      // Killed when it noted the mount on the upper, it has left that mount behind.
+      ::umount2(faulted_.stack().mount_point().c_str(), MNT_DETACH);
       EXPECT_TRUE(faulted_.mount()) << "no repair by hand";
     }
     return came;
