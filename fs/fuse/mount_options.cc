@@ -121,15 +121,17 @@ StatusOrFailure set_id_map(std::string_view key, std::string_view value, IdMap& 
   return {};
 }
 
-StatusOrFailure set_passthrough(std::string_view value, MountOptions& options) {
+// For options that are auto, on or off. Use: an enum with these three.
+template <class Use>
+StatusOrFailure set_use(std::string_view key, std::string_view value, Use& use) {
   if (value == "auto") {
-    options.passthrough = PassthroughUse::kAuto;
+    use = Use::kAuto;
   } else if (value == "on") {
-    options.passthrough = PassthroughUse::kOn;
+    use = Use::kOn;
   } else if (value == "off") {
-    options.passthrough = PassthroughUse::kOff;
+    use = Use::kOff;
   } else {
-    return Failure{EINVAL, fmt::format("option passthrough={}: not one of auto, on, off", value)};
+    return Failure{EINVAL, fmt::format("option {}={}: not one of auto, on, off", key, value)};
   }
   return {};
 }
@@ -172,7 +174,9 @@ ResultOrFailure<bool> set_value(std::string_view key, std::string_view value, Mo
   } else if (key == "xattr_permissions") {
     VARVE_RETURN_IF_ERROR(set_override(value, options));
   } else if (key == "passthrough") {
-    VARVE_RETURN_IF_ERROR(set_passthrough(value, options));
+    VARVE_RETURN_IF_ERROR(set_use(key, value, options.passthrough));
+  } else if (key == "uring") {
+    VARVE_RETURN_IF_ERROR(set_use(key, value, options.uring));
   } else if (key == "cache_mb") {
     VARVE_RETURN_IF_ERROR(set_number(key, value, std::uint64_t{1} << 20, number));
     options.view.cache_bytes = number << 20;

@@ -8,6 +8,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "fs/fuse/read_ahead.h"
 #include "fs/fuse/request.h"
 #include "fs/fuse/request_loop.h"
+#include "fs/fuse/rings.h"
 
 namespace varve::fuse {
 namespace {
@@ -163,26 +165,61 @@ class LibfuseSession final : public Session {
   }
 
   StatusOrFailure serve() override {
-    Dispatch dispatch(session_, {.set_id = !options_.read_only, .passthrough = backings_ != nullptr});
-    const RequestLoop::Options options{
-        .threads = options_.threads,
-        .on_initialized =
-            [&] {
-              if (device_) raise_read_ahead(*device_);
-              if (dispatch.granted().passthrough) backings_->start(fuse_session_fd(session_));
-            },
-        .on_quiet = [this] { give_back_memory(state_); },
-        .process_ends = options_.process_ends,
-        .process = [&](const struct fuse_buf& request) { dispatch.process(request); }};
-    const int result = RequestLoop(session_, options).run();
+    std::optional<RequestLoop> loop;
+    Dispatch dispatch(session_,
+                      {.set_id = !options_.read_only,
+                       .passthrough = backings_ != nullptr,
+                       .rings = options_.uring != RingUse::kOff},
+                      [this](bool offered) { return open_rings(offered); });
+    const auto process = [&](const struct fuse_buf& request) { dispatch.process(request); };
+    Rings rings(session_, {.payload_bytes = kMaxWriteBytes,
+                           .threads = options_.threads,
+                           .process_ends = options_.process_ends,
+                           .process = process,
+                           .on_request = [&] { loop->expect_ticks(); }});
+    rings_ = &rings;
+    loop.emplace(session_, RequestLoop::Options{.threads = options_.threads,
+                                                .on_initialized = [&] { begin(dispatch.granted()); },
+                                                .on_quiet = [this] { give_back_memory(state_); },
+                                                .process_ends = options_.process_ends,
+                                                .process = process,
+                                                .other_way = &rings});
+    int result = loop->run();
+    if (const int error = rings.stop(); error != 0) result = error;
     if (backings_ != nullptr) backings_->stop();
     fuse_session_unmount(session_);
     mounted_ = false;
+    if (ring_failure_) return *ring_failure_;
     if (result < 0) return failure_from(Errno{-result}, "serving " + options_.mount_point);
     return {};
   }
 
  private:
+  // INIT has been answered.
+  void begin(const Dispatch::Wishes& granted) {
+    if (device_) raise_read_ahead(*device_);
+    if (granted.passthrough) backings_->start(fuse_session_fd(session_));
+    if (granted.rings) rings_->serve();
+  }
+
+  // Returns: whether they are open. When they must be and are not, the session ends.
+  bool open_rings(bool offered) {
+    if (options_.uring == RingUse::kAuto && !offered) return false;
+    const Status opened = offered ? rings_->open() : Status(Errno{EOPNOTSUPP});
+    if (opened.ok()) return true;
+    if (options_.uring == RingUse::kAuto) {
+      log_debug("requests over io_uring: {}: they come from the device", std::strerror(opened.error().value));
+      return false;
+    }
+    ring_failure_ =
+        offered ? failure_from(opened.error(), "mounting: option uring=on: io_uring cannot be used")
+                : Failure{EOPNOTSUPP,
+                          "mounting: option uring=on: the kernel does not offer it (Linux 6.14 does, once "
+                          "root has called: echo Y > /sys/module/fuse/parameters/enable_uring)"};
+    fuse_session_exit(session_);
+    return false;
+  }
+
   StatusOrFailure choose_passthrough() {
     if (options_.read_only || options_.passthrough == PassthroughUse::kOff) return {};
     if (options_.keep_access_times) {
@@ -210,6 +247,8 @@ class LibfuseSession final : public Session {
   bool handlers_set_ = false;
   bool mounted_ = false;
   std::shared_ptr<KernelBackings> backings_;  // null: passthrough is not wanted
+  Rings* rings_ = nullptr;                    // while it serves
+  std::optional<Failure> ring_failure_;       // why the mount ends before it has begun
   std::optional<dev_t> device_;               // st_dev of the mount; empty when somebody else has mounted it
 };
 
