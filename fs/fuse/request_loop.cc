@@ -30,6 +30,8 @@ namespace {
 constexpr unsigned kDefaultThreads = 10;
 // How often the leader is looked after, while there are requests.
 constexpr std::chrono::milliseconds kTick{10};
+// Notices are let gather for so long: each would wake the leader, and so somebody else's processor.
+constexpr std::chrono::milliseconds kBetweenNotices{2};
 
 bool poll_device(int device, int timeout_ms) {
   struct pollfd readable {
@@ -127,6 +129,7 @@ struct RequestLoop::State {
   std::uint64_t received_in_all() const {
     return received.load() + (other_way != nullptr ? other_way->received() : 0);
   }
+  bool brings_notices_only() const { return other_way != nullptr && other_way->serves(); }
   void take_over(std::uint64_t request);
   void retry_thread();
   bool is_quiet_since(const Seen& last);
@@ -220,7 +223,7 @@ void RequestLoop::State::end(int with_error) {
 
 int RequestLoop::State::receive(struct fuse_buf& buffer, Patience& patience) const {
   // Watching takes a processor of its own.
-  if (processors < 2) return fuse_session_receive_buf(session, &buffer);
+  if (processors < 2 || brings_notices_only()) return fuse_session_receive_buf(session, &buffer);
   if (patience.pays() && watch_device(fuse_session_fd(session), patience))
     return fuse_session_receive_buf(session, &buffer);
   const Clock::time_point begin = Clock::now();
@@ -270,6 +273,7 @@ bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buff
     process(buffer);
     at_hand.compare_exchange_strong(number, 0);
     if (!still_leads(mine)) return true;
+    if (brings_notices_only()) std::this_thread::sleep_for(kBetweenNotices);
   }
 }
 

@@ -23,6 +23,8 @@ class OtherWay {
   virtual ~OtherWay() = default;
   // Requests taken so far.
   virtual std::uint64_t received() const = 0;
+  // Whether all requests come by it that anybody waits for, so that the device brings notices only: FORGET, INTERRUPT.
+  virtual bool serves() const = 0;
   // Whether it wants more ticks although no more requests come.
   virtual bool wants_ticks() const = 0;
   // Called every 10 ms, while there are requests of either way.

@@ -22,7 +22,7 @@ bool RingWorker::serves(std::uint16_t queue) const {
 // The kernel looks for requests that wait when an answer is committed, and not when an entry is new. So have it send one: a request
 // for the first 0 bytes of what it has cached of a file, which comes to the queue of the processor that this thread is bound to.
 void RingWorker::ask_for_waiting() {
-  if (crew_.known_file() == 0) return;
+  if (!processor_ || crew_.known_file() == 0) return;
   struct {
     struct fuse_out_header header {};
     struct fuse_notify_retrieve_out retrieve {};

@@ -55,6 +55,7 @@ class RingWorker {
 
   std::thread thread;
   std::uint64_t seen_at_hand = 0;  // by the last tick
+  bool hangs() const { return at_hand() != 0 && at_hand() == seen_at_hand; }
 
  private:
   void take_all();

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <exception>
 #include <fstream>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -90,6 +91,7 @@ struct Rings::State final : RingCrew {
   const unsigned processors;
   Helpers helpers;
   std::atomic<bool> ending{false};
+  std::atomic<bool> used{false};  // a request has come: the kernel sends no other way any more
 
   enum class Phase : std::uint8_t { kOpening, kServing, kEnding };
   Mutex mutex;
@@ -115,6 +117,8 @@ struct Rings::State final : RingCrew {
   // Another worker for a queue, unless there are enough.
   void add_worker(std::uint16_t queue) REQUIRES(mutex);
   void keep_one_free(std::uint16_t queue);
+  // Its queues get another worker where all that they have hang.
+  void help(const RingWorker& hanging) REQUIRES(mutex);
   void end_workers();
 };
 
@@ -126,6 +130,7 @@ void Rings::State::answer(RingEntry& entry, const struct fuse_buf& request) {
     entry.put_error(0);
     return;
   }
+  if (!used.load(std::memory_order_relaxed)) used.store(true, std::memory_order_relaxed);
   if (is_of_file(header.opcode)) file.store(header.nodeid, std::memory_order_relaxed);
   const auto work = [&] {
     const Answering here(entry);
@@ -141,8 +146,7 @@ void Rings::State::answer(RingEntry& entry, const struct fuse_buf& request) {
 void Rings::State::lost(const RingEntry& entry, int why) {
   if (ends_well(why)) return;
   if (entry.commit_id() == 0) {
-    log_warning("the kernel refuses to send requests over io_uring: {}: they come from the device",
-                std::strerror(why));
+    log_warning("the kernel does not take memory for requests over io_uring: {}", std::strerror(why));
     return;
   }
   {
@@ -153,13 +157,14 @@ void Rings::State::lost(const RingEntry& entry, int why) {
   options.on_request();
 }
 
-void Rings::State::add_worker(std::uint16_t queue) {
+void Rings::State::add_worker(std::uint16_t queue) try {
   if (added >= most_added || phase != Phase::kServing) return;
-  auto entry = RingEntry::make(queue, options.payload_bytes);
-  if (entry == nullptr) return;
   const cpu_set_t usable = usable_processors();
   const auto processor = CPU_ISSET(queue, &usable) ? std::optional<unsigned>(queue) : std::nullopt;
-  if (start_worker(only(std::move(entry)), processor, true).ok()) ++added;
+  auto entry = RingEntry::make(queue, options.payload_bytes);
+  if (entry != nullptr && start_worker(only(std::move(entry)), processor, true).ok()) ++added;
+} catch (const std::bad_alloc&) {
+  // The queue goes on with those that it has.
 }
 
 void Rings::State::keep_one_free(std::uint16_t queue) {
@@ -203,7 +208,7 @@ Status Rings::State::start_worker(Entries entries, std::optional<unsigned> proce
 }
 
 // One for each processor that this process may use; one for all others, whose queues the kernel wants served, too.
-Status Rings::State::start_workers() {
+Status Rings::State::start_workers() try {
   const cpu_set_t usable = usable_processors();
   Entries others;
   for (std::uint16_t queue = 0; queue < queues; ++queue) {
@@ -217,6 +222,8 @@ Status Rings::State::start_workers() {
   }
   if (others.empty()) return {};
   return start_worker(std::move(others), std::nullopt, false);
+} catch (const std::bad_alloc&) {
+  return Errno{ENOMEM};
 }
 
 void Rings::State::end_workers() {
@@ -285,23 +292,32 @@ std::uint64_t Rings::received() const {
   return sum;
 }
 
+bool Rings::serves() const {
+  return state_->used.load(std::memory_order_relaxed);
+}
+
 bool Rings::wants_ticks() const {
   const MutexLock lock(state_->mutex);
-  return std::any_of(state_->workers.begin(), state_->workers.end(), [](const auto& worker) {
-    return worker->at_hand() != 0 && worker->at_hand() != worker->seen_at_hand;
-  });
+  return std::any_of(state_->workers.begin(), state_->workers.end(),
+                     [](const auto& worker) { return worker->at_hand() != 0 && !worker->hangs(); });
+}
+
+void Rings::State::help(const RingWorker& hanging) {
+  for (std::uint16_t queue = 0; queue < queues; ++queue) {
+    if (!hanging.serves(queue)) continue;
+    const bool all_hang = std::all_of(workers.begin(), workers.end(), [queue](const auto& worker) {
+      return !worker->serves(queue) || worker->hangs();
+    });
+    if (all_hang) add_worker(queue);
+  }
 }
 
 void Rings::tick() {
   const MutexLock lock(state_->mutex);
-  const auto hangs = [](const RingWorker& worker) {
-    return worker.at_hand() != 0 && worker.at_hand() == worker.seen_at_hand;
-  };
-  for (std::uint16_t queue = 0; queue < state_->queues; ++queue) {
-    const bool all_hang =
-        std::all_of(state_->workers.begin(), state_->workers.end(),
-                    [&](const auto& worker) { return !worker->serves(queue) || hangs(*worker); });
-    if (all_hang) state_->add_worker(queue);
+  // Not those that are added now.
+  const std::size_t count = state_->workers.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    if (state_->workers[i]->hangs()) state_->help(*state_->workers[i]);
   }
   for (const auto& worker : state_->workers) worker->seen_at_hand = worker->at_hand();
 }

@@ -50,6 +50,7 @@ class Rings final : public OtherWay {
   int stop();
 
   std::uint64_t received() const override;
+  bool serves() const override;
   bool wants_ticks() const override;
   void tick() override;
 

@@ -211,11 +211,14 @@ class LibfuseSession final : public Session {
       log_debug("requests over io_uring: {}: they come from the device", std::strerror(opened.error().value));
       return false;
     }
-    ring_failure_ =
-        offered ? failure_from(opened.error(), "mounting: option uring=on: io_uring cannot be used")
-                : Failure{EOPNOTSUPP,
-                          "mounting: option uring=on: the kernel does not offer it (Linux 6.14 does, once "
-                          "root has called: echo Y > /sys/module/fuse/parameters/enable_uring)"};
+    ring_failure_ = Failure{
+        opened.error().value,
+        offered
+            ? fmt::format("mounting: option uring=on: io_uring cannot be used: {} (see the sysctl "
+                          "kernel.io_uring_disabled and what limits this process, or leave the option out)",
+                          std::strerror(opened.error().value))
+            : "mounting: option uring=on: the kernel does not offer it (Linux 6.14 does once root has "
+              "called: echo Y > /sys/module/fuse/parameters/enable_uring)"};
     fuse_session_exit(session_);
     return false;
   }
