@@ -30,8 +30,6 @@ namespace {
 constexpr unsigned kDefaultThreads = 10;
 // How often the leader is looked after, while there are requests.
 constexpr std::chrono::milliseconds kTick{10};
-// Notices are let gather for so long: each would wake the leader, and so somebody else's processor.
-constexpr std::chrono::milliseconds kBetweenNotices{2};
 
 bool poll_device(int device, int timeout_ms) {
   struct pollfd readable {
@@ -222,7 +220,7 @@ void RequestLoop::State::end(int with_error) {
 }
 
 int RequestLoop::State::receive(struct fuse_buf& buffer, Patience& patience) const {
-  // Watching takes a processor of its own.
+  // Watching takes a processor of its own, and nobody waits for the answer to a notice.
   if (processors < 2 || brings_notices_only()) return fuse_session_receive_buf(session, &buffer);
   if (patience.pays() && watch_device(fuse_session_fd(session), patience))
     return fuse_session_receive_buf(session, &buffer);
@@ -273,7 +271,6 @@ bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buff
     process(buffer);
     at_hand.compare_exchange_strong(number, 0);
     if (!still_leads(mine)) return true;
-    if (brings_notices_only()) std::this_thread::sleep_for(kBetweenNotices);
   }
 }
 
@@ -416,6 +413,16 @@ RequestLoop::~RequestLoop() {
 
 void RequestLoop::expect_ticks() {
   state_->want_watcher();
+}
+
+bool RequestLoop::await_device() {
+  constexpr std::chrono::microseconds kStep{200};
+  constexpr int kMostSteps = 100;
+  const int device = fuse_session_fd(state_->session);
+  const auto is_busy = [&] { return more_is_queued(device) || state_->at_hand.load() != 0; };
+  int steps = 0;
+  for (; steps < kMostSteps && is_busy(); ++steps) std::this_thread::sleep_for(kStep);
+  return steps > 0;
 }
 
 int RequestLoop::run() {

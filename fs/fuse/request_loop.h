@@ -59,6 +59,9 @@ class RequestLoop {
   int run();
   // There are requests: ticks are needed. Cheap while there are ticks. Thread rule: any thread, while run() runs.
   void expect_ticks();
+  // Waits until all that the device has now has been taken and processed, 20 ms at most. Returns: whether there was any. For requests
+  // that came the other way. Thread rule: any thread, while run() runs.
+  bool await_device();
 
  private:
   struct State;

@@ -88,6 +88,13 @@ ssize_t RingEntry::put_answer(std::span<const struct iovec> pieces) {
   return static_cast<ssize_t>(pieces[0].iov_len + filled);
 }
 
+int RingEntry::answered_error() const {
+  if (!answered_) return 0;
+  struct fuse_out_header out {};
+  std::memcpy(&out, header().in_out.data(), sizeof out);
+  return -out.error;
+}
+
 void RingEntry::put_error(int error) {
   struct fuse_out_header out {};
   out.len = sizeof out;

@@ -46,6 +46,10 @@ class RingEntry {
   // An answer of one piece that is put together here is not copied.
   std::span<std::byte> answer_space() { return {payload(), payload_bytes_}; }
   bool answered() const { return answered_; }
+  // The errno of the answer, positive; 0: none, or not answered.
+  int answered_error() const;
+  // Takes back an answer without content: the request may be answered again.
+  void take_back() { answered_ = false; }
 
  private:
   RingEntry(std::uint16_t queue, std::byte* memory, std::size_t payload_bytes);

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -49,6 +50,12 @@ struct fuse_in_header header_of(const struct fuse_buf& request) {
 // Only regular files are asked about so.
 bool is_of_file(std::uint32_t opcode) {
   return opcode == FUSE_OPEN || opcode == FUSE_READ || opcode == FUSE_WRITE || opcode == FUSE_RELEASE;
+}
+
+// Whether it was refused for want of space, and may be done once the last unlinked files have been forgotten: their FORGETs come by
+// the device, past this request. An error of fsync is told once, so that is not done again.
+bool may_fit_later(std::uint32_t opcode, int error) {
+  return (error == ENOSPC || error == EDQUOT) && opcode != FUSE_FSYNC && opcode != FUSE_FSYNCDIR;
 }
 
 // The session is over, as the device tells as well.
@@ -134,6 +141,11 @@ void Rings::State::answer(RingEntry& entry, const struct fuse_buf& request) {
   if (is_of_file(header.opcode)) file.store(header.nodeid, std::memory_order_relaxed);
   const auto work = [&] {
     const Answering here(entry);
+    options.process(request);
+    if (!may_fit_later(header.opcode, entry.answered_error()) || !options.await_notices()) return;
+    // Dispatch may have changed it.
+    std::memcpy(request.mem, &header, sizeof header);
+    entry.take_back();
     options.process(request);
   };
   const RequestLength length = length_of(request, [] { return false; });
@@ -251,6 +263,8 @@ Rings::Rings(struct fuse_session* session, Options options)
 
 Rings::~Rings() {
   stop();
+  // Helpers sleep in it.
+  if (state_->options.process_ends) static_cast<void>(state_.release());
 }
 
 Status Rings::open() {
@@ -280,7 +294,7 @@ void Rings::serve() {
 
 int Rings::stop() {
   state_->end_workers();
-  state_->helpers.stop();
+  if (!state_->options.process_ends) state_->helpers.stop();
   const MutexLock lock(state_->mutex);
   return state_->error;
 }

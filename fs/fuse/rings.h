@@ -34,6 +34,8 @@ class Rings final : public OtherWay {
     std::function<void(const struct fuse_buf& request)> process;
     // Called for each request, before it is answered.
     std::function<void()> on_request;
+    // Waits until what the kernel has forgotten so far is forgotten here. Returns: whether there was any.
+    std::function<bool()> await_notices;
   };
   Rings(struct fuse_session* session, Options options);
   Rings(const Rings&) = delete;

@@ -176,7 +176,8 @@ class LibfuseSession final : public Session {
                            .threads = options_.threads,
                            .process_ends = options_.process_ends,
                            .process = process,
-                           .on_request = [&] { loop->expect_ticks(); }});
+                           .on_request = [&] { loop->expect_ticks(); },
+                           .await_notices = [&] { return loop->await_device(); }});
     rings_ = &rings;
     loop.emplace(session_, RequestLoop::Options{.threads = options_.threads,
                                                 .on_initialized = [&] { begin(dispatch.granted()); },

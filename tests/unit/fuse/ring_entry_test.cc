@@ -153,6 +153,20 @@ TEST_F(RingEntryTest, RefusesAnAnswerThatIsTooLong) {
   EXPECT_EQ(answer(), "");
 }
 
+TEST_F(RingEntryTest, CanBeAnsweredAgain) {
+  put_request(FUSE_MKDIR, std::string(8, 'o'), "name");
+  ASSERT_TRUE(entry_->take_request());
+  EXPECT_EQ(entry_->answered_error(), 0);
+  entry_->put_error(ENOSPC);
+  EXPECT_EQ(entry_->answered_error(), ENOSPC);
+  EXPECT_EQ(std::string_view(payload(), 4), "name");  // the request is as it was
+  entry_->take_back();
+  EXPECT_FALSE(entry_->answered());
+  entry_->put_error(0);
+  EXPECT_EQ(entry_->answered_error(), 0);
+  EXPECT_EQ(answer_header().unique, kUnique);
+}
+
 void answer_getattr(fuse_req_t request, fuse_ino_t, struct fuse_file_info*) {
   auto* session = static_cast<struct fuse_session**>(fuse_req_userdata(request));
   fuse_lowlevel_notify_inval_inode(*session, 1, -1, 0);
