@@ -30,8 +30,7 @@ void RingWorker::ask_for_waiting() {
   static_assert(sizeof notice == sizeof notice.header + sizeof notice.retrieve);
   notice.header.len = sizeof notice;
   notice.header.error = FUSE_NOTIFY_RETRIEVE;
-  // The kernel's own numbers are even and begin at 2; an odd one would be an interrupt.
-  notice.retrieve.notify_unique = std::uint64_t{1} << 62;
+  notice.retrieve.notify_unique = crew_.new_unique();
   notice.retrieve.nodeid = crew_.known_file();
   // It fails when the kernel has forgotten the file, or the mount is gone.
   [[maybe_unused]] const ssize_t written = ::write(device_, &notice, sizeof notice);

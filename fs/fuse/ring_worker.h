@@ -26,6 +26,8 @@ class RingCrew {
   virtual bool stopping() const = 0;
   // The node of a regular file that the kernel may know; 0: none.
   virtual std::uint64_t known_file() const = 0;
+  // Another one each time, that no request of the kernel has.
+  virtual std::uint64_t new_unique() = 0;
   // The kernel did not take an entry, or gave it back without a request: `error` says why.
   virtual void lost(const RingEntry& entry, int error) = 0;
 };
@@ -54,7 +56,9 @@ class RingWorker {
   bool has_ended() const { return ended_.load(); }
 
   std::thread thread;
-  std::uint64_t seen_at_hand = 0;  // by the last tick
+  // For the thread that ticks: at_hand() at the last tick, and when it was last found to hang.
+  std::uint64_t seen_at_hand = 0;
+  std::uint64_t hung_at_hand = 0;
   bool hangs() const { return at_hand() != 0 && at_hand() == seen_at_hand; }
 
  private:

@@ -110,11 +110,14 @@ struct Rings::State final : RingCrew {
   unsigned added GUARDED_BY(mutex) = 0;  // beyond those that opened
   std::uint16_t queues GUARDED_BY(mutex) = 0;
   std::vector<std::unique_ptr<RingWorker>> workers GUARDED_BY(mutex);
+  // The kernel's own begin at 2; an odd one would be an interrupt.
+  std::atomic<std::uint64_t> next_unique{std::uint64_t{1} << 62};
   std::atomic<std::uint64_t> file{0};  // a regular file that the kernel has asked about lately
 
   void answer(RingEntry& entry, const struct fuse_buf& request) override;
   bool stopping() const override { return ending.load(std::memory_order_relaxed); }
   std::uint64_t known_file() const override { return file.load(std::memory_order_relaxed); }
+  std::uint64_t new_unique() override { return next_unique.fetch_add(2, std::memory_order_relaxed); }
   void lost(const RingEntry& entry, int why) override;
 
   Status start_workers() REQUIRES(mutex);
@@ -331,7 +334,10 @@ void Rings::tick() {
   // Not those that are added now.
   const std::size_t count = state_->workers.size();
   for (std::size_t i = 0; i < count; ++i) {
-    if (state_->workers[i]->hangs()) state_->help(*state_->workers[i]);
+    RingWorker& worker = *state_->workers[i];
+    if (!worker.hangs()) continue;
+    worker.hung_at_hand = worker.seen_at_hand;
+    state_->help(worker);
   }
   for (const auto& worker : state_->workers) worker->seen_at_hand = worker->at_hand();
 }
