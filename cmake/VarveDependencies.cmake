@@ -2,6 +2,7 @@
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3>=3.14)
+pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing>=2.2)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd>=1.5)
 pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8)
@@ -34,7 +35,7 @@ target_include_directories(varve_fmt INTERFACE $<TARGET_PROPERTY:fmt::fmt,INTERF
 
 # Programs with VARVE_STATIC take the static form of these, where it is installed: each shared library costs a start of the
 # program a quarter of a millisecond and more.
-foreach(package ZSTD XXHASH NETTLE SECCOMP CAP FUSE3)
+foreach(package ZSTD XXHASH NETTLE SECCOMP CAP FUSE3 URING)
   list(GET ${package}_LIBRARIES 0 name)
   find_library(VARVE_STATIC_${package} lib${name}.a HINTS ${${package}_LIBRARY_DIRS})
   if(VARVE_STATIC_${package})

@@ -77,6 +77,7 @@ StatusOrFailure run(CommandLine line, std::unique_ptr<view::UnionView>& view) {
       .read_only = read_only,
       .keep_access_times = line.options.view.keep_access_times,
       .passthrough = line.options.passthrough,
+      .uring = line.options.uring,
       .debug = line.debug,
       .threads = line.options.threads,
       .process_ends = kEndsAtOnce,

@@ -56,9 +56,10 @@ std::string as_text(const json& page) {
   line("varvefs", page.at("version").get<std::string>());
   line("layers", std::to_string(page.at("layer_count").get<std::uint64_t>()));
   for (const json& name : page.at("layers")) line("", name.get<std::string>());
-  line("passthrough", page.at("passthrough").at("used").get<bool>()
-                          ? "used"
-                          : "not used: " + page.at("passthrough").at("why_not").get<std::string>());
+  for (const char* way : {"passthrough", "uring"}) {
+    const json& use = page.at(way);
+    line(way, use.at("used").get<bool>() ? "used" : "not used: " + use.at("why_not").get<std::string>());
+  }
   line("memory", mebibytes(page.at("memory_bytes").get<std::uint64_t>()));
   line("nodes",
        fmt::format("{} known to the kernel, {} files and {} directories open", number("nodes", "known"),
@@ -94,6 +95,7 @@ std::string status_page(const fuse::MountStatus& mount, const view::UnionView& v
       {"layer_count", now.layers.size()},
       {"layers", layer_names(now.layers)},
       {"passthrough", {{"used", mount.passthrough}, {"why_not", mount.why_no_passthrough}}},
+      {"uring", {{"used", mount.why_no_rings.empty()}, {"why_not", mount.why_no_rings}}},
       {"requests", std::move(requests)},
       {"requests_total", total},
       {"nodes",

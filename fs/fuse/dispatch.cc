@@ -84,6 +84,10 @@ void add_flags(std::span<std::byte> reply, const Dispatch::Wishes& granted) {
     out.flags |= FUSE_INIT_EXT;
     out.flags2 |= wire::kPassthroughInFlags2;
   }
+  if (granted.rings) {
+    out.flags |= FUSE_INIT_EXT;
+    out.flags2 |= wire::kOverIoUringInFlags2;
+  }
   std::memcpy(at, &out, sizeof out);
   if (granted.passthrough) {
     // Nothing may be stacked between the upper and its disk, so that the mount can be stacked on once more.
@@ -102,21 +106,23 @@ void Dispatch::note_offer(const struct fuse_buf& request) {
   const auto offer = body_of<struct fuse_init_in>(request);
   if (!offer) return;
   granted_.set_id = wishes_.set_id && (offer->flags & FUSE_HANDLE_KILLPRIV_V2) != 0;
-  granted_.passthrough = wishes_.passthrough && (offer->flags & FUSE_INIT_EXT) != 0 &&
-                         (offer->flags2 & wire::kPassthroughInFlags2) != 0;
+  const std::uint32_t flags2 = (offer->flags & FUSE_INIT_EXT) != 0 ? offer->flags2 : 0;
+  granted_.passthrough = wishes_.passthrough && (flags2 & wire::kPassthroughInFlags2) != 0;
+  granted_.rings = wishes_.rings && open_rings_ && open_rings_((flags2 & wire::kOverIoUringInFlags2) != 0);
 }
 
 // libfuse writes its answer to whatever its descriptor is: for this one request a pipe.
 void Dispatch::process_init(const struct fuse_buf& request) {
   const int device = fuse_session_fd(session_);
   note_offer(request);
+  if (fuse_session_exited(session_) != 0) return;
   const UniqueFd kept(::fcntl(device, F_DUPFD_CLOEXEC, 0));
   int ends[2] = {-1, -1};
   const bool piped = kept.valid() && ::pipe2(ends, O_CLOEXEC) == 0;
   const UniqueFd answers(ends[0]);
   UniqueFd writes(ends[1]);
   if (!piped || ::dup3(writes.get(), device, O_CLOEXEC) < 0) {
-    log_warning("starting: {}: passthrough is not used", std::strerror(errno));
+    log_warning("starting: {}: passthrough and io_uring are not used", std::strerror(errno));
     granted_ = {};
     fuse_session_process_buf(session_, &request);
     return;

@@ -4,6 +4,9 @@
 // flags of requests that it does not pass on, and O_TMPFILE. What comes beside a request is told by extras().
 // Thread rule: any thread; INIT comes before all other requests, alone. Ownership: borrows the session and the counts.
 
+#include <functional>
+#include <utility>
+
 #include "fs/fuse/libfuse.h"
 #include "fs/fuse/request_counts.h"
 
@@ -24,9 +27,13 @@ class Dispatch {
     // a file's capabilities before each write.
     bool set_id = false;
     bool passthrough = false;
+    bool rings = false;  // requests over io_uring
   };
-  Dispatch(struct fuse_session* session, Wishes wishes, RequestCounts& counts)
-      : session_(session), wishes_(wishes), counts_(counts) {}
+  // Called before INIT is given to libfuse, when rings are wished for. `offered`: the kernel has them. Returns: whether they are open;
+  // it ends the session when that should end the mount.
+  using OpenRings = std::function<bool(bool offered)>;
+  Dispatch(struct fuse_session* session, Wishes wishes, RequestCounts& counts, OpenRings open_rings = {})
+      : session_(session), wishes_(wishes), counts_(counts), open_rings_(std::move(open_rings)) {}
 
   void process(const struct fuse_buf& request);
   // What the kernel was asked for and offered. All false before INIT.
@@ -39,6 +46,7 @@ class Dispatch {
   struct fuse_session* const session_;
   const Wishes wishes_;
   RequestCounts& counts_;
+  const OpenRings open_rings_;
   Wishes granted_;
 };
 

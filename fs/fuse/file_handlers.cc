@@ -1,10 +1,14 @@
 // OPEN, CREATE, READ, WRITE and the other requests on regular files.
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <span>
 
 #include "fs/base/buffer.h"
 #include "fs/fuse/dispatch.h"
+#include "fs/fuse/reply_route.h"
 #include "fs/fuse/request.h"
 #include "fs/fuse/wire.h"
 
@@ -102,7 +106,37 @@ void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
   });
 }
 
+// As far as the file goes.
+Result<std::size_t> read_from_descriptor(int fd, off_t offset, std::span<std::byte> out) {
+  std::size_t filled = 0;
+  while (filled < out.size()) {
+    const ssize_t count =
+        ::pread(fd, out.data() + filled, out.size() - filled, offset + static_cast<off_t>(filled));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && filled == 0) return Errno::last();
+    if (count <= 0) break;
+    filled += static_cast<std::size_t>(count);
+  }
+  return filled;
+}
+
+// `bytes` is filled by `read`, which tells how far.
+template <class Read>
+void reply_read_into(fuse_req_t request, std::span<std::byte> bytes, const Read& read) {
+  const Result<std::size_t> count = read(bytes);
+  if (count.ok()) {
+    fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), *count);
+  } else {
+    fuse_reply_err(request, count.error().value);
+  }
+}
+
 void reply_from_descriptor(fuse_req_t request, int fd, std::size_t size, off_t offset) {
+  if (const std::span<std::byte> space = answer_space(); space.size() >= size && size > 0) {
+    reply_read_into(request, space.first(size),
+                    [&](std::span<std::byte> out) { return read_from_descriptor(fd, offset, out); });
+    return;
+  }
   struct fuse_bufvec buffers {};
   buffers.count = 1;
   buffers.buf[0].size = size;
@@ -115,16 +149,14 @@ void reply_from_descriptor(fuse_req_t request, int fd, std::size_t size, off_t o
 // `read` fills a buffer of `size` bytes and tells how many it has filled.
 template <class Read>
 void reply_read(fuse_req_t request, std::size_t size, const Read& read) {
-  // One buffer a thread: a read needs no allocation after the first.
-  thread_local Buffer buffer;
-  if (buffer.size() < size) buffer = Buffer(size);
-  const std::span<std::byte> bytes = buffer.bytes().first(size);
-  const Result<std::size_t> count = read(bytes);
-  if (count.ok()) {
-    fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), *count);
-  } else {
-    fuse_reply_err(request, count.error().value);
+  std::span<std::byte> space = answer_space();
+  if (space.size() < size) {
+    // One buffer a thread: a read needs no allocation after the first.
+    thread_local Buffer buffer;
+    if (buffer.size() < size) buffer = Buffer(size);
+    space = buffer.bytes();
   }
+  reply_read_into(request, space.first(size), read);
 }
 
 void read_node(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset) {

@@ -121,15 +121,17 @@ StatusOrFailure set_id_map(std::string_view key, std::string_view value, IdMap& 
   return {};
 }
 
-StatusOrFailure set_passthrough(std::string_view value, MountOptions& options) {
+// For options that are auto, on or off. Use: an enum with these three.
+template <class Use>
+StatusOrFailure set_use(std::string_view key, std::string_view value, Use& use) {
   if (value == "auto") {
-    options.passthrough = PassthroughUse::kAuto;
+    use = Use::kAuto;
   } else if (value == "on") {
-    options.passthrough = PassthroughUse::kOn;
+    use = Use::kOn;
   } else if (value == "off") {
-    options.passthrough = PassthroughUse::kOff;
+    use = Use::kOff;
   } else {
-    return Failure{EINVAL, fmt::format("option passthrough={}: not one of auto, on, off", value)};
+    return Failure{EINVAL, fmt::format("option {}={}: not one of auto, on, off", key, value)};
   }
   return {};
 }
@@ -193,7 +195,10 @@ bool any_value_option(const With& with) {
          with("gidmapping", "MAP",
               [](auto key, auto value, MountOptions& to) { return set_id_map(key, value, to.ids.groups); }) ||
          with("xattr_permissions", "0|2", plain(set_override)) ||
-         with("passthrough", "auto|on|off", plain(set_passthrough)) ||
+         with("passthrough", "auto|on|off",
+              [](auto key, auto value, MountOptions& to) { return set_use(key, value, to.passthrough); }) ||
+         with("uring", "auto|on|off",
+              [](auto key, auto value, MountOptions& to) { return set_use(key, value, to.uring); }) ||
          with("cache_mb", "NUMBER", set_cache) || with("threads", "NUMBER", set_threads);
 }
 

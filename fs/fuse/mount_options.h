@@ -10,6 +10,7 @@
 #include "fs/base/result.h"
 #include "fs/fuse/id_map.h"
 #include "fs/fuse/passthrough.h"
+#include "fs/fuse/ring_use.h"
 #include "fs/view/options.h"
 
 namespace varve::fuse {
@@ -19,6 +20,7 @@ struct MountOptions {
   IdMaps ids;  // uidmapping=, gidmapping=
   bool read_only = false;
   PassthroughUse passthrough = PassthroughUse::kAuto;
+  RingUse uring = RingUse::kAuto;
   unsigned threads = 0;                     // 0: chosen by the session
   std::string log_file;                     // background: where the log goes; empty: syslog
   std::vector<std::string> kernel_options;  // handed to mount(2) through libfuse: nodev, noatime, context=...

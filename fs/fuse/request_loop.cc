@@ -1,6 +1,5 @@
 #include "fs/fuse/request_loop.h"
 
-#include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -20,8 +19,10 @@
 
 #include "fs/base/log.h"
 #include "fs/base/mutex.h"
+#include "fs/base/processors.h"
 #include "fs/base/unique_fd.h"
 #include "fs/fuse/patience.h"
+#include "fs/fuse/request_length.h"
 
 namespace varve::fuse {
 namespace {
@@ -29,9 +30,6 @@ namespace {
 constexpr unsigned kDefaultThreads = 10;
 // How often the leader is looked after, while there are requests.
 constexpr std::chrono::milliseconds kTick{10};
-// A read of so much is worth waking a thread for: it is decoded while the next request is taken.
-constexpr std::uint32_t kLongReadBytes = 65'536;
-constexpr std::uint32_t kLongWriteBytes = 65'536;
 
 bool poll_device(int device, int timeout_ms) {
   struct pollfd readable {
@@ -44,13 +42,6 @@ bool more_is_queued(int device) {
 }
 void wait_for(int device) {
   poll_device(device, -1);
-}
-
-// That this process may use; 1 when that cannot be found out.
-unsigned count_processors() {
-  cpu_set_t allowed;
-  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
-  return static_cast<unsigned>(CPU_COUNT(&allowed));
 }
 
 using Clock = std::chrono::steady_clock;
@@ -76,39 +67,6 @@ bool watch_device(int device, Patience& patience) {
   return false;
 }
 
-// What another thread should do before a request is answered.
-enum class NextLeader : std::uint8_t {
-  kSame,      // nothing
-  kIfOneMay,  // take the next request, if it helps: this one keeps a processor busy
-  kOther,     // take the next request
-};
-
-NextLeader leader_after(const struct fuse_buf& request, int device) {
-  const auto other_if = [](bool long_one, NextLeader other) { return long_one ? other : NextLeader::kSame; };
-  // Only large requests come in a pipe.
-  if ((request.flags & FUSE_BUF_IS_FD) != 0) return NextLeader::kOther;
-  struct fuse_in_header header {};
-  if (request.size < sizeof header) return NextLeader::kSame;
-  std::memcpy(&header, request.mem, sizeof header);
-  switch (header.opcode) {
-    case FUSE_READ: {
-      struct fuse_read_in read {};
-      if (request.size < sizeof header + sizeof read) return NextLeader::kSame;
-      std::memcpy(&read, static_cast<const char*>(request.mem) + sizeof header, sizeof read);
-      return other_if(read.size >= kLongReadBytes || more_is_queued(device), NextLeader::kIfOneMay);
-    }
-    case FUSE_WRITE:
-      return other_if(header.len >= kLongWriteBytes || more_is_queued(device), NextLeader::kOther);
-    case FUSE_FSYNC:
-    case FUSE_FSYNCDIR:
-    case FUSE_FALLOCATE:
-    case FUSE_COPY_FILE_RANGE:
-      return NextLeader::kOther;
-    default:
-      return NextLeader::kSame;
-  }
-}
-
 void call_back(int) {}
 
 }  // namespace
@@ -120,6 +78,7 @@ struct RequestLoop::State {
   std::function<void()> on_initialized;
   std::function<void()> on_quiet;
   std::function<void(const struct fuse_buf&)> process;
+  OtherWay* other_way = nullptr;
   bool leaves_idle = false;
   bool sleepers_stay = false;  // threads are left, which wait for ever
   // Written to when there are requests again after a quiet tick, and when the loop ends.
@@ -147,8 +106,9 @@ struct RequestLoop::State {
   std::uint64_t take_lead();
   void free_lead_locked() REQUIRES(mutex);
   bool may_add_thread_locked() const REQUIRES(mutex);
-  // Gives up `mine`, unless it has been taken away. Returns: false when it is kept, as is better for kIfOneMay at times.
-  bool pass_lead(std::uint64_t mine, NextLeader next);
+  // Gives up `mine` before a request of that length, unless it has been taken away. Returns: false when it is kept, as is better
+  // for kBusy at times.
+  bool pass_lead(std::uint64_t mine, RequestLength length);
   bool still_leads(std::uint64_t mine);
   // When this leader has no memory to receive into: lets one lead that has, if there is one.
   void step_back(std::uint64_t mine);
@@ -164,6 +124,10 @@ struct RequestLoop::State {
     std::uint64_t received = 0;
     std::uint64_t at_hand = 0;
   };
+  std::uint64_t received_in_all() const {
+    return received.load() + (other_way != nullptr ? other_way->received() : 0);
+  }
+  bool brings_notices_only() const { return other_way != nullptr && other_way->serves(); }
   void take_over(std::uint64_t request);
   void retry_thread();
   bool is_quiet_since(const Seen& last);
@@ -228,11 +192,11 @@ bool RequestLoop::State::may_add_thread_locked() const {
   return threads.size() < processors || Clock::now() - last_added >= kTick;
 }
 
-bool RequestLoop::State::pass_lead(std::uint64_t mine, NextLeader next) {
-  if (next == NextLeader::kSame) return false;
+bool RequestLoop::State::pass_lead(std::uint64_t mine, RequestLength length) {
+  if (length == RequestLength::kShort) return false;
   const MutexLock lock(mutex);
   if (!led || lead != mine) return true;
-  if (next == NextLeader::kIfOneMay && waiting == 0 && !may_add_thread_locked()) return false;
+  if (length == RequestLength::kBusy && waiting == 0 && !may_add_thread_locked()) return false;
   free_lead_locked();
   return true;
 }
@@ -256,8 +220,8 @@ void RequestLoop::State::end(int with_error) {
 }
 
 int RequestLoop::State::receive(struct fuse_buf& buffer, Patience& patience) const {
-  // Watching takes a processor of its own.
-  if (processors < 2) return fuse_session_receive_buf(session, &buffer);
+  // Watching takes a processor of its own, and nobody waits for the answer to a notice.
+  if (processors < 2 || brings_notices_only()) return fuse_session_receive_buf(session, &buffer);
   if (patience.pays() && watch_device(fuse_session_fd(session), patience))
     return fuse_session_receive_buf(session, &buffer);
   const Clock::time_point begin = Clock::now();
@@ -291,9 +255,13 @@ bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buff
     }
     std::uint64_t number = received.fetch_add(1) + 1;
     want_watcher();
-    // The kernel sends nothing else until INIT is answered.
-    if (number == 2 && on_initialized) on_initialized();
-    if (pass_lead(mine, leader_after(buffer, device))) {
+    if (number == 1) {
+      // INIT. The kernel sends nothing else until it is answered; and nobody takes the lead from this thread meanwhile.
+      process(buffer);
+      if (on_initialized) on_initialized();
+      continue;
+    }
+    if (pass_lead(mine, length_of(buffer, [device] { return more_is_queued(device); }))) {
       process(buffer);
       return true;
     }
@@ -331,15 +299,17 @@ void RequestLoop::State::retry_thread() {
 }
 
 bool RequestLoop::State::is_quiet_since(const Seen& last) {
-  if (received.load() != last.received || at_hand.load() != 0) return false;
+  if (received_in_all() != last.received || at_hand.load() != 0) return false;
+  if (other_way != nullptr && other_way->wants_ticks()) return false;
   const MutexLock lock(mutex);
   return !lacks_thread;
 }
 
 // `last`: what the last tick saw.
 void RequestLoop::State::tick(Seen& last) {
-  const Seen now{.received = received.load(), .at_hand = at_hand.load()};
+  const Seen now{.received = received_in_all(), .at_hand = at_hand.load()};
   retry_thread();
+  if (other_way != nullptr) other_way->tick();
   if (now.at_hand != 0 && now.at_hand == last.at_hand) {
     take_over(now.at_hand);
   } else if (is_quiet_since(last)) {
@@ -423,8 +393,9 @@ void RequestLoop::State::stop_threads() {
 RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_(std::make_unique<State>()) {
   state_->session = session;
   state_->most_threads = options.threads == 0 ? kDefaultThreads : options.threads;
-  state_->processors = count_processors();
+  state_->processors = count_usable_processors();
   state_->leaves_idle = options.process_ends;
+  state_->other_way = options.other_way;
   state_->on_initialized = std::move(options.on_initialized);
   state_->on_quiet = std::move(options.on_quiet);
   state_->process = std::move(options.process);
@@ -438,6 +409,20 @@ RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_
 RequestLoop::~RequestLoop() {
   // They sleep in it.
   if (state_->sleepers_stay) static_cast<void>(state_.release());
+}
+
+void RequestLoop::expect_ticks() {
+  state_->want_watcher();
+}
+
+bool RequestLoop::await_device() {
+  constexpr std::chrono::microseconds kStep{200};
+  constexpr int kMostSteps = 100;
+  const int device = fuse_session_fd(state_->session);
+  const auto is_busy = [&] { return more_is_queued(device) || state_->at_hand.load() != 0; };
+  int steps = 0;
+  for (; steps < kMostSteps && is_busy(); ++steps) std::this_thread::sleep_for(kStep);
+  return steps > 0;
 }
 
 int RequestLoop::run() {

@@ -11,10 +11,25 @@
 
 #include "fs/fuse/libfuse.h"
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
 namespace varve::fuse {
+
+// Another way than the device on which requests of the same session come in. Thread rule: the loop calls it from one thread.
+class OtherWay {
+ public:
+  virtual ~OtherWay() = default;
+  // Requests taken so far.
+  virtual std::uint64_t received() const = 0;
+  // Whether all requests come by it that anybody waits for, so that the device brings notices only: FORGET, INTERRUPT.
+  virtual bool serves() const = 0;
+  // Whether it wants more ticks although no more requests come.
+  virtual bool wants_ticks() const = 0;
+  // Called every 10 ms, while there are requests of either way.
+  virtual void tick() = 0;
+};
 
 class RequestLoop {
  public:
@@ -22,7 +37,7 @@ class RequestLoop {
     // At most so many, 0 for the default of 10. They are started when they are needed; those beyond the number of processors only
     // one each 10 ms, where they are needed for reads.
     unsigned threads = 0;
-    // Called once, after INIT was answered and before the first request after it is.
+    // Called once, after INIT, the first request, was answered and before the next one is read from the device.
     std::function<void()> on_initialized;
     // Called each time requests have ended for a while (10 to 20 ms), from a thread that answers none.
     std::function<void()> on_quiet;
@@ -31,6 +46,8 @@ class RequestLoop {
     bool process_ends = false;
     // Answers one request; empty: libfuse does.
     std::function<void(const struct fuse_buf& request)> process;
+    // Null: there is none. Who takes a request there calls expect_ticks().
+    OtherWay* other_way = nullptr;
   };
   RequestLoop(struct fuse_session* session, Options options);
   RequestLoop(const RequestLoop&) = delete;
@@ -40,6 +57,11 @@ class RequestLoop {
   // Until the file system is unmounted or one of libfuse's signal handlers ends the session. SIGUSR1 is used to call threads
   // back from the device then. Returns: 0, or a negative errno: of the device, EAGAIN or ENOMEM when no thread can be started.
   int run();
+  // There are requests: ticks are needed. Cheap while there are ticks. Thread rule: any thread, while run() runs.
+  void expect_ticks();
+  // Waits until all that the device has now has been taken and processed, 20 ms at most. Returns: whether there was any. For requests
+  // that came the other way. Thread rule: any thread, while run() runs.
+  bool await_device();
 
  private:
   struct State;

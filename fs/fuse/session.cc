@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -17,6 +19,7 @@
 #include "fs/fuse/read_ahead.h"
 #include "fs/fuse/request.h"
 #include "fs/fuse/request_loop.h"
+#include "fs/fuse/rings.h"
 
 namespace varve::fuse {
 namespace {
@@ -166,22 +169,32 @@ class LibfuseSession final : public Session {
   }
 
   StatusOrFailure serve() override {
-    Dispatch dispatch(session_, {.set_id = !options_.read_only, .passthrough = backings_ != nullptr},
-                      counts_);
-    const RequestLoop::Options options{
-        .threads = options_.threads,
-        .on_initialized =
-            [&] {
-              if (device_) raise_read_ahead(*device_);
-              if (dispatch.granted().passthrough) backings_->start(fuse_session_fd(session_));
-            },
-        .on_quiet = [this] { give_back_memory(state_); },
-        .process_ends = options_.process_ends,
-        .process = [&](const struct fuse_buf& request) { dispatch.process(request); }};
-    const int result = RequestLoop(session_, options).run();
+    std::optional<RequestLoop> loop;
+    Dispatch dispatch(session_,
+                      {.set_id = !options_.read_only,
+                       .passthrough = backings_ != nullptr,
+                       .rings = options_.uring != RingUse::kOff},
+                      [this](bool offered) { return open_rings(offered); });
+    const auto process = [&](const struct fuse_buf& request) { dispatch.process(request); };
+    Rings rings(session_, {.payload_bytes = kMaxWriteBytes,
+                           .threads = options_.threads,
+                           .process_ends = options_.process_ends,
+                           .process = process,
+                           .on_request = [&] { loop->expect_ticks(); },
+                           .await_notices = [&] { return loop->await_device(); }});
+    rings_ = &rings;
+    loop.emplace(session_, RequestLoop::Options{.threads = options_.threads,
+                                                .on_initialized = [&] { begin(dispatch.granted()); },
+                                                .on_quiet = [this] { give_back_memory(state_); },
+                                                .process_ends = options_.process_ends,
+                                                .process = process,
+                                                .other_way = &rings});
+    int result = loop->run();
+    if (const int error = rings.stop(); error != 0) result = error;
     if (backings_ != nullptr) backings_->stop();
     fuse_session_unmount(session_);
     mounted_ = false;
+    if (ring_failure_) return *ring_failure_;
     if (result < 0) return failure_from(Errno{-result}, "serving " + options_.mount_point);
     return {};
   }
@@ -190,7 +203,8 @@ class LibfuseSession final : public Session {
   MountStatus status() const {
     return {.requests = counts_.seen(),
             .passthrough = backings_ != nullptr && backings_->works(),
-            .why_no_passthrough = why_no_passthrough()};
+            .why_no_passthrough = why_no_passthrough(),
+            .why_no_rings = options_.uring == RingUse::kOff ? "-o uring=off" : why_no_rings_.load()};
   }
 
   std::string_view why_no_passthrough() const {
@@ -199,6 +213,38 @@ class LibfuseSession final : public Session {
     if (options_.keep_access_times) return "-o noatime";
     if (backings_ == nullptr) return "it needs CAP_SYS_ADMIN in the initial user namespace";
     return backings_->works() ? "" : "the kernel has refused it";
+  }
+
+  // INIT has been answered.
+  void begin(const Dispatch::Wishes& granted) {
+    if (device_) raise_read_ahead(*device_);
+    if (granted.passthrough) backings_->start(fuse_session_fd(session_));
+    if (granted.rings) rings_->serve();
+  }
+
+  // Returns: whether they are open. When they must be and are not, the session ends.
+  bool open_rings(bool offered) {
+    if (options_.uring == RingUse::kAuto && !offered) return false;
+    const Status opened = offered ? rings_->open() : Status(Errno{EOPNOTSUPP});
+    if (opened.ok()) {
+      why_no_rings_ = "";
+      return true;
+    }
+    if (options_.uring == RingUse::kAuto) {
+      why_no_rings_ = "io_uring cannot be used";
+      log_debug("requests over io_uring: {}: they come from the device", std::strerror(opened.error().value));
+      return false;
+    }
+    ring_failure_ = Failure{
+        opened.error().value,
+        offered
+            ? fmt::format("mounting: option uring=on: io_uring cannot be used: {} (see the sysctl "
+                          "kernel.io_uring_disabled and what limits this process, or leave the option out)",
+                          std::strerror(opened.error().value))
+            : "mounting: option uring=on: the kernel does not offer it (Linux 6.14 does once root has "
+              "called: echo Y > /sys/module/fuse/parameters/enable_uring)"};
+    fuse_session_exit(session_);
+    return false;
   }
 
   StatusOrFailure choose_passthrough() {
@@ -229,7 +275,11 @@ class LibfuseSession final : public Session {
   bool handlers_set_ = false;
   bool mounted_ = false;
   std::shared_ptr<KernelBackings> backings_;  // null: passthrough is not wanted
-  std::optional<dev_t> device_;               // st_dev of the mount; empty when somebody else has mounted it
+  Rings* rings_ = nullptr;                    // while it serves
+  std::atomic<const char*> why_no_rings_{
+      "the kernel does not offer it (root: echo Y > /sys/module/fuse/parameters/enable_uring)"};
+  std::optional<Failure> ring_failure_;  // why the mount ends before it has begun
+  std::optional<dev_t> device_;          // st_dev of the mount; empty when somebody else has mounted it
 };
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "fs/base/result.h"
 #include "fs/fuse/id_map.h"
 #include "fs/fuse/passthrough.h"
+#include "fs/fuse/ring_use.h"
 #include "fs/fuse/status.h"
 #include "fs/view/union_view.h"
 
@@ -29,6 +30,7 @@ class Session {
     bool read_only = false;
     bool keep_access_times = false;  // -o noatime; it excludes passthrough
     PassthroughUse passthrough = PassthroughUse::kAuto;
+    RingUse uring = RingUse::kAuto;
     bool debug = false;
     unsigned threads = 0;       // that answer requests, at most; 0: as RequestLoop chooses
     bool process_ends = false;  // soon after serve(): RequestLoop::Options

@@ -20,6 +20,7 @@ struct MountStatus {
   std::vector<std::pair<std::string_view, std::uint64_t>> requests;  // RequestCounts::seen
   bool passthrough = false;  // the kernel reads and writes files of the upper itself
   std::string_view why_no_passthrough;
+  std::string_view why_no_rings;  // empty: requests come over io_uring
 };
 
 // The status names paths of the host, which are none of a container's business: the caller must be the user of this process,

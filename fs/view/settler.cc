@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "fs/base/log.h"
+#include "fs/base/processors.h"
 
 namespace varve::view {
 
@@ -45,6 +46,7 @@ void Settler::stop() {
 }
 
 void Settler::work() {
+  use_all_processors();
   for (;;) {
     NodePtr node;
     {

@@ -81,8 +81,9 @@ std::vector<std::string> MountedStack::command() const {
   std::string options = "lowerdir=";
   for (std::size_t i = 0; i < shape_.lowers; ++i) options += (i > 0 ? ":" : "") + lower_argument(i);
   if (shape_.upper) options += ",upperdir=" + upper() + ",workdir=" + work();
-  if (!shape_.options.empty()) options += "," + shape_.options;
   if (const char* more = ::getenv("VARVE_TEST_MOUNT_OPTIONS")) options += std::string(",") + more;
+  // Last, for the last word holds.
+  if (!shape_.options.empty()) options += "," + shape_.options;
   return {program("varvefs"), shape_.debug ? "-d" : "-f", "-o", options, mount_point()};
 }
 

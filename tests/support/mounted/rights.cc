@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 namespace varve::test {
@@ -29,6 +30,11 @@ bool kernel_is_at_least(int major, int minor) {
   return running_major > major || (running_major == major && running_minor >= minor);
 }
 
+bool has_rings() {
+  std::ifstream parameter("/sys/module/fuse/parameters/enable_uring");
+  return parameter.get() == 'Y';
+}
+
 }  // namespace
 
 std::string lack_of(Right right) {
@@ -39,7 +45,9 @@ std::string lack_of(Right right) {
     return "needs root of the host: trusted xattrs, devices, any id\n";
   if (right == Right::kPassthrough && (ids < kAllIds || !kernel_is_at_least(6, 9)))
     return "needs root of the host and Linux 6.9: passthrough\n";
-  if (right == Right::kPlainUpper && ::getenv("VARVE_TEST_MOUNT_OPTIONS") != nullptr) {
+  if (right == Right::kRings && !has_rings()) return "needs fuse.enable_uring (run scripts/test-uring)\n";
+  const char* options = ::getenv("VARVE_TEST_MOUNT_OPTIONS");
+  if (right == Right::kPlainUpper && options != nullptr && std::strstr(options, "xattr_permissions")) {
     return "needs an upper without owners in xattrs\n";
   }
   return {};

@@ -13,7 +13,8 @@ enum class Right {
   kOtherOwners,  // to give files to other users, and to be them
   kRootOfHost,   // trusted xattrs, device nodes that work, any id
   kPassthrough,  // the kernel reads and writes files of the upper itself: root of the host, Linux 6.9
-  kPlainUpper,   // an upper whose files have their owners themselves (VARVE_TEST_MOUNT_OPTIONS is not set)
+  kRings,  // requests over io_uring: Linux 6.14, with fuse.enable_uring set (scripts/test-uring sets it)
+  kPlainUpper,  // an upper whose files have their owners themselves (VARVE_TEST_MOUNT_OPTIONS has no xattr_permissions)
 };
 // Empty for a right that is had, else a sentence that begins with "needs".
 std::string lack_of(Right right);

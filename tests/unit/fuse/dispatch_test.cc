@@ -137,6 +137,51 @@ TEST_F(DispatchTest, AsksAnOldKernelForNothingItDoesNotKnow) {
   EXPECT_FALSE(dispatch.granted().passthrough);
 }
 
+TEST_F(DispatchTest, AsksForRingsOnlyWhereTheyAreOpen) {
+  for (const bool opens : {false, true}) {
+    SetUp();
+    bool offered = false;
+    Dispatch dispatch(session_.get(), {.rings = true}, counts_, [&](bool is_offered) {
+      offered = is_offered;
+      return opens;
+    });
+    const struct fuse_init_out out = initialize(dispatch, kAll, wire::kOverIoUringInFlags2);
+    EXPECT_TRUE(offered);
+    EXPECT_EQ(out.flags2, opens ? wire::kOverIoUringInFlags2 : 0);
+    EXPECT_TRUE(!opens || (out.flags & FUSE_INIT_EXT) != 0);  // libfuse may set it by itself
+    EXPECT_EQ(dispatch.granted().rings, opens);
+  }
+}
+
+TEST_F(DispatchTest, TellsWhenTheKernelOffersNoRings) {
+  bool offered = true;
+  Dispatch dispatch(session_.get(), {.rings = true}, counts_, [&](bool is_offered) {
+    offered = is_offered;
+    return false;
+  });
+  const struct fuse_init_out out = initialize(dispatch, FUSE_ASYNC_READ, kAll);
+  EXPECT_FALSE(offered);
+  EXPECT_EQ(out.flags2 & wire::kOverIoUringInFlags2, 0U);
+}
+
+TEST_F(DispatchTest, AnswersNoInitThatEndsTheSession) {
+  Dispatch dispatch(session_.get(), {.rings = true}, counts_, [&](bool) {
+    fuse_session_exit(session_.get());
+    return false;
+  });
+  struct fuse_in_header header {};
+  header.len = sizeof header + sizeof(struct fuse_init_in);
+  header.opcode = FUSE_INIT;
+  std::string bytes(reinterpret_cast<const char*>(&header), sizeof header);
+  bytes.append(sizeof(struct fuse_init_in), '\0');
+  struct fuse_buf request {};
+  request.mem = bytes.data();
+  request.size = bytes.size();
+  dispatch.process(request);
+  char answer[16];
+  EXPECT_EQ(::recv(kernel_.get(), answer, sizeof answer, MSG_DONTWAIT), -1);
+}
+
 TEST_F(DispatchTest, TellsWhichWritesMayNotKeepSetIdBits) {
   Dispatch dispatch(session_.get(), {.set_id = true}, counts_);
   initialize(dispatch, kAll, kAll);

@@ -82,6 +82,14 @@ TEST(MountOptions, PassthroughIsChosen) {
   EXPECT_FALSE(parse_mount_options("passthrough=never", options).ok());
 }
 
+TEST(MountOptions, UringIsChosen) {
+  EXPECT_EQ(parse("lowerdir=/a").uring, RingUse::kAuto);
+  EXPECT_EQ(parse("lowerdir=/a,uring=on").uring, RingUse::kOn);
+  EXPECT_EQ(parse("lowerdir=/a,uring=off").uring, RingUse::kOff);
+  MountOptions options;
+  EXPECT_FALSE(parse_mount_options("uring=yes", options).ok());
+}
+
 TEST(MountOptions, KernelOptionsAreHandedOn) {
   EXPECT_THAT(parse("lowerdir=/a,nodev,noatime,context=x").kernel_options,
               ElementsAre("nodev", "noatime", "context=x"));
