@@ -174,7 +174,7 @@ class LibfuseSession final : public Session {
                       {.set_id = !options_.read_only,
                        .passthrough = backings_ != nullptr,
                        .rings = options_.uring != RingUse::kOff},
-                      [this](bool offered) { return open_rings(offered); });
+                      counts_, [this](bool offered) { return open_rings(offered); });
     const auto process = [&](const struct fuse_buf& request) { dispatch.process(request); };
     Rings rings(session_, {.payload_bytes = kMaxWriteBytes,
                            .threads = options_.threads,
