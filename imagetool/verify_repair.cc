@@ -106,8 +106,9 @@ std::vector<std::string> Repairs::containers_over(const image::ImageHealth& imag
     bool is_over = container.image_digest == image.digest;
     for (const auto& layer : image.layers) {
       if (layer->good()) continue;
+      // Their files are named by the digest.
       for (const std::string& path : container.layer_paths)
-        is_over = is_over || path.ends_with("/" + std::string(layer->blob.digest.hex()));
+        is_over = is_over || path.ends_with(layer->blob.digest.hex());
     }
     if (is_over) names.push_back(container.name);
   }
