@@ -171,6 +171,16 @@ StatusOrFailure check_losses(const std::string& what, std::uint64_t losses) {
       EPERM, fmt::format("{}: {} things could not be written as they are, each named above", what, losses)};
 }
 
+void add_layer_flags(CLI::App& command, BuildFlags& flags, const std::string& level) {
+  command.add_option("--level", flags.level, level)->check(CLI::Range(1, 19));
+  command.add_option("--jobs,-j", flags.jobs, "Threads that compress (default: one for each processor)")
+      ->check(CLI::Range(1, 1024));
+  command
+      .add_option("--source-date-epoch", flags.source_date_epoch,
+                  "Make later times this one, in seconds since 1970 (default: $SOURCE_DATE_EPOCH)")
+      ->type_name("SECONDS");
+}
+
 void add_build_flags(CLI::App& command, BuildFlags& flags) {
   command
       .add_option(
@@ -179,24 +189,17 @@ void add_build_flags(CLI::App& command, BuildFlags& flags) {
           "directory side by side: small, slow to build, and each read at random decodes 2M)")
       ->check(CLI::IsMember({"fast", "default", "max"}))
       ->capture_default_str();
-  command.add_option("--level", flags.level, "zstd level, 1 to 19, in place of the profile's")
-      ->check(CLI::Range(1, 19));
+  add_layer_flags(command, flags, "zstd level, 1 to 19, in place of the profile's");
   command
       .add_option("--frame-size,--block-size", flags.frame_size,
                   "Bytes of a file compressed together, 4K to 8M, a power of two, in place of the profile's")
       ->transform(CLI::AsSizeValue(false));
-  command.add_option("--jobs,-j", flags.jobs, "Threads that compress (default: one for each processor)")
-      ->check(CLI::Range(1, 1024));
   command.add_flag("--verify", flags.verify,
                    "Read the layer again and decode all of it before it gets its name");
   command.add_option("--exclude", flags.excludes, "Leave out what matches the pattern; may be repeated")
       ->type_name("GLOB")
       ->allow_extra_args(false);
   command.add_option("--owner", flags.owner, "Give everything to this owner and group")->type_name("UID:GID");
-  command
-      .add_option("--source-date-epoch", flags.source_date_epoch,
-                  "Make later times this one, in seconds since 1970 (default: $SOURCE_DATE_EPOCH)")
-      ->type_name("SECONDS");
   command.add_flag("--literal", flags.literal,
                    "Take whiteouts and marks of union file systems in a directory as ordinary files");
   command.add_flag("--one-file-system", flags.one_file_system,

@@ -74,6 +74,8 @@ struct BuildFlags {
   bool one_file_system = false;
 };
 void add_build_flags(CLI::App& command, BuildFlags& flags);
+// Of these only how well and with how many threads a layer is compressed, and the latest time in it. `level`: the help for --level.
+void add_layer_flags(CLI::App& command, BuildFlags& flags, const std::string& level);
 // Returns: EINVAL for an owner or epoch that is none.
 ResultOrFailure<image::BuildOptions> build_options(const BuildFlags& flags, const std::string& output_path);
 // A directory, a tar file or "-". `spool_directory` for tar streams.

@@ -10,6 +10,7 @@
 #include "imagetool/commit_plan.h"
 #include "imagetool/image/layer_blob.h"
 #include "imagetool/image/store/json_text.h"
+#include "imagetool/made_image.h"
 #include "imagetool/standstill.h"
 #include "imagetool/upper_copy.h"
 
@@ -62,18 +63,12 @@ StatusOrFailure commit(const Arguments& arguments, const Context& context) {
   std::vector<image::Descriptor> layers = plan.parent.layers;
   layers.push_back(layer);
   VARVE_ASSIGN(const image::Image image, store.put_image(name, std::move(config), layers));
-  if (arguments.json) {
-    print(image::json_text({{"name", image.name},
-                            {"digest", image.digest.text()},
-                            {"parent", name_or_digest(plan.parent)},
-                            {"layer", layer.digest.text()},
-                            {"layer_bytes", layer.size_bytes}}) +
-          "\n");
-  } else {
-    print(fmt::format("{} {} ({} over {} layers of {})\n", image.name, image.digest.text(),
-                      human_bytes(layer.size_bytes), layers.size() - 1,
-                      printable(name_or_digest(plan.parent))));
-  }
+  print_made_image(image, arguments.json,
+                   {{"parent", name_or_digest(plan.parent)},
+                    {"layer", layer.digest.text()},
+                    {"layer_bytes", layer.size_bytes}},
+                   fmt::format("{} over {} layers of {}", human_bytes(layer.size_bytes), layers.size() - 1,
+                               printable(name_or_digest(plan.parent))));
   return {};
 }
 
@@ -95,14 +90,7 @@ void add_commit(CLI::App& app, Context& context) {
                    "For an UPPER: its work directory (default: \"work\" beside it)")
       ->type_name("DIR");
   command->add_flag("--json", arguments->json, "Tell the result as JSON");
-  command->add_option("--level", arguments->build.level, "zstd level, 1 to 19 (default 3)")
-      ->check(CLI::Range(1, 19));
-  command->add_option("--jobs,-j", arguments->build.jobs, "Threads that compress")
-      ->check(CLI::Range(1, 1024));
-  command
-      ->add_option("--source-date-epoch", arguments->build.source_date_epoch,
-                   "Make later times this one, in seconds since 1970 (default: $SOURCE_DATE_EPOCH)")
-      ->type_name("SECONDS");
+  add_layer_flags(*command, arguments->build, "zstd level, 1 to 19 (default 3)");
   command->footer(
       "The layers of the image below, its configuration and history are carried on. A container that runs, "
       "and an upper that is\n"

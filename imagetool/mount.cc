@@ -7,8 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
-#include <sstream>
+#include <vector>
 
 #include "imagetool/commands.h"
 #include "imagetool/image/store/container_state.h"
@@ -122,21 +121,12 @@ StatusOrFailure mount_image(const Arguments& arguments, const Context& context) 
 }
 
 StatusOrFailure list_mounts(bool json) {
-  std::ifstream mounts("/proc/self/mounts");
-  if (!mounts) return failure_from(Errno{ENOENT}, "/proc/self/mounts");
+  VARVE_ASSIGN(const std::vector<VarvefsMount> mounts, list_varvefs_mounts());
   image::Json all = image::Json::array();
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream words(line);
-    std::string source;
-    std::string target;
-    std::string type;
-    std::string options;
-    words >> source >> target >> type >> options;
-    if (type != "fuse.varvefs") continue;
-    const bool read_only = options.starts_with("ro");
-    all.push_back({{"mount_point", unescaped_proc_text(target)}, {"read_only", read_only}});
-    if (!json)
-      print(fmt::format("{}  {}\n", read_only ? "ro" : "rw", printable(unescaped_proc_text(target))));
+  for (const VarvefsMount& mount : mounts) {
+    const bool read_only = mount.options.starts_with("ro");
+    all.push_back({{"mount_point", mount.mount_point}, {"read_only", read_only}});
+    if (!json) print(fmt::format("{}  {}\n", read_only ? "ro" : "rw", printable(mount.mount_point)));
   }
   if (json) print(image::json_text(all, 2) + "\n");
   return {};

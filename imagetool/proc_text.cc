@@ -1,6 +1,9 @@
 #include "imagetool/proc_text.h"
 
+#include <cerrno>
 #include <cstdlib>
+#include <fstream>
+#include <sstream>
 
 namespace varve::imagetool {
 
@@ -15,6 +18,22 @@ std::string unescaped_proc_text(const std::string& field) {
     }
   }
   return plain;
+}
+
+ResultOrFailure<std::vector<VarvefsMount>> list_varvefs_mounts() {
+  std::ifstream lines("/proc/self/mounts");
+  if (!lines) return failure_from(Errno{ENOENT}, "/proc/self/mounts");
+  std::vector<VarvefsMount> mounts;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string source;
+    std::string target;
+    std::string type;
+    std::string options;
+    words >> source >> target >> type >> options;
+    if (type == "fuse.varvefs") mounts.push_back({unescaped_proc_text(target), options});
+  }
+  return mounts;
 }
 
 }  // namespace varve::imagetool

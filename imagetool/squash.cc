@@ -104,14 +104,7 @@ void add_squash(CLI::App& app, Context& context) {
       ->type_name("LAYERS");
   command->add_option("-m,--message", arguments->message, "Comment for the history");
   command->add_flag("--json", arguments->json, "Tell the result as JSON");
-  command->add_option("--level", arguments->build.level, "zstd level, 1 to 19 (default 3)")
-      ->check(CLI::Range(1, 19));
-  command->add_option("--jobs,-j", arguments->build.jobs, "Threads that compress")
-      ->check(CLI::Range(1, 1024));
-  command
-      ->add_option("--source-date-epoch", arguments->build.source_date_epoch,
-                   "Make later times this one, in seconds since 1970 (default: $SOURCE_DATE_EPOCH)")
-      ->type_name("SECONDS");
+  add_layer_flags(*command, arguments->build, "zstd level, 1 to 19 (default 3)");
   command->footer(
       "What a higher layer deletes or replaces takes no more room. The old layers stay as long as another "
       "name needs them.\n"

@@ -44,16 +44,10 @@ void write_out(const std::string& path) {
 // Those of others are not asked: they may never answer.
 void write_out_own_mounts() {
   const std::string own = fmt::format("user_id={},", ::geteuid());
-  std::ifstream mounts("/proc/self/mounts");
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream words(line);
-    std::string source;
-    std::string target;
-    std::string type;
-    std::string options;
-    words >> source >> target >> type >> options;
-    if (type == "fuse.varvefs" && options.find(own) != std::string::npos)
-      write_out(unescaped_proc_text(target));
+  const auto mounts = list_varvefs_mounts();
+  if (!mounts.ok()) return;
+  for (const VarvefsMount& mount : *mounts) {
+    if (mount.options.find(own) != std::string::npos) write_out(mount.mount_point);
   }
 }
 
