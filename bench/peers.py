@@ -390,8 +390,8 @@ def dwarfs_images():
         "mkdwarfs", "-i", tree, "-o", image, "--no-progress", "--log-level=error"])  # fmt: skip
 
 
-class OverlayOnImages(Overlay):
-    """One loop mount for each layer, overlayfs over them."""
+class OnImages:
+    """Of a peer that lies over the kept images of the layers."""
 
     def __init__(self, name, place, kept):
         super().__init__(name, place)
@@ -403,6 +403,10 @@ class OverlayOnImages(Overlay):
     def images(self, stack):
         return self.kept.of_layers(self.place, stack)
 
+
+class OverlayOnImages(OnImages, Overlay):
+    """One loop mount for each layer, overlayfs over them."""
+
     def attach(self, mount, images, home, undo):
         lowers = []
         for number, image in enumerate(images):
@@ -413,18 +417,11 @@ class OverlayOnImages(Overlay):
         self.overlay(mount, lowers, home, undo)
 
 
-class FuseOverlayOnSquashfuse(FuseOverlay):
+class FuseOverlayOnSquashfuse(OnImages, FuseOverlay):
     """A squashfuse for each layer, fuse-overlayfs over them."""
 
-    def __init__(self, name, place, kept):
-        super().__init__(name, place)
-        self.kept = kept
-
     def absent(self):
-        return super().absent() or self.kept.absent() or program_missing("squashfuse_ll")
-
-    def images(self, stack):
-        return self.kept.of_layers(self.place, stack)
+        return super().absent() or program_missing("squashfuse_ll")
 
     def attach(self, mount, images, home, undo):
         lowers = []
