@@ -56,13 +56,13 @@ status() {
   "$@" >"$scratch/output" 2>&1 </dev/null || result=$?
   echo "$result"
 }
-# wait_for SECONDS COMMAND...: until it succeeds; fails when it does not in time.
+# wait_for SECONDS COMMAND...: until it succeeds; fails, and says so, when it does not in time.
 wait_for() {
-  local tries=$(($1 * 20))
+  local seconds=$1 tries=$(($1 * 20))
   shift
   while ! "$@"; do
     tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || return 1
+    [ "$tries" -gt 0 ] || { echo "waited $seconds s in vain for: $*" >&2 && return 1; }
     sleep 0.05
   done
 }

@@ -24,7 +24,6 @@ export VARVE_STORE=$scratch/store
 ip link set lo up
 unshare --net sleep "${number}9" &
 internet=$!
-wait_for 10 test "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$internet/ns/net")"
 separate() { [ "$(readlink "/proc/$internet/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
 wait_for 20 separate
 ip link add out type veth peer name in netns "$internet"
