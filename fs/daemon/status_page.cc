@@ -61,9 +61,8 @@ std::string as_text(const json& page) {
     line(way, use.at("used").get<bool>() ? "used" : "not used: " + use.at("why_not").get<std::string>());
   }
   line("memory", mebibytes(page.at("memory_bytes").get<std::uint64_t>()));
-  line("nodes",
-       fmt::format("{} known to the kernel, {} files and {} directories open", number("nodes", "known"),
-                   number("nodes", "open_files"), number("nodes", "open_directories")));
+  line("nodes", fmt::format("{} known to the kernel, {} files open", number("nodes", "known"),
+                            number("nodes", "open_files")));
   const std::uint64_t hits = number("cache", "hits") + number("cache", "waits");
   line("cache", fmt::format("{} held, {} hits, {} misses ({})", mebibytes(number("cache", "bytes")), hits,
                             number("cache", "misses"), percent(hits, hits + number("cache", "misses"))));
@@ -98,8 +97,7 @@ std::string status_page(const fuse::MountStatus& mount, const view::UnionView& v
       {"uring", {{"used", mount.why_no_rings.empty()}, {"why_not", mount.why_no_rings}}},
       {"requests", std::move(requests)},
       {"requests_total", total},
-      {"nodes",
-       {{"known", now.nodes}, {"open_files", now.open_files}, {"open_directories", now.open_directories}}},
+      {"nodes", {{"known", now.nodes}, {"open_files", now.open_files}}},
       {"cache",
        {{"bytes", cached.bytes},
         {"hits", cached.hits},

@@ -8,40 +8,34 @@
 namespace varve::fuse {
 namespace {
 
+using Listed = view::UnionView::Listed;
 using InodeNumbers = view::UnionView::InodeNumbers;
 
-view::HandleId handle_of(const struct fuse_file_info* info) {
-  return view::HandleId(info->fh);
-}
-
-void do_opendir(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
+// Reading and syncing a directory name the node. Kernels from 5.1 on then do without OPENDIR and RELEASEDIR.
+void do_opendir(fuse_req_t request, fuse_ino_t, struct fuse_file_info* info) {
   if (state_of(request).without_opendir) {
     fuse_reply_err(request, ENOSYS);
     return;
   }
-  answer(request, [&] {
-    view::UnionView& view = view_of(request);
-    const Result<view::HandleId> handle = view.opendir(NodeId(node));
-    if (!handle.ok()) {
-      fuse_reply_err(request, handle.error().value);
-      return;
-    }
-    info->fh = handle->value();
-    info->cache_readdir = view.kernel_may_cache(*handle) ? 1 : 0;
-    info->keep_cache = 1;  // every change of the directory goes through the kernel, which looks for them
-    if (fuse_reply_open(request, info) == -ENOENT) view.releasedir(*handle);
-  });
+  // As the kernel takes it where it sends no OPENDIR: every change of a directory goes through it, so it knows when to ask again.
+  info->cache_readdir = 1;
+  info->keep_cache = 1;
+  fuse_reply_open(request, info);
 }
 
-Status list(fuse_req_t request, fuse_ino_t node, const struct fuse_file_info* info, std::uint64_t cookie,
-            const view::UnionView::DirectoryVisitor& visit, InodeNumbers numbers) {
-  view::UnionView& view = view_of(request);
-  return is_by_node(info) ? view.readdir_node(NodeId(node), cookie, visit)
-                          : view.readdir(handle_of(info), cookie, visit, numbers);
+// The kernel is to drop what it has kept of the listing of `node`.
+void forget_listing(fuse_req_t request, fuse_ino_t node) {
+  fuse_lowlevel_notify_inval_inode(state_of(request).session, node, 0, 0);
 }
 
-void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t cookie,
-                struct fuse_file_info* info) {
+// To be called after a readdir() of the view, before the reply. Returns: the error to reply with; 0: none.
+int after_listing(fuse_req_t request, fuse_ino_t node, const Result<Listed>& listed) {
+  if (!listed.ok()) return listed.error().value;
+  if (*listed == Listed::kEndAndNotToBeKept) forget_listing(request, node);
+  return 0;
+}
+
+void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t cookie, struct fuse_file_info*) {
   answer(request, [&] {
     std::vector<char> buffer(size);
     std::size_t used = 0;
@@ -56,12 +50,12 @@ void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t coo
       used += needed;
       return true;
     };
-    const Status status =
-        list(request, node, info, static_cast<std::uint64_t>(cookie), add, InodeNumbers::kTold);
-    if (status.ok()) {
-      fuse_reply_buf(request, buffer.data(), used);
+    const Result<Listed> listed =
+        view_of(request).readdir(NodeId(node), static_cast<std::uint64_t>(cookie), add);
+    if (const int error = after_listing(request, node, listed); error != 0) {
+      fuse_reply_err(request, error);
     } else {
-      reply_status(request, status);
+      fuse_reply_buf(request, buffer.data(), used);
     }
   });
 }
@@ -76,10 +70,8 @@ struct PendingEntry {
 };
 
 // As many entries as could at most fit into `size` bytes. Collected first, because a look-up takes the view's locks.
-Result<std::vector<PendingEntry>> collect_entries(fuse_req_t request, fuse_ino_t node,
-                                                  const struct fuse_file_info* info, std::size_t size,
-                                                  std::uint64_t cookie) {
-  std::vector<PendingEntry> pending;
+Result<Listed> collect_entries(view::UnionView& view, NodeId directory, std::size_t size,
+                               std::uint64_t cookie, std::vector<PendingEntry>& pending) {
   std::size_t used = 0;
   const auto add = [&](const view::DirectoryEntry& entry) {
     used += fuse_add_direntry_plus(nullptr, nullptr, 0, std::string(entry.name).c_str(), nullptr, 0);
@@ -89,8 +81,7 @@ Result<std::vector<PendingEntry>> collect_entries(fuse_req_t request, fuse_ino_t
     return true;
   };
   // The look-ups tell the numbers.
-  VARVE_RETURN_IF_ERROR(list(request, node, info, cookie, add, InodeNumbers::kLeftOut));
-  return pending;
+  return view.readdir(directory, cookie, add, InodeNumbers::kLeftOut);
 }
 
 // One reply to READDIRPLUS under construction.
@@ -124,22 +115,22 @@ void add_plus_entries(fuse_req_t request, NodeId directory, const std::vector<Pe
 }
 
 void do_readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t cookie,
-                    struct fuse_file_info* info) {
+                    struct fuse_file_info*) {
   answer(request, [&] {
     view::UnionView& view = view_of(request);
     PlusReply reply{std::vector<char>(size), 0, {}};
     auto next_cookie = static_cast<std::uint64_t>(cookie);
     // An empty reply means the end: go on while all that was collected has been removed meanwhile.
     while (reply.used == 0) {
-      const Result<std::vector<PendingEntry>> pending =
-          collect_entries(request, node, info, size, next_cookie);
-      if (!pending.ok()) {
-        fuse_reply_err(request, pending.error().value);
+      std::vector<PendingEntry> pending;
+      const Result<Listed> listed = collect_entries(view, NodeId(node), size, next_cookie, pending);
+      if (const int error = after_listing(request, node, listed); error != 0) {
+        fuse_reply_err(request, error);
         return;
       }
-      if (pending->empty()) break;
-      add_plus_entries(request, NodeId(node), *pending, reply);
-      next_cookie = pending->back().next_cookie;
+      if (pending.empty()) break;
+      add_plus_entries(request, NodeId(node), pending, reply);
+      next_cookie = pending.back().next_cookie;
     }
     if (fuse_reply_buf(request, reply.buffer.data(), reply.used) == -ENOENT) {
       for (const NodeId id : reply.referenced) view.forget(id, 1);
@@ -147,14 +138,11 @@ void do_readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t
   });
 }
 
-void do_fsyncdir(fuse_req_t request, fuse_ino_t, int, struct fuse_file_info* info) {
-  answer(request, [&] {
-    reply_status(request, is_by_node(info) ? Status() : view_of(request).fsyncdir(handle_of(info)));
-  });
+void do_fsyncdir(fuse_req_t request, fuse_ino_t node, int, struct fuse_file_info*) {
+  answer(request, [&] { reply_status(request, view_of(request).fsyncdir(NodeId(node))); });
 }
 
-void do_releasedir(fuse_req_t request, fuse_ino_t, struct fuse_file_info* info) {
-  view_of(request).releasedir(handle_of(info));
+void do_releasedir(fuse_req_t request, fuse_ino_t, struct fuse_file_info*) {
   fuse_reply_err(request, 0);
 }
 

@@ -41,7 +41,7 @@ inline const SessionState& state_of(fuse_req_t request) {
   return *static_cast<const SessionState*>(fuse_req_userdata(request));
 }
 
-// A request that carries no handle, as the kernel sends it once OPEN or OPENDIR was answered with ENOSYS: it names the node only.
+// A request that carries no handle, as the kernel sends it once OPEN was answered with ENOSYS: it names the node only.
 // Handles are numbered from 1.
 inline bool is_by_node(const struct fuse_file_info* info) {
   return info->fh == 0;

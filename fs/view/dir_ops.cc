@@ -16,6 +16,7 @@ Result<UnionView::Made> UnionView::make_object(NodeId parent_id, std::string_vie
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
   VARVE_RETURN_IF_ERROR(copy_up(parent));
   const WriterLock entries(parent->directory().entries);
+  names_change(*parent);
   {
     const MutexLock lock(parent->mutex);
     if (parent->removed) return Errno{ENOENT};
@@ -112,6 +113,7 @@ Result<EntryReply> UnionView::link(NodeId id, NodeId parent_id, std::string_view
   VARVE_RETURN_IF_ERROR(copy_up(parent));
   VARVE_RETURN_IF_ERROR(copy_up(existing));
   const WriterLock entries(parent->directory().entries);
+  names_change(*parent);
   {
     const MutexLock lock(parent->mutex);
     if (parent->removed) return Errno{ENOENT};
@@ -204,6 +206,7 @@ Status UnionView::unlink(NodeId parent_id, std::string_view bytes) {
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
   VARVE_RETURN_IF_ERROR(copy_up(parent));
   const WriterLock entries(parent->directory().entries);
+  names_change(*parent);
   VARVE_ASSIGN(const Found found, find_name(*parent, name));
   VARVE_ASSIGN(const NodePtr child, bind(parent, name, found));
   if (child->is_directory()) return Errno{EISDIR};
@@ -217,6 +220,7 @@ Status UnionView::rmdir(NodeId parent_id, std::string_view bytes) {
   VARVE_ASSIGN(const NodePtr parent, directory_node(parent_id));
   VARVE_RETURN_IF_ERROR(copy_up(parent));
   const WriterLock entries(parent->directory().entries);
+  names_change(*parent);
   VARVE_ASSIGN(const Found found, find_name(*parent, name));
   VARVE_ASSIGN(const NodePtr child, bind(parent, name, found));
   if (!child->is_directory()) return Errno{ENOTDIR};

@@ -114,11 +114,11 @@ HandleId UnionView::add_handle(const NodePtr& node, std::shared_ptr<OpenData> da
     handle.maps = handle.data->backing() != nullptr && (flags & O_ACCMODE) == O_RDWR;
     if (handle.maps) ++handle.data->mappers;
   }
-  return handles_.files.add(std::make_shared<FileHandle>(std::move(handle)));
+  return handles_.add(std::make_shared<FileHandle>(std::move(handle)));
 }
 
 UnionView::OpenMode UnionView::open_mode(HandleId id) const {
-  const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
+  const std::shared_ptr<FileHandle> handle = handles_.find(id);
   if (handle == nullptr) return {};
   OpenMode mode{.backing = {}, .keeps_cache = handle->keeps_cache, .maps = handle->maps};
   if (handle->data->backing() != nullptr) mode.backing = handle->data->backing()->id();
@@ -179,7 +179,7 @@ Result<UnionView::Created> UnionView::open_created(Made made, int flags) {
 }
 
 void UnionView::release(HandleId id) {
-  std::shared_ptr<FileHandle> handle = handles_.files.remove(id);
+  std::shared_ptr<FileHandle> handle = handles_.remove(id);
   if (handle == nullptr) return;
   const NodePtr node = handle->node;
   if (handle->maps) {
@@ -191,7 +191,7 @@ void UnionView::release(HandleId id) {
 }
 
 Result<std::size_t> UnionView::read(HandleId id, std::uint64_t offset_bytes, std::span<std::byte> out) {
-  const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
+  const std::shared_ptr<FileHandle> handle = handles_.find(id);
   if (handle == nullptr) return Errno{EBADF};
   const OpenData::View view = handle->data->view();
   return view.upper != nullptr ? view.upper->read(offset_bytes, out) : view.lower->read(offset_bytes, out);
@@ -217,14 +217,14 @@ Result<std::shared_ptr<upper::CowFile>> UnionView::upper_file(const NodePtr& nod
 
 Status UnionView::write(HandleId id, std::uint64_t offset_bytes, std::span<const std::byte> data) {
   VARVE_RETURN_IF_ERROR(require_writable());
-  const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
+  const std::shared_ptr<FileHandle> handle = handles_.find(id);
   if (handle == nullptr) return Errno{EBADF};
   VARVE_ASSIGN(const std::shared_ptr<upper::CowFile> file, writable_file(handle->node, *handle->data));
   return file->write(offset_bytes, data);
 }
 
 Status UnionView::fsync(HandleId id, bool data_only) {
-  const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
+  const std::shared_ptr<FileHandle> handle = handles_.find(id);
   if (handle == nullptr) return Errno{EBADF};
   const OpenData::View view = handle->data->view();
   return view.upper != nullptr ? view.upper->sync(data_only) : Status();
@@ -232,7 +232,7 @@ Status UnionView::fsync(HandleId id, bool data_only) {
 
 Status UnionView::fallocate(HandleId id, int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes) {
   VARVE_RETURN_IF_ERROR(require_writable());
-  const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
+  const std::shared_ptr<FileHandle> handle = handles_.find(id);
   if (handle == nullptr) return Errno{EBADF};
   VARVE_ASSIGN(const std::shared_ptr<upper::CowFile> file, writable_file(handle->node, *handle->data));
   return file->allocate(mode, offset_bytes, size_bytes);
@@ -263,7 +263,7 @@ Result<std::uint64_t> seek_lower(const layer::LowerFile& file, std::uint64_t off
 }  // namespace
 
 Result<std::uint64_t> UnionView::lseek(HandleId id, std::uint64_t offset_bytes, int whence) {
-  const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
+  const std::shared_ptr<FileHandle> handle = handles_.find(id);
   if (handle == nullptr) return Errno{EBADF};
   const OpenData::View view = handle->data->view();
   return view.upper != nullptr ? view.upper->seek(offset_bytes, whence)
@@ -308,7 +308,7 @@ Result<std::uint64_t> UnionView::copy_file_range(const CopyRange& range) {
 }
 
 std::shared_ptr<const upper::CowFile> UnionView::complete_file(HandleId id) {
-  const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
+  const std::shared_ptr<FileHandle> handle = handles_.find(id);
   if (handle == nullptr) return nullptr;
   OpenData::View view = handle->data->view();
   if (view.upper == nullptr || !view.upper->is_complete()) return nullptr;

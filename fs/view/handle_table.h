@@ -1,13 +1,12 @@
 #pragma once
 
-// HandleTable: the open files and directories of the mount, by the number that the kernel gives back with each request.
+// HandleTable: the open files of the mount, by the number that the kernel gives back with each request.
 // Thread rule: any thread; its mutex is a leaf; a handle stays alive while a request uses it.
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <unordered_map>
-#include <vector>
+#include <utility>
 
 #include "fs/base/mutex.h"
 #include "fs/base/strong_id.h"
@@ -24,43 +23,25 @@ struct FileHandle {
   bool maps = false;        // one of data->mappers
 };
 
-// A listing taken at the first read, wherever that starts, and after each rewind: entries that come and go meanwhile move no others.
-struct DirectoryHandle {
-  struct Entry {
-    std::string name;
-    std::uint32_t type = 0;
-    bool in_upper = false;
-    std::uint64_t inode_number = 0;  // 0: not known yet
-    std::uint64_t cookie = 0;        // where to go on after it: ascending in the list
-    LowerRef lower;                  // when not in_upper
-  };
-  NodePtr node;
-  bool kernel_caches = false;  // the kernel keeps what it is told
-  Mutex mutex;
-  bool listed GUARDED_BY(mutex) = false;
-  std::vector<Entry> entries GUARDED_BY(mutex);
-};
-
-template <class Handle>
-class HandleMap {
+class HandleTable {
  public:
-  HandleId add(std::shared_ptr<Handle> handle) {
+  HandleId add(std::shared_ptr<FileHandle> handle) {
     const MutexLock lock(mutex_);
     const std::uint64_t id = next_++;
     handles_.emplace(id, std::move(handle));
     return HandleId(id);
   }
   // Null when there is none.
-  std::shared_ptr<Handle> find(HandleId id) const {
+  std::shared_ptr<FileHandle> find(HandleId id) const {
     const MutexLock lock(mutex_);
     const auto at = handles_.find(id.value());
     return at == handles_.end() ? nullptr : at->second;
   }
-  std::shared_ptr<Handle> remove(HandleId id) {
+  std::shared_ptr<FileHandle> remove(HandleId id) {
     const MutexLock lock(mutex_);
     const auto at = handles_.find(id.value());
     if (at == handles_.end()) return nullptr;
-    std::shared_ptr<Handle> handle = std::move(at->second);
+    std::shared_ptr<FileHandle> handle = std::move(at->second);
     handles_.erase(at);
     return handle;
   }
@@ -69,20 +50,16 @@ class HandleMap {
     return handles_.size();
   }
   void clear() {
-    std::unordered_map<std::uint64_t, std::shared_ptr<Handle>> gone;  // destroyed after the lock is released
+    std::unordered_map<std::uint64_t, std::shared_ptr<FileHandle>>
+        gone;  // destroyed after the lock is released
     const MutexLock lock(mutex_);
     gone.swap(handles_);
   }
 
  private:
   mutable Mutex mutex_;
-  std::unordered_map<std::uint64_t, std::shared_ptr<Handle>> handles_ GUARDED_BY(mutex_);
+  std::unordered_map<std::uint64_t, std::shared_ptr<FileHandle>> handles_ GUARDED_BY(mutex_);
   std::uint64_t next_ GUARDED_BY(mutex_) = 1;
-};
-
-struct HandleTable {
-  HandleMap<FileHandle> files;
-  HandleMap<DirectoryHandle> directories;
 };
 
 }  // namespace varve::view

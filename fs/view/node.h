@@ -21,6 +21,7 @@
 #include "fs/upper/cow/cow_file.h"
 #include "fs/upper/upper_store.h"
 #include "fs/view/backing.h"
+#include "fs/view/listing.h"
 #include "fs/view/lower_stack.h"
 
 namespace varve::view {
@@ -87,8 +88,10 @@ class Node {
     // Merged directories: how many visible subdirectories; empty when that has to be counted (again). Guarded by the node's
     // mutex.
     std::optional<std::uint32_t> subdirectories;
-    // A handle is open whose reader uses the kernel's cache of the listing: one at a time. Guarded by the node's mutex.
-    bool read_from_cache = false;
+    // Another one whenever a name in it may have come or gone; under `entries`, or in rename.
+    std::atomic<std::uint32_t> names_version{0};
+    // Guarded by the node's mutex.
+    KernelListing kernel_listing;
   };
   // What only objects in the upper have.
   struct UpperPart {

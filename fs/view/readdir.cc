@@ -1,10 +1,11 @@
-// Merged listings. A handle lists its directory when it is read first or from the start and keeps that list: entries that neither
-// come nor go while somebody reads are returned exactly once. A list is in the order of the names' hashes, and a cookie is such a
-// hash, so that it means the same in every list of the directory: the kernel may have got the entries before it from another handle
-// (docs/decisions/0021). In a read-only view a directory lists the same each time, so there a cookie is a position.
+// Merged listings. A directory is listed when somebody reads it from the start, and that list serves all who read on until one of
+// them has come to the end: entries that neither come nor go while somebody reads are returned exactly once. A list is in the order
+// of the names' hashes, and a cookie is such a hash, so that it means the same in every list of the directory, whoever it was made
+// for (docs/decisions/0021). In a read-only view a directory lists the same each time, so there a cookie is a position.
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <functional>
@@ -17,7 +18,7 @@
 namespace varve::view {
 namespace {
 
-constexpr std::uint64_t kFirstCookie = 3;  // after those of "." and ".."
+constexpr std::uint64_t kFirstCookie = Listing::kParentCookie + 1;
 
 // In 31 bits: in programs of 32 bits readdir(3) fails over a larger d_off (glibc bug 23960).
 std::uint64_t cookie_of(std::string_view name) {
@@ -26,28 +27,35 @@ std::uint64_t cookie_of(std::string_view name) {
 }
 
 // Sorts the entries and gives them their cookies. Names of one hash get numbers that follow each other.
-void order_by_cookie(std::vector<DirectoryHandle::Entry>& entries) {
-  for (DirectoryHandle::Entry& entry : entries) entry.cookie = cookie_of(entry.name);
-  std::sort(entries.begin(), entries.end(),
-            [](const DirectoryHandle::Entry& left, const DirectoryHandle::Entry& right) {
-              return left.cookie != right.cookie ? left.cookie < right.cookie : left.name < right.name;
-            });
+void order_by_cookie(std::vector<Listing::Entry>& entries) {
+  for (Listing::Entry& entry : entries) entry.cookie = cookie_of(entry.name);
+  std::sort(entries.begin(), entries.end(), [](const Listing::Entry& left, const Listing::Entry& right) {
+    return left.cookie != right.cookie ? left.cookie < right.cookie : left.name < right.name;
+  });
   std::uint64_t least = kFirstCookie;
-  for (DirectoryHandle::Entry& entry : entries) {
+  for (Listing::Entry& entry : entries) {
     entry.cookie = std::max(entry.cookie, least);
     least = entry.cookie + 1;
   }
 }
 
-void number_by_position(std::vector<DirectoryHandle::Entry>& entries) {
+void number_by_position(std::vector<Listing::Entry>& entries) {
   std::uint64_t cookie = kFirstCookie;
-  for (DirectoryHandle::Entry& entry : entries) entry.cookie = cookie++;
+  for (Listing::Entry& entry : entries) entry.cookie = cookie++;
+}
+
+// All entries lie in layers.
+Status fill_in_inode_numbers(const LowerStack& stack, std::vector<Listing::Entry>& entries) {
+  for (Listing::Entry& entry : entries) {
+    VARVE_ASSIGN(entry.inode_number, stack.inode_number(entry.lower));
+  }
+  return {};
 }
 
 }  // namespace
 
-Result<UnionView::Listing> UnionView::list_directory(const NodePtr& directory) {
-  Listing entries;
+Result<std::vector<Listing::Entry>> UnionView::list_directory(const NodePtr& directory) {
+  std::vector<Listing::Entry> entries;
   std::unordered_set<std::string> seen;
   const bool merged = directory->directory().lower != nullptr;
   if (directory->in_upper) {
@@ -58,31 +66,31 @@ Result<UnionView::Listing> UnionView::list_directory(const NodePtr& directory) {
     for (upper::UpperStore::ListedEntry& entry : listed) {
       if (merged) seen.insert(entry.name);
       if (entry.whiteout) continue;
-      entries.push_back(DirectoryHandle::Entry{.name = std::move(entry.name),
-                                               .type = static_cast<std::uint32_t>(DTTOIF(entry.type)),
-                                               .in_upper = true,
-                                               .inode_number = 0,
-                                               .cookie = 0,
-                                               .lower = {}});
+      entries.push_back(Listing::Entry{.name = std::move(entry.name),
+                                       .type = static_cast<std::uint32_t>(DTTOIF(entry.type)),
+                                       .in_upper = true,
+                                       .inode_number = 0,
+                                       .cookie = 0,
+                                       .lower = {}});
     }
   }
-  VARVE_RETURN_IF_ERROR(stack_->for_each(
-      directory->directory().lower, [&](std::string_view name, LowerRef top, std::uint32_t type) {
-        std::string owned(name);
-        if (!seen.contains(owned)) {
-          entries.push_back(DirectoryHandle::Entry{.name = std::move(owned),
-                                                   .type = type,
-                                                   .in_upper = false,
-                                                   .inode_number = 0,
-                                                   .cookie = 0,
-                                                   .lower = top});
-        }
-        return true;
-      }));
+  VARVE_RETURN_IF_ERROR(stack_->for_each(directory->directory().lower,
+                                         [&](std::string_view name, LowerRef top, std::uint32_t type) {
+                                           std::string owned(name);
+                                           if (!seen.contains(owned)) {
+                                             entries.push_back(Listing::Entry{.name = std::move(owned),
+                                                                              .type = type,
+                                                                              .in_upper = false,
+                                                                              .inode_number = 0,
+                                                                              .cookie = 0,
+                                                                              .lower = top});
+                                           }
+                                           return true;
+                                         }));
   return entries;
 }
 
-Result<std::uint64_t> UnionView::listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry) {
+Result<std::uint64_t> UnionView::listed_inode_number(Node& directory, const Listing::Entry& entry) {
   if (!entry.in_upper) return stack_->inode_number(entry.lower);
   VARVE_ASSIGN(const Name name, Name::parse(entry.name));
   VARVE_ASSIGN(const Found found, find_name(directory, name));
@@ -91,106 +99,85 @@ Result<std::uint64_t> UnionView::listed_inode_number(Node& directory, const Dire
                                                               : stack_->inode_number(found.lower->top);
 }
 
-Result<HandleId> UnionView::opendir(NodeId id) {
-  VARVE_ASSIGN(NodePtr directory, directory_node(id));
-  auto handle = std::make_shared<DirectoryHandle>();
+Result<std::shared_ptr<const Listing>> UnionView::listing_at(const NodePtr& directory, std::uint64_t cookie) {
+  if (read_only() || cookie != 0) {
+    if (std::shared_ptr<const Listing> known = listings_.find(directory->id())) return known;
+  }
+  auto made = std::make_shared<Listing>();
   {
+    const ReaderLock entries(directory->directory().entries);
+    made->version = directory->directory().names_version.load(std::memory_order_relaxed);
+    VARVE_ASSIGN(made->entries, list_directory(directory));
+  }
+  if (read_only()) {
+    VARVE_RETURN_IF_ERROR(fill_in_inode_numbers(*stack_, made->entries));
+    number_by_position(made->entries);
+  } else {
+    order_by_cookie(made->entries);
     const MutexLock lock(directory->mutex);
-    handle->kernel_caches = read_only() || !directory->directory().read_from_cache;
-    if (handle->kernel_caches) directory->directory().read_from_cache = true;
+    KernelListing& kernels = directory->directory().kernel_listing;
+    cookie == 0 ? kernels.started(made->version) : kernels.went_on(made->version);
   }
-  handle->node = std::move(directory);
-  return handles_.directories.add(std::move(handle));
+  const std::size_t weight = made->entries.size();
+  return listings_.replace(directory->id(), std::move(made), weight);
 }
 
-bool UnionView::kernel_may_cache(HandleId handle_id) const {
-  const std::shared_ptr<DirectoryHandle> handle = handles_.directories.find(handle_id);
-  return handle != nullptr && handle->kernel_caches;
+UnionView::Listed UnionView::told_the_end(Node& directory, const Listing& listing) {
+  if (read_only()) return Listed::kEnd;
+  // The kernel has it all now, or nobody.
+  listings_.drop(directory.id());
+  static const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const MutexLock lock(directory.mutex);
+  const bool stays = directory.directory().kernel_listing.may_stay_at_end(
+      directory.directory().names_version.load(std::memory_order_relaxed),
+      listing.fills_its_last_page(page_bytes));
+  return stays ? Listed::kEnd : Listed::kEndAndNotToBeKept;
 }
 
-Status UnionView::readdir(HandleId handle_id, std::uint64_t cookie, const DirectoryVisitor& visit,
-                          InodeNumbers numbers) {
-  const std::shared_ptr<DirectoryHandle> handle = handles_.directories.find(handle_id);
-  if (handle == nullptr) return Errno{EBADF};
+Result<UnionView::Listed> UnionView::readdir(NodeId id, std::uint64_t cookie, const DirectoryVisitor& visit,
+                                             InodeNumbers numbers) {
   const ReaderLock tree(tree_);
-  Node& directory = *handle->node;
-  const MutexLock lock(handle->mutex);
-  // A handle that has not listed may be asked from the middle on: seekdir, or a kernel that began with another one's entries.
-  if (cookie == 0 || !handle->listed) {
-    const ReaderLock entries(directory.directory().entries);
-    VARVE_ASSIGN(handle->entries, list_directory(handle->node));
-    if (read_only()) {
-      number_by_position(handle->entries);
-    } else {
-      order_by_cookie(handle->entries);
-    }
-    handle->listed = true;
-  }
-  if (!visit_dots(directory, cookie, visit)) return {};
-  auto next =
-      std::partition_point(handle->entries.begin(), handle->entries.end(),
-                           [&](const DirectoryHandle::Entry& entry) { return entry.cookie <= cookie; });
-  for (; next != handle->entries.end(); ++next) {
-    DirectoryHandle::Entry& entry = *next;
-    if (entry.inode_number == 0 && numbers == InodeNumbers::kTold) {
-      const Result<std::uint64_t> number = listed_inode_number(directory, entry);
+  VARVE_ASSIGN(const NodePtr directory, directory_node(id));
+  VARVE_ASSIGN(const std::shared_ptr<const Listing> listing, listing_at(directory, cookie));
+  if (!visit_dots(*directory, cookie, visit)) return Listed::kMore;
+  bool visited = cookie < Listing::kParentCookie;
+  auto next = std::partition_point(listing->entries.begin(), listing->entries.end(),
+                                   [&](const Listing::Entry& entry) { return entry.cookie <= cookie; });
+  for (; next != listing->entries.end(); ++next) {
+    std::uint64_t inode_number = next->inode_number;
+    if (inode_number == 0 && numbers == InodeNumbers::kTold) {
+      const Result<std::uint64_t> number = listed_inode_number(*directory, *next);
       // Removed since the list was made. Anything else must not look like that.
       if (!number.ok() && number.error().value == ENOENT) continue;
-      VARVE_ASSIGN(entry.inode_number, number);
+      VARVE_ASSIGN(inode_number, number);
     }
-    if (!visit(DirectoryEntry{entry.name, entry.inode_number, entry.type, entry.cookie})) return {};
+    visited = true;
+    if (!visit(DirectoryEntry{next->name, inode_number, next->type, next->cookie})) break;
   }
-  return {};
+  return visited ? Listed::kMore : told_the_end(*directory, *listing);
 }
 
 bool UnionView::visit_dots(Node& directory, std::uint64_t cookie, const DirectoryVisitor& visit) {
-  if (cookie < 1 && !visit(DirectoryEntry{".", directory.inode_number(), S_IFDIR, 1})) return false;
-  if (cookie >= 2) return true;
+  if (cookie < Listing::kSelfCookie &&
+      !visit(DirectoryEntry{".", directory.inode_number(), S_IFDIR, Listing::kSelfCookie})) {
+    return false;
+  }
+  if (cookie >= Listing::kParentCookie) return true;
   std::uint64_t parent_inode = directory.inode_number();
   {
     const MutexLock state(directory.mutex);
     if (!directory.aliases.empty()) parent_inode = directory.aliases.front().parent->inode_number();
   }
-  return visit(DirectoryEntry{"..", parent_inode, S_IFDIR, 2});
+  return visit(DirectoryEntry{"..", parent_inode, S_IFDIR, Listing::kParentCookie});
 }
 
-Result<std::shared_ptr<const UnionView::Listing>> UnionView::kept_listing(const NodePtr& directory) {
-  if (std::shared_ptr<const Listing> known = listings_.find(directory->id())) return known;
-  VARVE_ASSIGN(Listing listed, list_directory(directory));
-  for (DirectoryHandle::Entry& entry : listed) {
-    VARVE_ASSIGN(entry.inode_number, stack_->inode_number(entry.lower));
-  }
-  const std::size_t weight = listed.size();
-  return listings_.keep(directory->id(), std::make_shared<const Listing>(std::move(listed)), weight);
-}
-
-Status UnionView::readdir_node(NodeId id, std::uint64_t cookie, const DirectoryVisitor& visit) {
-  VARVE_CHECK(read_only());
-  VARVE_ASSIGN(const NodePtr directory, directory_node(id));
-  VARVE_ASSIGN(const std::shared_ptr<const Listing> entries, kept_listing(directory));
-  if (!visit_dots(*directory, cookie, visit)) return {};
-  for (std::uint64_t at = cookie < 2 ? 0 : cookie - 2; at < entries->size(); ++at) {
-    const DirectoryHandle::Entry& entry = (*entries)[at];
-    if (!visit(DirectoryEntry{entry.name, entry.inode_number, entry.type, at + 3})) return {};
-  }
-  return {};
-}
-
-Status UnionView::fsyncdir(HandleId handle_id) {
-  const std::shared_ptr<DirectoryHandle> handle = handles_.directories.find(handle_id);
-  if (handle == nullptr) return Errno{EBADF};
+Status UnionView::fsyncdir(NodeId id) {
   const ReaderLock tree(tree_);
-  if (!handle->node->in_upper) return {};
-  VARVE_ASSIGN(const Place place, place_of(*handle->node));
+  VARVE_ASSIGN(const NodePtr directory, directory_node(id));
+  if (!directory->in_upper) return {};
+  VARVE_ASSIGN(const Place place, place_of(*directory));
   VARVE_ASSIGN(const UniqueFd fd, store_->open_directory(place.ref()));
   return ::fsync(fd.get()) == 0 ? Status() : Status(Errno::last());
-}
-
-void UnionView::releasedir(HandleId id) {
-  const std::shared_ptr<DirectoryHandle> handle = handles_.directories.remove(id);
-  if (handle == nullptr || !handle->kernel_caches) return;
-  const MutexLock lock(handle->node->mutex);
-  handle->node->directory().read_from_cache = false;
 }
 
 }  // namespace varve::view

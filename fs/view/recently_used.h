@@ -1,7 +1,7 @@
 #pragma once
 
 // RecentlyUsed: what was made for the nodes that were asked for last, so that it need not be made again for each request; bounded.
-// Only for read-only views: nothing that it keeps is ever told of a change.
+// Nothing that it keeps is ever told of a change: it is for what cannot change, or may be old.
 // Thread rule: any thread; its mutex is a leaf. Ownership: shared with the requests that use it just now.
 
 #include <cstddef>
@@ -38,6 +38,44 @@ class RecentlyUsed {
     std::list<Entry> gone;  // destroyed after the lock is released
     const MutexLock lock(mutex_);
     if (const auto found = kept_.find(id.value()); found != kept_.end()) return found->second->value;
+    return keep_locked(id, std::move(value), weight, gone);
+  }
+
+  // In place of what is kept for `id`, if anything is. Returns: `value`.
+  Pointer replace(NodeId id, Pointer value, std::size_t weight) {
+    std::list<Entry> gone;
+    const MutexLock lock(mutex_);
+    drop_locked(id, gone);
+    return keep_locked(id, std::move(value), weight, gone);
+  }
+
+  void drop(NodeId id) {
+    std::list<Entry> gone;
+    const MutexLock lock(mutex_);
+    drop_locked(id, gone);
+  }
+
+  std::size_t size() const {
+    const MutexLock lock(mutex_);
+    return order_.size();
+  }
+
+ private:
+  struct Entry {
+    std::uint64_t id = 0;
+    Pointer value;
+    std::size_t weight = 0;
+  };
+
+  void drop_locked(NodeId id, std::list<Entry>& gone) REQUIRES(mutex_) {
+    const auto found = kept_.find(id.value());
+    if (found == kept_.end()) return;
+    weight_ -= found->second->weight;
+    gone.splice(gone.begin(), order_, found->second);
+    kept_.erase(found);
+  }
+
+  Pointer keep_locked(NodeId id, Pointer value, std::size_t weight, std::list<Entry>& gone) REQUIRES(mutex_) {
     // Memory may run out at either step; nothing is kept then.
     std::list<Entry> added;
     added.push_front(Entry{id.value(), std::move(value), weight});
@@ -53,17 +91,6 @@ class RecentlyUsed {
     return kept;
   }
 
-  std::size_t size() const {
-    const MutexLock lock(mutex_);
-    return order_.size();
-  }
-
- private:
-  struct Entry {
-    std::uint64_t id = 0;
-    Pointer value;
-    std::size_t weight = 0;
-  };
   const std::size_t capacity_;
   const std::size_t least_;
   mutable Mutex mutex_;

@@ -133,6 +133,8 @@ void UnionView::replace_target(const RenameSide& to, bool last_name) {
 Status UnionView::rename_in_tree(RenameSide& from, RenameSide& to, bool exchange) {
   VARVE_RETURN_IF_ERROR(copy_up(from.parent));
   VARVE_RETURN_IF_ERROR(copy_up(to.parent));
+  names_change(*from.parent);
+  names_change(*to.parent);
   VARVE_RETURN_IF_ERROR(raise_for_rename(from));
   VARVE_RETURN_IF_ERROR(mark_moved_directory(from, to));
   bool last_name_of_target = false;

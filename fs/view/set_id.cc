@@ -60,7 +60,7 @@ Result<bool> UnionView::drop_set_id(NodeId id) {
 }
 
 Result<bool> UnionView::drop_set_id(HandleId id) {
-  const std::shared_ptr<FileHandle> handle = handles_.files.find(id);
+  const std::shared_ptr<FileHandle> handle = handles_.find(id);
   if (handle == nullptr) return Errno{EBADF};
   if (handle->data->lacks_set_id) return false;
   return drop_set_id_of(handle->node);

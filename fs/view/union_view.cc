@@ -12,8 +12,7 @@ UnionView::UnionView(std::unique_ptr<LowerStack> stack, std::unique_ptr<upper::U
 
 UnionView::~UnionView() {
   // Nodes and handles refer to the stack, the store and the table: they go first, in an order of their own.
-  handles_.files.clear();
-  handles_.directories.clear();
+  handles_.clear();
   root_.reset();
   table_.clear();
 }
@@ -80,8 +79,7 @@ Status UnionView::note_mount(const upper::MountNote& note) {
 Status UnionView::close() {
   settler_.stop();
   // Open files first: their maps must be complete before the store says so.
-  handles_.files.clear();
-  handles_.directories.clear();
+  handles_.clear();
   return store_ != nullptr ? store_->close() : Status();
 }
 
@@ -91,8 +89,7 @@ UnionView::Statistics UnionView::statistics() const {
     now.layers.push_back(stack_->layer(LayerSlot(static_cast<std::uint16_t>(slot))).name());
   }
   now.nodes = table_.size();
-  now.open_files = handles_.files.size();
-  now.open_directories = handles_.directories.size();
+  now.open_files = handles_.size();
   if (store_ != nullptr) now.copied_up = store_->copied_up();
   return now;
 }

@@ -10,12 +10,11 @@
 // LOCK ORDER (take downwards only; siblings are never held together unless said):
 //
 //   tree_                       shared: whatever uses a name or a path; exclusive: rename
-//     DirectoryHandle::mutex    one listing at a time is made and read through a handle
-//       DirectoryPart::entries  of the parent, then of the child directory (rmdir)
-//         Node::mutex           child before its parent and further up
-//           OpenData              swap of what an open file reads from
-//           CowFile, UpperStore   their own, see there
-//           NodeTable, DirectoryFds, HandleTable, RecentlyUsed, Settler     leaves
+//     DirectoryPart::entries    of the parent, then of the child directory (rmdir)
+//       Node::mutex             child before its parent and further up
+//         OpenData                swap of what an open file reads from
+//         CowFile, UpperStore     their own, see there
+//         NodeTable, DirectoryFds, HandleTable, RecentlyUsed, Settler     leaves
 //
 // No lock but OpenData's snapshot is taken on the way of a read or a write to an open file that is in the
 // upper.
@@ -40,6 +39,7 @@
 #include "fs/view/backing.h"
 #include "fs/view/directory_fds.h"
 #include "fs/view/handle_table.h"
+#include "fs/view/listing.h"
 #include "fs/view/lower_stack.h"
 #include "fs/view/node.h"
 #include "fs/view/node_table.h"
@@ -168,31 +168,29 @@ class UnionView {
   // The file of the upper, when all bytes lie in it and may be read through its descriptor; else null.
   std::shared_ptr<const upper::CowFile> complete_file(HandleId handle);
 
-  // --- directories ---
-  Result<HandleId> opendir(NodeId id);
-  // Whether the kernel may answer this handle's reader from its cache of the listing, and keep what the handle tells. Of a view
-  // with an upper only one handle of a directory at a time may: the kernel begins its cache anew for whoever reads a changed
-  // directory from the start, and somebody else in the middle of it would not find his place again.
-  bool kernel_may_cache(HandleId handle) const;
+  // --- directories, which need no handles ---
   using DirectoryVisitor = std::function<bool(const DirectoryEntry& entry)>;
   enum class InodeNumbers : std::uint8_t {
     kTold,
     kLeftOut,  // may be 0: finding them out costs a look at each object of the upper
   };
-  // Entries from `cookie` on (0: from the start, "." and ".." included, listed anew).
-  Status readdir(HandleId handle, std::uint64_t cookie, const DirectoryVisitor& visit,
-                 InodeNumbers numbers = InodeNumbers::kTold);
-  Status fsyncdir(HandleId handle);
-  void releasedir(HandleId handle);
+  enum class Listed : std::uint8_t {
+    kMore,  // there were entries
+    kEnd,   // there were none any more
+    kEndAndNotToBeKept,  // likewise, and the kernel must not keep what it was told: to be dropped before it hears of the end
+  };
+  // Visits the entries from `cookie` on (0: from the start, "." and ".." included, listed anew in a view with an upper). Who goes on
+  // from the cookie of an entry that he got sees each entry that neither comes nor goes meanwhile exactly once.
+  Result<Listed> readdir(NodeId id, std::uint64_t cookie, const DirectoryVisitor& visit,
+                         InodeNumbers numbers = InodeNumbers::kTold);
+  Status fsyncdir(NodeId id);
 
-  // --- by node, without open and opendir ---
+  // --- by node, without open ---
   // A read-only view never changes, so it needs no handles: what was opened for a node is kept for a while, bounded, and opened
   // again when it is asked for later. Requires: read_only().
   // Returns: the open file; EISDIR, EINVAL for a node that is no regular file.
   Result<std::shared_ptr<const layer::LowerFile>> lower_file(NodeId id);
   Result<std::uint64_t> lseek_node(NodeId id, std::uint64_t offset_bytes, int whence);
-  // As readdir; cookies stay valid as long as the node does.
-  Status readdir_node(NodeId id, std::uint64_t cookie, const DirectoryVisitor& visit);
 
   // --- whole ---
   Result<struct statvfs> statfs();
@@ -201,7 +199,6 @@ class UnionView {
     std::vector<std::string> layers;  // top first, as they were named
     std::size_t nodes = 0;            // that the kernel knows
     std::size_t open_files = 0;
-    std::size_t open_directories = 0;
     upper::UpperStore::CopiedUp copied_up;
   };
   Statistics statistics() const;
@@ -254,6 +251,10 @@ class UnionView {
   Result<std::uint32_t> count_subdirectories(const Place& upper, const MergedDirectoryPtr& lower) const;
   // To be called after a directory came into `directory` or left it.
   static void subdirectories_changed(Node& directory);
+  // To be called before a name in it comes or goes, when nobody can list it until that is done.
+  static void names_change(Node& directory) {
+    directory.directory().names_version.fetch_add(1, std::memory_order_relaxed);
+  }
   static EntryReply reply_locked(const Node& node, const Attributes& attributes) REQUIRES(node.mutex);
   Result<EntryReply> reply_for(const NodePtr& node);
   // `reply_for` and one reference of the kernel.
@@ -371,14 +372,15 @@ class UnionView {
   Status take_new_set_id_locked(Node& node) REQUIRES(node.mutex);
 
   // readdir.cc
-  using Listing = std::vector<DirectoryHandle::Entry>;
-  Result<Listing> list_directory(const NodePtr& directory);
+  // Without cookies.
+  Result<std::vector<Listing::Entry>> list_directory(const NodePtr& directory);
+  // What a reader at `cookie` is to be told from.
+  Result<std::shared_ptr<const Listing>> listing_at(const NodePtr& directory, std::uint64_t cookie);
+  Listed told_the_end(Node& directory, const Listing& listing);
   // Returns: ENOENT when the name has been removed since it was listed.
-  Result<std::uint64_t> listed_inode_number(Node& directory, const DirectoryHandle::Entry& entry);
+  Result<std::uint64_t> listed_inode_number(Node& directory, const Listing::Entry& entry);
   // "." and "..", whose cookies are 1 and 2. Returns: false when the visitor wants no more.
   static bool visit_dots(Node& directory, std::uint64_t cookie, const DirectoryVisitor& visit);
-  // Read-only views: the listing of `directory`, inode numbers filled in.
-  Result<std::shared_ptr<const Listing>> kept_listing(const NodePtr& directory);
 
   const std::unique_ptr<LowerStack> stack_;
   const std::unique_ptr<upper::UpperStore> store_;
@@ -386,9 +388,10 @@ class UnionView {
   DirectoryFds directory_fds_;
   HandleTable handles_;
   std::shared_ptr<Backings> backings_;  // null: there are none
-  // Read-only views. A file may hold a descriptor (directories as layers); a listing weighs as many as it has entries.
+  // Read-only views. A file may hold a descriptor (directories as layers).
   RecentlyUsed<layer::LowerFile> opened_{256, 1};
-  RecentlyUsed<Listing> listings_{16'384, 4};
+  // A listing weighs as many as it has entries. With an upper, only of directories that somebody has not read to the end.
+  RecentlyUsed<Listing> listings_{262'144, 4};
   NodePtr root_;
   // So late, that nodes die while everything they refer to is alive.
   NodeTable table_;

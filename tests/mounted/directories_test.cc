@@ -277,6 +277,40 @@ TEST_P(Directories, EmptiedWhileBeingReadAndListedByAnother) {
   EXPECT_EQ(names_in(tree.at("d")), Names{});
 }
 
+// Appends the names that one getdents64(2) gives; few, so that the reader stops in the middle. Returns: whether there were any.
+bool read_some_names(int directory, Names& names) {
+  alignas(struct dirent64) char buffer[1024];
+  const ssize_t length = ::getdents64(directory, buffer, sizeof buffer);
+  EXPECT_GE(length, 0);
+  for (ssize_t at = 0; at < length;) {
+    const auto* entry = reinterpret_cast<const struct dirent64*>(buffer + at);
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+    at += entry->d_reclen;
+  }
+  return length > 0;
+}
+
+// The kernel's copy of such a listing ends where a page does, which it takes for the end of the listing when a reader's place is not
+// in it (Linux fs/fuse/readdir.c, fuse_readdir_cached).
+TEST_P(Directories, ReadOnInAListingThatFillsItsPages) {
+  // With "." and "..": 32 bytes each, two pages of 4 KiB when the first is removed.
+  constexpr int kNames = 255;
+  for (int i = 0; i < kNames; ++i) write_file(tree.seed(fmt::format("d/name-{:03}", i)), "");
+  ASSERT_TRUE(tree.begin());
+  const UniqueFd directory = open_file(tree.at("d"), O_RDONLY | O_DIRECTORY);
+  Names seen;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(read_some_names(directory.get(), seen));
+  ASSERT_LT(seen.size(), std::size_t{kNames} / 2);
+  ASSERT_EQ(unlink("d/" + seen.back()), "ok");
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(names_in(tree.at("d")).size(), std::size_t{kNames} - 1);
+  while (read_some_names(directory.get(), seen)) {
+  }
+  std::sort(seen.begin(), seen.end());
+  Names expected;
+  for (int i = 0; i < kNames; ++i) expected.push_back(fmt::format("name-{:03}", i));
+  EXPECT_EQ(seen, expected);
+}
+
 TEST_P(Directories, PositionsAreStable) {
   for (int i = 0; i < 400; ++i) write_file(tree.seed(fmt::format("d/{}", i)), "");
   ASSERT_TRUE(tree.begin());

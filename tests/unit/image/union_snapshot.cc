@@ -32,13 +32,11 @@ class Snapshot {
  private:
   void visit(const std::string& path, NodeId directory) {
     std::vector<std::string> names;
-    const view::HandleId handle = value_of(view_.opendir(directory), path);
-    const Status listed = view_.readdir(handle, 0, [&](const view::DirectoryEntry& entry) {
+    const auto listed = view_.readdir(directory, 0, [&](const view::DirectoryEntry& entry) {
       if (entry.name != "." && entry.name != "..") names.emplace_back(entry.name);
       return true;
     });
     EXPECT_TRUE(listed.ok()) << path;
-    view_.releasedir(handle);
     std::sort(names.begin(), names.end());
     for (const std::string& name : names) {
       const view::EntryReply entry = value_of(view_.lookup(directory, name), path + "/" + name);

@@ -441,20 +441,18 @@ TEST_F(UnionViewTest, ConcurrentWritersOfOneLowerFileLoseNothing) {
   EXPECT_EQ(read("/a"), expected);
 }
 
-// What the kernel has in its cache came from a handle that may be gone: its places must be good in any other.
-TEST_F(UnionViewTest, PlacesInAListingAreTheSameForEveryHandleWhateverComesAndGoes) {
+// The kernel may have got the entries before a place from another reader.
+TEST_F(UnionViewTest, PlacesInAListingAreTheSameForEveryReaderWhateverComesAndGoes) {
   for (const char* name : {"/l1", "/l2", "/l3"}) bottom_->add_file(name, "x");
   mount();
   for (int i = 0; i < 200; ++i) create("/u" + std::to_string(i), "");
   const auto places = [&](std::uint64_t from) {
     std::vector<std::pair<std::string, std::uint64_t>> seen;
-    const HandleId handle = view_->opendir(UnionView::kRoot).value();
     const auto add = [&](const DirectoryEntry& entry) {
       seen.emplace_back(entry.name, entry.next_cookie);
       return true;
     };
-    EXPECT_TRUE(view_->readdir(handle, from, add).ok());
-    view_->releasedir(handle);
+    EXPECT_TRUE(view_->readdir(UnionView::kRoot, from, add).ok());
     return seen;
   };
   auto all = places(0);
@@ -463,31 +461,69 @@ TEST_F(UnionViewTest, PlacesInAListingAreTheSameForEveryHandleWhateverComesAndGo
     EXPECT_EQ(all[at].second > (at == 0 ? 0 : all[at - 1].second), true) << all[at].first;
     EXPECT_LT(all[at].second, std::uint64_t{1} << 31);
   }
-  // From the middle on, after the entry that was read last is gone, and another one from either side of it.
+  // From the middle on, after the entry that was read last is gone, and another one from either side of it; and once more when
+  // nothing is known of the listing that was begun.
   const auto [last, place] = all[100];
   const std::vector<std::string> gone = {last, all[50].first, all[150].first};
   std::vector<std::pair<std::string, std::uint64_t>> expected(all.begin() + 101, all.end());
   std::erase_if(expected, [&](const auto& entry) { return entry.first == gone[2]; });
   for (const std::string& name : gone) ASSERT_EQ(unlink("/" + name), 0);
   EXPECT_EQ(places(place), expected);
+  EXPECT_THAT(places(expected.back().second), testing::IsEmpty());
+  EXPECT_EQ(places(place), expected);
 }
 
-TEST_F(UnionViewTest, OnlyOneReaderOfADirectoryUsesTheKernelsCacheOfIt) {
+// Reads `directory` to its end, some entries at a time. Returns: what the end was.
+UnionView::Listed read_to_the_end(UnionView& view, NodeId directory) {
+  std::uint64_t cookie = 0;
+  for (;;) {
+    int taken = 0;
+    const auto take = [&](const DirectoryEntry& entry) {
+      if (taken == 5) return false;
+      ++taken;
+      cookie = entry.next_cookie;
+      return true;
+    };
+    const Result<UnionView::Listed> listed = view.readdir(directory, cookie, take);
+    EXPECT_TRUE(listed.ok());
+    if (!listed.ok() || *listed != UnionView::Listed::kMore) return listed.value();
+  }
+}
+
+TEST_F(UnionViewTest, TheKernelKeepsAListingOfOneStateOnly) {
+  using Listed = UnionView::Listed;
   bottom_->add_directory("/d");
   mount();
   const NodeId directory = find("/d").value().id;
-  const HandleId first = view_->opendir(directory).value();
-  const HandleId second = view_->opendir(directory).value();
-  EXPECT_TRUE(view_->kernel_may_cache(first));
-  EXPECT_FALSE(view_->kernel_may_cache(second));
-  view_->releasedir(second);
-  const HandleId third = view_->opendir(directory).value();
-  EXPECT_FALSE(view_->kernel_may_cache(third));
-  view_->releasedir(first);
-  const HandleId fourth = view_->opendir(directory).value();
-  EXPECT_TRUE(view_->kernel_may_cache(fourth));
-  view_->releasedir(third);
-  view_->releasedir(fourth);
+  for (int i = 0; i < 20; ++i) create("/d/" + std::to_string(i), "");
+  EXPECT_EQ(read_to_the_end(*view_, directory), Listed::kEnd);
+  EXPECT_EQ(read_to_the_end(*view_, directory), Listed::kEnd);
+  const auto is_not_kept_at_first = [&](const char* after) {
+    EXPECT_EQ(read_to_the_end(*view_, directory), Listed::kEndAndNotToBeKept) << after;
+    EXPECT_EQ(read_to_the_end(*view_, directory), Listed::kEnd) << after;
+  };
+  create("/d/more", "");
+  is_not_kept_at_first("create");
+  ASSERT_EQ(link("/d/more", "/d/other"), 0);
+  is_not_kept_at_first("link");
+  ASSERT_EQ(unlink("/d/other"), 0);
+  is_not_kept_at_first("unlink");
+  ASSERT_EQ(rename("/d/more", "/d/moved"), 0);
+  is_not_kept_at_first("rename within");
+  ASSERT_EQ(rename("/d/moved", "/moved"), 0);
+  is_not_kept_at_first("rename out of it");
+  ASSERT_EQ(rename("/moved", "/d/moved"), 0);
+  is_not_kept_at_first("rename into it");
+}
+
+TEST_F(UnionViewTest, TheKernelKeepsNoListingThatChangesBeforeItsEnd) {
+  mount();
+  create("/a", "");
+  const auto take = [](const DirectoryEntry&) { return true; };
+  ASSERT_EQ(view_->readdir(UnionView::kRoot, 0, take).value(), UnionView::Listed::kMore);
+  create("/b", "");
+  constexpr std::uint64_t kLast = (std::uint64_t{1} << 31) - 1;
+  EXPECT_EQ(view_->readdir(UnionView::kRoot, kLast, take).value(), UnionView::Listed::kEndAndNotToBeKept);
 }
 
 }  // namespace
