@@ -43,18 +43,24 @@ class WalksWarm(Walks):
         super().__init__(bench)
         words = "<= 1.1x overlayfs"
         self.figures = (
-            Figure("find", "find", "s", (times(1.1, "find", "ovl", words),)),
+            Figure("find", "the second find", "s", (times(1.1, "find", "ovl", words),)),
+            Figure("find_on", "the third find", "s", (times(1.1, "find_on", "ovl", words),)),
             Figure("du", "du", "s", (times(1.1, "du", "ovl", words),)),
             Figure("stat", f"{self.stats:,} stats", "s", (times(1.1, "stat", "ovl", words),)),
         )
 
     def measure(self, column, first):
+        answer = None
         with column.mounted(self.stack, writable=column.writes) as mount:
-            answer = listing(mount.root) if first else None
             figures = {}
-            for name, walk in (("find", self.find), ("du", self.du), ("stat", self.stat)):
-                walk(mount)
+            self.find(mount)
+            # To have been read changes a directory's time of access, which the kernel asks a FUSE file system for the next time.
+            for name, walk in (("find", self.find), ("find_on", self.find), ("du", self.du)):
                 figures[name] = walk(mount)
+            self.stat(mount)
+            figures["stat"] = self.stat(mount)
+            if first:
+                answer = listing(mount.root)
             return figures, answer
 
 
