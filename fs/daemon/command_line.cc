@@ -29,6 +29,7 @@ constexpr const char* kOptionsFooter =
     "  passthrough=auto|on|off   let the kernel read and write files of the upper itself (auto: where it "
     "allows it)\n"
     "  uring=auto|on|off         take requests over io_uring (auto: where the kernel offers it)\n"
+    "  wakeup_us=N               have processors wake up within N us while many requests come; root\n"
     "  threads=N                 worker threads\n"
     "  logfile=FILE              log of a mount in the background (default: syslog)\n"
     "  nodev nosuid noexec noatime allow_other ...  as for mount(8)\n\n"

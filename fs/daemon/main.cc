@@ -78,6 +78,7 @@ StatusOrFailure run(CommandLine line, std::unique_ptr<view::UnionView>& view) {
       .keep_access_times = line.options.view.keep_access_times,
       .passthrough = line.options.passthrough,
       .uring = line.options.uring,
+      .wakeup_us = line.options.wakeup_us,
       .debug = line.debug,
       .threads = line.options.threads,
       .process_ends = kEndsAtOnce,

@@ -45,6 +45,24 @@ std::string mebibytes(std::uint64_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
+json wakeup_of(const fuse::MountStatus& mount) {
+  const fuse::WakeupStatus wakeup = mount.wakeup.value_or(fuse::WakeupStatus{.why_not = "not asked for"});
+  return {{"asked_us", mount.wakeup ? json(wakeup.asked_us) : json()},
+          {"held", wakeup.held},
+          {"taken", wakeup.taken},
+          {"why_not", wakeup.why_not}};
+}
+
+std::string wakeup_text(const json& wakeup) {
+  const std::string asked = wakeup.at("asked_us").is_null()
+                                ? ""
+                                : fmt::format("{} us: ", wakeup.at("asked_us").get<std::uint64_t>());
+  if (const auto why_not = wakeup.at("why_not").get<std::string>(); !why_not.empty())
+    return asked + "not used: " + why_not;
+  return fmt::format("{}{}, taken {} times", asked, wakeup.at("held").get<bool>() ? "held" : "not held now",
+                     wakeup.at("taken").get<std::uint64_t>());
+}
+
 std::string as_text(const json& page) {
   std::string text;
   const auto line = [&](std::string_view label, const std::string& value) {
@@ -60,6 +78,7 @@ std::string as_text(const json& page) {
     const json& use = page.at(way);
     line(way, use.at("used").get<bool>() ? "used" : "not used: " + use.at("why_not").get<std::string>());
   }
+  line("wakeup", wakeup_text(page.at("wakeup")));
   line("memory", mebibytes(page.at("memory_bytes").get<std::uint64_t>()));
   line("nodes", fmt::format("{} known to the kernel, {} files open", number("nodes", "known"),
                             number("nodes", "open_files")));
@@ -95,6 +114,7 @@ std::string status_page(const fuse::MountStatus& mount, const view::UnionView& v
       {"layers", layer_names(now.layers)},
       {"passthrough", {{"used", mount.passthrough}, {"why_not", mount.why_no_passthrough}}},
       {"uring", {{"used", mount.why_no_rings.empty()}, {"why_not", mount.why_no_rings}}},
+      {"wakeup", wakeup_of(mount)},
       {"requests", std::move(requests)},
       {"requests_total", total},
       {"nodes", {{"known", now.nodes}, {"open_files", now.open_files}}},

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <optional>
 
+#include "fs/fuse/wake_latency.h"
+
 namespace varve::fuse {
 namespace {
 
@@ -93,11 +95,16 @@ StatusOrFailure read_lower_list(const std::string& path, MountOptions& options) 
   return {};
 }
 
-StatusOrFailure set_number(std::string_view key, std::string_view value, std::uint64_t limit,
-                           std::uint64_t& number) {
+struct Range {
+  std::uint64_t least;
+  std::uint64_t most;
+};
+
+StatusOrFailure set_number(std::string_view key, std::string_view value, Range range, std::uint64_t& number) {
   const std::optional<std::uint64_t> parsed = parse_number(value);
-  if (!parsed || *parsed == 0 || *parsed > limit) {
-    return Failure{EINVAL, fmt::format("option {}={}: not a number from 1 to {}", key, value, limit)};
+  if (!parsed || *parsed < range.least || *parsed > range.most) {
+    return Failure{
+        EINVAL, fmt::format("option {}={}: not a number from {} to {}", key, value, range.least, range.most)};
   }
   number = *parsed;
   return {};
@@ -153,15 +160,22 @@ StatusOrFailure set_override(std::string_view value, MountOptions& options) {
 
 StatusOrFailure set_cache(std::string_view key, std::string_view value, MountOptions& options) {
   std::uint64_t megabytes = 0;
-  VARVE_RETURN_IF_ERROR(set_number(key, value, std::uint64_t{1} << 20, megabytes));
+  VARVE_RETURN_IF_ERROR(set_number(key, value, {1, std::uint64_t{1} << 20}, megabytes));
   options.view.cache_bytes = megabytes << 20;
   return {};
 }
 
 StatusOrFailure set_threads(std::string_view key, std::string_view value, MountOptions& options) {
   std::uint64_t threads = 0;
-  VARVE_RETURN_IF_ERROR(set_number(key, value, 1024, threads));
+  VARVE_RETURN_IF_ERROR(set_number(key, value, {1, 1024}, threads));
   options.threads = static_cast<unsigned>(threads);
+  return {};
+}
+
+StatusOrFailure set_wakeup(std::string_view key, std::string_view value, MountOptions& options) {
+  std::uint64_t limit_us = 0;
+  VARVE_RETURN_IF_ERROR(set_number(key, value, {0, WakeLatency::kMostUs}, limit_us));
+  options.wakeup_us = static_cast<std::uint32_t>(limit_us);
   return {};
 }
 
@@ -199,7 +213,8 @@ bool any_value_option(const With& with) {
               [](auto key, auto value, MountOptions& to) { return set_use(key, value, to.passthrough); }) ||
          with("uring", "auto|on|off",
               [](auto key, auto value, MountOptions& to) { return set_use(key, value, to.uring); }) ||
-         with("cache_mb", "NUMBER", set_cache) || with("threads", "NUMBER", set_threads);
+         with("cache_mb", "NUMBER", set_cache) || with("threads", "NUMBER", set_threads) ||
+         with("wakeup_us", "NUMBER", set_wakeup);
 }
 
 // Returns: whether `key` is an option that has a value of its own.

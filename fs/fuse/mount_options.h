@@ -3,6 +3,8 @@
 // The `-o` string of varvefs, with the spelling that overlayfs and fuse-overlayfs use. Plain values; no I/O but reading
 // the file that lowerlist= names.
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +23,7 @@ struct MountOptions {
   bool read_only = false;
   PassthroughUse passthrough = PassthroughUse::kAuto;
   RingUse uring = RingUse::kAuto;
+  std::optional<std::uint32_t> wakeup_us;   // as Session::Options
   unsigned threads = 0;                     // 0: chosen by the session
   std::string log_file;                     // background: where the log goes; empty: syslog
   std::vector<std::string> kernel_options;  // handed to mount(2) through libfuse: nodev, noatime, context=...

@@ -76,11 +76,14 @@ struct RequestLoop::State {
   unsigned most_threads = 0;
   unsigned processors = 1;
   std::function<void()> on_initialized;
+  std::function<bool(std::uint64_t)> on_tick;
   std::function<void()> on_quiet;
+  std::function<void()> on_ending;
   std::function<void(const struct fuse_buf&)> process;
   OtherWay* other_way = nullptr;
   bool leaves_idle = false;
   bool sleepers_stay = false;  // threads are left, which wait for ever
+  bool more_ticks = false;     // on_tick wants them; of the watcher alone
   // Written to when there are requests again after a quiet tick, and when the loop ends.
   UniqueFd wake;
   std::atomic<bool> watched{false};        // the watcher ticks
@@ -299,7 +302,7 @@ void RequestLoop::State::retry_thread() {
 }
 
 bool RequestLoop::State::is_quiet_since(const Seen& last) {
-  if (received_in_all() != last.received || at_hand.load() != 0) return false;
+  if (more_ticks || received_in_all() != last.received || at_hand.load() != 0) return false;
   if (other_way != nullptr && other_way->wants_ticks()) return false;
   const MutexLock lock(mutex);
   return !lacks_thread;
@@ -310,6 +313,7 @@ void RequestLoop::State::tick(Seen& last) {
   const Seen now{.received = received_in_all(), .at_hand = at_hand.load()};
   retry_thread();
   if (other_way != nullptr) other_way->tick();
+  if (on_tick) more_ticks = on_tick(now.received);
   if (now.at_hand != 0 && now.at_hand == last.at_hand) {
     take_over(now.at_hand);
   } else if (is_quiet_since(last)) {
@@ -397,7 +401,9 @@ RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_
   state_->leaves_idle = options.process_ends;
   state_->other_way = options.other_way;
   state_->on_initialized = std::move(options.on_initialized);
+  state_->on_tick = std::move(options.on_tick);
   state_->on_quiet = std::move(options.on_quiet);
+  state_->on_ending = std::move(options.on_ending);
   state_->process = std::move(options.process);
   if (!state_->process) {
     state_->process = [session](const struct fuse_buf& request) {
@@ -444,6 +450,7 @@ int RequestLoop::run() {
   ::pthread_sigmask(SIG_UNBLOCK, &calling, nullptr);
   if (state.start()) {
     state.watch(usual);
+    if (state.on_ending) state.on_ending();
     state.stop_threads();
   }
   ::pthread_sigmask(SIG_SETMASK, &usual, nullptr);

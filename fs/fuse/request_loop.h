@@ -39,8 +39,13 @@ class RequestLoop {
     unsigned threads = 0;
     // Called once, after INIT, the first request, was answered and before the next one is read from the device.
     std::function<void()> on_initialized;
-    // Called each time requests have ended for a while (10 to 20 ms), from a thread that answers none.
+    // Called every 10 ms while there are requests, with how many of both ways were taken so far, from the thread that on_quiet is called
+    // from. Returns: whether it wants more ticks although no more requests come.
+    std::function<bool(std::uint64_t received)> on_tick;
+    // Called each time requests have ended for a while (10 to 20 ms, or until on_tick wants no more), from a thread that answers none.
     std::function<void()> on_quiet;
+    // Called once, after the last tick and before requests at hand are waited for, from the same thread.
+    std::function<void()> on_ending;
     // The process ends soon after run(). Threads that only wait for work are left asleep then: to wake them, for them to give back
     // their memory one by one and end, takes longer than the end of the process does.
     bool process_ends = false;

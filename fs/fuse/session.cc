@@ -20,6 +20,7 @@
 #include "fs/fuse/request.h"
 #include "fs/fuse/request_loop.h"
 #include "fs/fuse/rings.h"
+#include "fs/fuse/wake_latency.h"
 
 namespace varve::fuse {
 namespace {
@@ -139,6 +140,7 @@ class LibfuseSession final : public Session {
 
   StatusOrFailure mount() {
     VARVE_RETURN_IF_ERROR(choose_passthrough());
+    if (options_.wakeup_us) wake_.emplace(WakeLatency::Options{.limit_us = *options_.wakeup_us});
     VARVE_ASSIGN(const std::string mount_point, resolve_mount_point(options_.mount_point));
     fuse_set_log_func(log_from_libfuse);
     const std::string joined = kernel_option_string(options_);
@@ -183,12 +185,17 @@ class LibfuseSession final : public Session {
                            .on_request = [&] { loop->expect_ticks(); },
                            .await_notices = [&] { return loop->await_device(); }});
     rings_ = &rings;
-    loop.emplace(session_, RequestLoop::Options{.threads = options_.threads,
-                                                .on_initialized = [&] { begin(dispatch.granted()); },
-                                                .on_quiet = [this] { give_back_memory(state_); },
-                                                .process_ends = options_.process_ends,
-                                                .process = process,
-                                                .other_way = &rings});
+    RequestLoop::Options loop_options{.threads = options_.threads,
+                                      .on_initialized = [&] { begin(dispatch.granted()); },
+                                      .on_quiet = [this] { give_back_memory(state_); },
+                                      .process_ends = options_.process_ends,
+                                      .process = process,
+                                      .other_way = &rings};
+    if (wake_) {
+      loop_options.on_tick = [this](std::uint64_t received) { return wake_->tick(received); };
+      loop_options.on_ending = [this] { wake_->let_go(); };
+    }
+    loop.emplace(session_, std::move(loop_options));
     int result = loop->run();
     if (const int error = rings.stop(); error != 0) result = error;
     if (backings_ != nullptr) backings_->stop();
@@ -204,7 +211,8 @@ class LibfuseSession final : public Session {
     return {.requests = counts_.seen(),
             .passthrough = backings_ != nullptr && backings_->works(),
             .why_no_passthrough = why_no_passthrough(),
-            .why_no_rings = options_.uring == RingUse::kOff ? "-o uring=off" : why_no_rings_.load()};
+            .why_no_rings = options_.uring == RingUse::kOff ? "-o uring=off" : why_no_rings_.load(),
+            .wakeup = wake_ ? std::optional(wake_->status()) : std::nullopt};
   }
 
   std::string_view why_no_passthrough() const {
@@ -275,6 +283,7 @@ class LibfuseSession final : public Session {
   bool handlers_set_ = false;
   bool mounted_ = false;
   std::shared_ptr<KernelBackings> backings_;  // null: passthrough is not wanted
+  std::optional<WakeLatency> wake_;           // empty: not asked for
   Rings* rings_ = nullptr;                    // while it serves
   std::atomic<const char*> why_no_rings_{
       "the kernel does not offer it (root: echo Y > /sys/module/fuse/parameters/enable_uring)"};

@@ -7,8 +7,10 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,7 @@ class Session {
     bool keep_access_times = false;  // -o noatime; it excludes passthrough
     PassthroughUse passthrough = PassthroughUse::kAuto;
     RingUse uring = RingUse::kAuto;
+    std::optional<std::uint32_t> wakeup_us;  // -o wakeup_us=: WakeLatency::Options
     bool debug = false;
     unsigned threads = 0;       // that answer requests, at most; 0: as RequestLoop chooses
     bool process_ends = false;  // soon after serve(): RequestLoop::Options

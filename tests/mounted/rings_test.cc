@@ -9,7 +9,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <future>
 #include <string>
 #include <thread>
@@ -38,15 +37,6 @@ class Rings : public testing::Test {
   cpu_set_t usual_;
 };
 
-std::size_t rings_of(pid_t daemon) {
-  std::size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(daemon) + "/fd")) {
-    std::error_code gone;
-    if (std::filesystem::read_symlink(entry.path(), gone).string().ends_with("[io_uring]")) ++count;
-  }
-  return count;
-}
-
 TEST_F(Rings, AreUsedWhereTheyAreAskedFor) {
   VARVE_NEEDS(kRings);
   for (const bool on : {false, true}) {
@@ -54,7 +44,7 @@ TEST_F(Rings, AreUsedWhereTheyAreAskedFor) {
     write_file(stack.lower(0, "a"), "content");
     ASSERT_TRUE(stack.mount());
     EXPECT_EQ(read_file(stack.at("a")), "content");
-    EXPECT_EQ(rings_of(stack.daemon()) > 0, on);
+    EXPECT_EQ(descriptors_of(stack.daemon(), "[io_uring]") > 0, on);
     ASSERT_TRUE(stack.unmount());
   }
 }

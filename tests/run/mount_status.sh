@@ -83,4 +83,15 @@ refused "another PID namespace" unshare --pid --fork "$bin/varvefs" --status mnt
 refused "a directory of it" "$bin/varvefs" --status mnt/d
 refused "another file system" "$bin/varvefs" --status /proc
 umount mnt
+
+step "Processors that are to wake up quickly"
+"$bin/varvefs" -o lowerdir=layer.vrv mnt
+expect "without the option" "None False 0 not asked for" \
+  "$(field wakeup.asked_us) $(field wakeup.held) $(field wakeup.taken) $(field wakeup.why_not)"
+umount mnt
+# Where that is not possible there is a warning, and the mount all the same.
+"$bin/varvefs" -o lowerdir=layer.vrv,wakeup_us=1000000 mnt
+expect "with it" "1000000 False 0" "$(field wakeup.asked_us) $(field wakeup.held) $(field wakeup.taken)"
+"$bin/varvefs" --status mnt | grep --quiet '^wakeup  *1000000 us: not ' || fail "the text does not tell of it"
+umount mnt
 say "all good"

@@ -292,6 +292,15 @@ int run_in_user_namespace(uid_t first, unsigned count, const std::function<int()
   return status_of(status);
 }
 
+std::size_t descriptors_of(pid_t process, std::string_view ending) {
+  std::size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", process))) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(entry.path(), gone).string().ends_with(ending)) ++count;
+  }
+  return count;
+}
+
 ProgramResult run(const std::vector<std::string>& words) {
   ScratchDirectory scratch;
   std::string out = scratch.path() + "/out";

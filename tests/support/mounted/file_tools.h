@@ -77,6 +77,9 @@ int run_as(uid_t uid, gid_t gid, const std::vector<gid_t>& groups, const std::fu
 // Returns: what body returned (0..253), 254 or 255 when the namespace or the identity could not be had.
 int run_in_user_namespace(uid_t first, unsigned count, const std::function<int()>& body);
 
+// How many open descriptors a process has whose links in /proc end so: "[io_uring]", "/fuse".
+std::size_t descriptors_of(pid_t process, std::string_view ending);
+
 struct ProgramResult {
   int exit_status = -1;  // 128 + n when killed by signal n
   std::string out;

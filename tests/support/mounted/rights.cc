@@ -1,5 +1,6 @@
 #include "tests/support/mounted/rights.h"
 
+#include <fcntl.h>
 #include <sys/utsname.h>
 
 #include <cstdint>
@@ -7,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+
+#include "fs/base/unique_fd.h"
 
 namespace varve::test {
 namespace {
@@ -30,6 +33,13 @@ bool kernel_is_at_least(int major, int minor) {
   return running_major > major || (running_major == major && running_minor >= minor);
 }
 
+bool may_ask_for_wakeup() {
+  std::ifstream file("/sys/devices/system/cpu/cpuidle/current_driver");
+  std::string driver;
+  file >> driver;
+  return driver != "none" && UniqueFd(::open("/dev/cpu_dma_latency", O_RDWR | O_CLOEXEC)).valid();
+}
+
 bool has_rings() {
   std::ifstream parameter("/sys/module/fuse/parameters/enable_uring");
   return parameter.get() == 'Y';
@@ -46,6 +56,8 @@ std::string lack_of(Right right) {
   if (right == Right::kPassthrough && (ids < kAllIds || !kernel_is_at_least(6, 9)))
     return "needs root of the host and Linux 6.9: passthrough\n";
   if (right == Right::kRings && !has_rings()) return "needs fuse.enable_uring (run scripts/test-uring)\n";
+  if (right == Right::kWakeup && !may_ask_for_wakeup())
+    return "needs root of the host, /dev/cpu_dma_latency and a driver for idle processors\n";
   const char* options = ::getenv("VARVE_TEST_MOUNT_OPTIONS");
   if (right == Right::kPlainUpper && options != nullptr && std::strstr(options, "xattr_permissions")) {
     return "needs an upper without owners in xattrs\n";

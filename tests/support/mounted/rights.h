@@ -14,6 +14,7 @@ enum class Right {
   kRootOfHost,   // trusted xattrs, device nodes that work, any id
   kPassthrough,  // the kernel reads and writes files of the upper itself: root of the host, Linux 6.9
   kRings,  // requests over io_uring: Linux 6.14, with fuse.enable_uring set (scripts/test-uring sets it)
+  kWakeup,  // to ask for processors that wake up quickly: /dev/cpu_dma_latency, and a kernel that drives idle processors
   kPlainUpper,  // an upper whose files have their owners themselves (VARVE_TEST_MOUNT_OPTIONS has no xattr_permissions)
 };
 // Empty for a right that is had, else a sentence that begins with "needs".

@@ -90,6 +90,18 @@ TEST(MountOptions, UringIsChosen) {
   EXPECT_FALSE(parse_mount_options("uring=yes", options).ok());
 }
 
+TEST(MountOptions, TheTimeToWakeUpWithinMayBeZero) {
+  EXPECT_EQ(parse("lowerdir=/a").wakeup_us, std::nullopt);
+  EXPECT_EQ(parse("lowerdir=/a,wakeup_us=0").wakeup_us, 0U);
+  EXPECT_EQ(parse("lowerdir=/a,wakeup_us=1000000").wakeup_us, 1'000'000U);
+  for (const char* bad : {"wakeup_us", "wakeup_us=", "wakeup_us=-1", "wakeup_us=1000001", "wakeup_us=on"}) {
+    MountOptions options;
+    const StatusOrFailure status = parse_mount_options(bad, options);
+    ASSERT_FALSE(status.ok()) << bad;
+    EXPECT_THAT(status.error().message, HasSubstr("from 0 to 1000000"));
+  }
+}
+
 TEST(MountOptions, KernelOptionsAreHandedOn) {
   EXPECT_THAT(parse("lowerdir=/a,nodev,noatime,context=x").kernel_options,
               ElementsAre("nodev", "noatime", "context=x"));

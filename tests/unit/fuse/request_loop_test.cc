@@ -1,4 +1,4 @@
-// How the loop ends, with a device whose reads say what the test wants.
+// How the loop ends and ticks, with a device whose reads say what the test wants.
 
 #include "fs/fuse/request_loop.h"
 
@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <utility>
 
 namespace varve::fuse {
@@ -23,19 +24,35 @@ ssize_t fail_read(int, void*, std::size_t, void* user_data) {
   return -1;
 }
 
-// What run() returns when the first read of the device fails with `error`.
-int run_until(int error, RequestLoop::Options options = {}) {
+using Session = std::unique_ptr<struct fuse_session, decltype(&fuse_session_destroy)>;
+using Read = ssize_t (*)(int, void*, std::size_t, void*);
+
+// `readable`: what poll(2) tells of the device.
+Session session_over(Read read, void* user_data, bool readable) {
   const char* words[] = {"varvefs"};
   struct fuse_args arguments = FUSE_ARGS_INIT(1, const_cast<char**>(words));
   const struct fuse_lowlevel_ops operations {};
-  const std::unique_ptr<struct fuse_session, decltype(&fuse_session_destroy)> session(
-      fuse_session_new(&arguments, &operations, sizeof operations, &error), &fuse_session_destroy);
+  Session session(fuse_session_new(&arguments, &operations, sizeof operations, user_data),
+                  &fuse_session_destroy);
   fuse_opt_free_args(&arguments);
   const struct fuse_custom_io device {
-    .writev = fail_write, .read = fail_read, .splice_receive = nullptr, .splice_send = nullptr
+    .writev = fail_write, .read = read, .splice_receive = nullptr, .splice_send = nullptr
   };
-  EXPECT_EQ(fuse_session_custom_io(session.get(), &device, ::eventfd(1, EFD_CLOEXEC)), 0);
+  EXPECT_EQ(fuse_session_custom_io(session.get(), &device, ::eventfd(readable ? 1 : 0, EFD_CLOEXEC)), 0);
+  return session;
+}
+
+// What run() returns when the first read of the device fails with `error`.
+int run_until(int error, RequestLoop::Options options = {}) {
+  const Session session = session_over(fail_read, &error, true);
   return RequestLoop(session.get(), std::move(options)).run();
+}
+
+// Of a device without requests; whoever reads there says that some have come another way. `user_data`: the loop.
+ssize_t expect_others(int, void*, std::size_t, void* user_data) {
+  static_cast<std::optional<RequestLoop>*>(user_data)->value().expect_ticks();
+  errno = EAGAIN;
+  return -1;
 }
 
 TEST(RequestLoop, EndsWellWhenTheMountGoesAway) {
@@ -49,6 +66,25 @@ TEST(RequestLoop, EndsWellWhenTheMountGoesAwayWithARequest) {
 
 TEST(RequestLoop, TellsOtherErrorsOfTheDevice) {
   EXPECT_EQ(run_until(EIO), -EIO);
+}
+
+TEST(RequestLoop, TicksUntilNobodyWantsItAnyMoreAndIsQuietThen) {
+  std::optional<RequestLoop> loop;
+  const Session session = session_over(expect_others, &loop, false);
+  int ticks = 0;
+  int ticks_before_quiet = 0;
+  int ticks_before_end = 0;
+  const auto tick = [&](std::uint64_t) { return ++ticks < 4; };
+  const auto end = [&] {
+    ticks_before_quiet = ticks;
+    fuse_session_exit(session.get());
+  };
+  loop.emplace(session.get(), RequestLoop::Options{.on_tick = tick, .on_quiet = end, .on_ending = [&] {
+                                                     ticks_before_end = ticks;
+                                                   }});
+  EXPECT_EQ(loop->run(), 0);
+  EXPECT_EQ(ticks_before_quiet, 4);
+  EXPECT_EQ(ticks_before_end, 4);
 }
 
 TEST(RequestLoop, EndsInTheSameWayBeforeTheEndOfTheProcess) {
