@@ -13,11 +13,11 @@ LIMITS = (1 / 1000, 100)
 OURS = "#d62728"
 OTHERS = "#999"
 COLORS = {
-    "varvefs": OURS, "varvefs ro": "#ff9896", "ovl": "#1f77b4", "ovl+sqfs": "#17a2b8", "ovl+erofs": "#2ca02c", "fo": "#9467bd",
+    "varvefs": OURS, "varvefs ro": "#ff9896", "varvefs awake": "#8b0000", "ovl": "#1f77b4", "ovl+sqfs": "#17a2b8", "ovl+erofs": "#2ca02c", "fo": "#9467bd",
     "fo+sqf": "#e377c2", "squashfuse": "#bcbd22", "native": "#8c6d31",
 }  # fmt: skip
 NAMES = {
-    "varvefs": "varvefs", "varvefs ro": "varvefs, read-only", "ovl": "overlayfs", "ovl+sqfs": "overlayfs on squashfs",
+    "varvefs": "varvefs", "varvefs ro": "varvefs, read-only", "varvefs awake": "varvefs, wakeup_us=0", "ovl": "overlayfs", "ovl+sqfs": "overlayfs on squashfs",
     "ovl+erofs": "overlayfs on erofs", "fo": "fuse-overlayfs", "fo+sqf": "fuse-overlayfs on squashfuse", "squashfuse": "squashfuse",
     "native": "native",
 }  # fmt: skip

@@ -484,6 +484,7 @@ def make_peers(place, erofs_program=None):
     return {
         "varvefs": varve,
         "varvefs ro": ReadOnly("varvefs, read-only", varve),
+        "varvefs awake": Varve("varvefs, wakeup_us=0", place, options="wakeup_us=0"),
         "varvefs 16K": Varve("varvefs, 16K frames", place, ["--frame-size", "16K"]),
         "varvefs asked": Varve("varvefs, no passthrough", place, options="passthrough=off"),
         "ovl": overlay,

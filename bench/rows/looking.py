@@ -2,7 +2,7 @@
 
 import os
 
-from rows.row import Figure, Row, at_most, cold_mount, listing, seconds_of, succeeds, times, times_best, times_own
+from rows.row import AWAKE, Figure, Row, also_awake, at_most, cold_mount, listing, seconds_of, succeeds, times, times_best, times_own
 
 from benchlib import KIB, MEGABYTE, drop_caches
 
@@ -37,16 +37,16 @@ class Walks(Row):
 class WalksWarm(Walks):
     number = "5"
     title = "find, du, random stats of all layers, warm"
-    peers = ("varvefs", "varvefs ro", *STACKED[1:], *SINGLE)
+    peers = ("varvefs", AWAKE, "varvefs ro", *STACKED[1:], *SINGLE)
 
     def __init__(self, bench):
         super().__init__(bench)
         words = "<= 1.1x overlayfs"
         self.figures = (
-            Figure("find", "the second find", "s", (times(1.1, "find", "ovl", words),)),
-            Figure("find_on", "the third find", "s", (times(1.1, "find_on", "ovl", words),)),
-            Figure("du", "du", "s", (times(1.1, "du", "ovl", words),)),
-            Figure("stat", f"{self.stats:,} stats", "s", (times(1.1, "stat", "ovl", words),)),
+            Figure("find", "the second find", "s", also_awake(times(1.1, "find", "ovl", words))),
+            Figure("find_on", "the third find", "s", also_awake(times(1.1, "find_on", "ovl", words))),
+            Figure("du", "du", "s", also_awake(times(1.1, "du", "ovl", words))),
+            Figure("stat", f"{self.stats:,} stats", "s", also_awake(times(1.1, "stat", "ovl", words))),
         )
 
     def measure(self, column, first):
@@ -73,7 +73,8 @@ class WalksCold(Walks):
         super().__init__(bench)
 
         def targets(figure):
-            return (times_best(1, figure, COMPRESSED, "<= the best compressed one"), times(1, figure, "ovl", "goal: <= overlayfs"))
+            return also_awake(times_best(1, figure, COMPRESSED, "<= the best compressed one"),
+                              times(1, figure, "ovl", "goal: <= overlayfs"))  # fmt: skip
 
         self.figures = (
             Figure("find", "find", "s", targets("find")),

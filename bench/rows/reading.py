@@ -4,7 +4,7 @@ import hashlib
 import os
 import subprocess
 
-from rows.row import Figure, Row, cold_mount, digest, seconds_of, times
+from rows.row import AWAKE, Figure, Row, also_awake, cold_mount, digest, seconds_of, times
 
 SEED = 20261124
 RANDOM_READS = 20000
@@ -57,10 +57,10 @@ def measure_big(column, stack, client, reads):
 class Files(Row):
     number = "9"
     title = "every file of all layers, read whole"
-    peers = ("varvefs", "varvefs ro", "ovl", "ovl ro", "ovl+sqfs", "ovl+erofs", "fo", "fo+sqf", "squashfs", "erofs", "squashfuse",
+    peers = ("varvefs", AWAKE, "varvefs ro", "ovl", "ovl ro", "ovl+sqfs", "ovl+erofs", "fo", "fo+sqf", "squashfs", "erofs", "squashfuse",
              "dwarfs")  # fmt: skip
     figures = (
-        Figure("cold", "cold", "s", (times(1, "cold", "ovl+erofs", "<= overlayfs on erofs"),)),
+        Figure("cold", "cold", "s", also_awake(times(1, "cold", "ovl+erofs", "<= overlayfs on erofs"))),
         Figure("warm", "warm", "s", (times(2, "warm", "ovl", "writable: <= 2x overlayfs"),
                                      times(1.1, "warm", "ovl ro", "read-only: <= 1.1x overlayfs", column="varvefs ro"))),
         Figure("resident", "daemons' memory after it", "MB"),

@@ -127,6 +127,14 @@ class Row:
             self.notes.append(text)
 
 
+AWAKE = "varvefs awake"
+
+
+def also_awake(*targets):
+    """`targets`, and the same of varvefs with -o wakeup_us=0 (docs/decisions/0023)."""
+    return (*targets, *(dataclasses.replace(target, words=f"wakeup_us=0: {target.words}", column=AWAKE) for target in targets))
+
+
 def seconds_of(*words, allowed=(0,), **options):
     """Runs a program to its end. Raises RuntimeError when it ends otherwise than with a status that is allowed."""
     with contextlib.ExitStack() as stack:

@@ -2,7 +2,7 @@
 
 import os
 
-from rows.row import Figure, Row, at_most, cold_mount, digest, listing, seconds_of, times, times_best
+from rows.row import AWAKE, Figure, Row, also_awake, at_most, cold_mount, digest, listing, seconds_of, times, times_best
 
 from benchlib import KIB, MEGABYTE
 
@@ -126,16 +126,16 @@ class Move(Row):
 class ChangeAll(Row):
     number = "4"
     title = "chmod -R and rm -rf of /usr/share, warm (--quick: of its man)"
-    peers = ("varvefs", "ovl", "ovl metacopy", "ovl+sqfs", "ovl+erofs", "fo", "fo+sqf")
+    peers = ("varvefs", AWAKE, "ovl", "ovl metacopy", "ovl+sqfs", "ovl+erofs", "fo", "fo+sqf")
 
     def __init__(self, bench):
         super().__init__(bench)
         self.target = ("usr", "share", "man") if bench.quick else ("usr", "share")
         chmod = times_best(1.5, "chmod", ("ovl metacopy",), "<= 1.5x overlayfs with metacopy")
         self.figures = (
-            Figure("chmod", "chmod -R", "s", (chmod,)),
+            Figure("chmod", "chmod -R", "s", also_awake(chmod)),
             Figure("upper", "upper after it, without inodes", "MB", (at_most(20 * MEGABYTE, "20 MB"),)),
-            Figure("rm", "rm -rf", "s", (times(1.5, "rm", "ovl", "<= 1.5x overlayfs"),)),
+            Figure("rm", "rm -rf", "s", also_awake(times(1.5, "rm", "ovl", "<= 1.5x overlayfs"))),
         )
 
     def prepare(self):
