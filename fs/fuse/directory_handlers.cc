@@ -1,6 +1,8 @@
 // OPENDIR, READDIR, READDIRPLUS, FSYNCDIR, RELEASEDIR.
 
+#include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fs/fuse/request.h"
@@ -9,7 +11,6 @@ namespace varve::fuse {
 namespace {
 
 using Listed = view::UnionView::Listed;
-using InodeNumbers = view::UnionView::InodeNumbers;
 
 // Reading and syncing a directory name the node. Kernels from 5.1 on then do without OPENDIR and RELEASEDIR.
 void do_opendir(fuse_req_t request, fuse_ino_t, struct fuse_file_info* info) {
@@ -61,12 +62,20 @@ void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t coo
 }
 
 constexpr std::uint64_t kUnknownInode = 0xffffffff;  // FUSE_UNKNOWN_INO of libfuse
+// To tell the attributes of an entry is some microseconds, if it is in the upper, and to be asked for them by a LOOKUP ten times as much.
+// But who reads larger directories seldom wants to know all of them.
+constexpr std::size_t kMostOfUpper = 4096;
+
+bool is_dots(std::string_view name) {
+  return name == "." || name == "..";
+}
 
 struct PendingEntry {
   std::string name;
   std::uint64_t inode_number = 0;
   std::uint32_t type = 0;
   std::uint64_t next_cookie = 0;
+  bool with_attributes = false;
 };
 
 // As many entries as could at most fit into `size` bytes. Collected first, because a look-up takes the view's locks.
@@ -76,12 +85,16 @@ Result<Listed> collect_entries(view::UnionView& view, NodeId directory, std::siz
   const auto add = [&](const view::DirectoryEntry& entry) {
     used += fuse_add_direntry_plus(nullptr, nullptr, 0, std::string(entry.name).c_str(), nullptr, 0);
     if (used > size) return false;
-    pending.push_back(
-        PendingEntry{std::string(entry.name), entry.inode_number, entry.type, entry.next_cookie});
+    pending.push_back(PendingEntry{
+        .name = std::string(entry.name),
+        .inode_number = entry.inode_number,
+        .type = entry.type,
+        .next_cookie = entry.next_cookie,
+        .with_attributes = !is_dots(entry.name) && (!entry.in_upper || entry.position < kMostOfUpper)});
     return true;
   };
   // The look-ups tell the numbers.
-  return view.readdir(directory, cookie, add, InodeNumbers::kLeftOut);
+  return view.readdir(directory, cookie, add, kMostOfUpper);
 }
 
 // One reply to READDIRPLUS under construction.
@@ -99,7 +112,7 @@ void add_plus_entries(fuse_req_t request, NodeId directory, const std::vector<Pe
     struct fuse_entry_param param {};
     param.attr.st_ino = entry.inode_number == 0 ? kUnknownInode : entry.inode_number;
     param.attr.st_mode = entry.type;
-    if (entry.name != "." && entry.name != "..") {
+    if (entry.with_attributes) {
       const Result<view::EntryReply> found = view.lookup(directory, entry.name);
       if (!found.ok() && found.error().value == ENOENT) continue;
       // Another error: the entry is told without attributes, and the caller meets the error when it looks at it.

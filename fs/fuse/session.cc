@@ -36,16 +36,14 @@ void do_init(void* user_data, struct fuse_conn_info* connection) {
   want(FUSE_CAP_POSIX_ACL);
   want(FUSE_CAP_CACHE_SYMLINKS);
   want(FUSE_CAP_READDIRPLUS);
+  // The handler knows better than the kernel which entries should bring their attributes.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_READDIRPLUS_AUTO);
   want(FUSE_CAP_PARALLEL_DIROPS);
   auto* state = static_cast<SessionState*>(user_data);
   state->without_opendir = (connection->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
   if (state->view->read_only()) {
     // Nothing that is read ever changes, so there is nothing to do when it is opened.
     state->without_open = (connection->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
-    // Attributes cost no I/O here, so every listing brings them, also the later parts of a long one.
-    connection->want &= ~static_cast<unsigned>(FUSE_CAP_READDIRPLUS_AUTO);
-  } else {
-    want(FUSE_CAP_READDIRPLUS_AUTO);
   }
   if (state->without_open) {
     // There is no OPEN that would carry O_TRUNC; with SETATTR in its place the kernel hears that it may not.

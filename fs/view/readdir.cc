@@ -135,7 +135,7 @@ UnionView::Listed UnionView::told_the_end(Node& directory, const Listing& listin
 }
 
 Result<UnionView::Listed> UnionView::readdir(NodeId id, std::uint64_t cookie, const DirectoryVisitor& visit,
-                                             InodeNumbers numbers) {
+                                             std::size_t numbers_from) {
   const ReaderLock tree(tree_);
   VARVE_ASSIGN(const NodePtr directory, directory_node(id));
   VARVE_ASSIGN(const std::shared_ptr<const Listing> listing, listing_at(directory, cookie));
@@ -144,22 +144,32 @@ Result<UnionView::Listed> UnionView::readdir(NodeId id, std::uint64_t cookie, co
   auto next = std::partition_point(listing->entries.begin(), listing->entries.end(),
                                    [&](const Listing::Entry& entry) { return entry.cookie <= cookie; });
   for (; next != listing->entries.end(); ++next) {
+    const auto position = static_cast<std::size_t>(next - listing->entries.begin());
     std::uint64_t inode_number = next->inode_number;
-    if (inode_number == 0 && numbers == InodeNumbers::kTold) {
+    if (inode_number == 0 && (!next->in_upper || position >= numbers_from)) {
       const Result<std::uint64_t> number = listed_inode_number(*directory, *next);
       // Removed since the list was made. Anything else must not look like that.
       if (!number.ok() && number.error().value == ENOENT) continue;
       VARVE_ASSIGN(inode_number, number);
     }
     visited = true;
-    if (!visit(DirectoryEntry{next->name, inode_number, next->type, next->cookie})) break;
+    if (!visit(DirectoryEntry{.name = next->name,
+                              .inode_number = inode_number,
+                              .type = next->type,
+                              .next_cookie = next->cookie,
+                              .in_upper = next->in_upper,
+                              .position = position})) {
+      break;
+    }
   }
   return visited ? Listed::kMore : told_the_end(*directory, *listing);
 }
 
 bool UnionView::visit_dots(Node& directory, std::uint64_t cookie, const DirectoryVisitor& visit) {
-  if (cookie < Listing::kSelfCookie &&
-      !visit(DirectoryEntry{".", directory.inode_number(), S_IFDIR, Listing::kSelfCookie})) {
+  if (cookie < Listing::kSelfCookie && !visit({.name = ".",
+                                               .inode_number = directory.inode_number(),
+                                               .type = S_IFDIR,
+                                               .next_cookie = Listing::kSelfCookie})) {
     return false;
   }
   if (cookie >= Listing::kParentCookie) return true;
@@ -168,7 +178,8 @@ bool UnionView::visit_dots(Node& directory, std::uint64_t cookie, const Director
     const MutexLock state(directory.mutex);
     if (!directory.aliases.empty()) parent_inode = directory.aliases.front().parent->inode_number();
   }
-  return visit(DirectoryEntry{"..", parent_inode, S_IFDIR, Listing::kParentCookie});
+  return visit(
+      {.name = "..", .inode_number = parent_inode, .type = S_IFDIR, .next_cookie = Listing::kParentCookie});
 }
 
 Status UnionView::fsyncdir(NodeId id) {

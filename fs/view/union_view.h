@@ -85,7 +85,9 @@ struct DirectoryEntry {
   std::string_view name;
   std::uint64_t inode_number = 0;
   std::uint32_t type = 0;         // S_IFMT bits
-  std::uint64_t next_cookie = 0;  // where a later read_directory goes on
+  std::uint64_t next_cookie = 0;  // where a later readdir goes on
+  bool in_upper = false;          // to tell its attributes takes a look at the upper
+  std::size_t position = 0;       // how many come before it, but for "." and ".."
 };
 
 class UnionView {
@@ -170,19 +172,16 @@ class UnionView {
 
   // --- directories, which need no handles ---
   using DirectoryVisitor = std::function<bool(const DirectoryEntry& entry)>;
-  enum class InodeNumbers : std::uint8_t {
-    kTold,
-    kLeftOut,  // may be 0: finding them out costs a look at each object of the upper
-  };
   enum class Listed : std::uint8_t {
     kMore,  // there were entries
     kEnd,   // there were none any more
     kEndAndNotToBeKept,  // likewise, and the kernel must not keep what it was told: to be dropped before it hears of the end
   };
   // Visits the entries from `cookie` on (0: from the start, "." and ".." included, listed anew in a view with an upper). Who goes on
-  // from the cookie of an entry that he got sees each entry that neither comes nor goes meanwhile exactly once.
+  // from the cookie of an entry that he got sees each entry that neither comes nor goes meanwhile exactly once. The inode numbers of
+  // entries that are in the upper are 0 before position `numbers_from`: to find them out costs a look at each.
   Result<Listed> readdir(NodeId id, std::uint64_t cookie, const DirectoryVisitor& visit,
-                         InodeNumbers numbers = InodeNumbers::kTold);
+                         std::size_t numbers_from = 0);
   Status fsyncdir(NodeId id);
 
   // --- by node, without open ---
