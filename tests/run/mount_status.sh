@@ -40,6 +40,8 @@ refused() {
 step "A mount with an upper over a layer file"
 mkdir -p tree/d/e up work mnt
 for i in $(seq 50); do echo "$i" >"tree/d/file-$i"; done
+mkdir tree/many
+for i in $(seq 500); do : >"tree/many/a-name-that-is-long-enough-$i"; done
 head --bytes 1000000 /dev/urandom >tree/big
 "$bin/imagetool" layer build tree -o layer.vrv >/dev/null
 "$bin/varvefs" -o lowerdir=layer.vrv,upperdir=up,workdir=work mnt
@@ -75,6 +77,19 @@ touch mnt/d/new
 find mnt >after
 [ "$(listings)" -gt "$first" ] || fail "a changed directory was not listed again"
 grep --quiet --line-regexp mnt/d/new after || fail "the new name is missing"
+
+step "A listing brings the attributes, in its later parts and of the upper's objects too, and no directory is opened"
+for i in $(seq 501 1000); do : >"mnt/many/a-name-that-is-long-enough-$i"; done
+for attempt in 1 2 3 4 5; do
+  umount mnt
+  "$bin/varvefs" -o lowerdir=layer.vrv,upperdir=up,workdir=work mnt
+  expect "names" 1000 "$(find mnt/many -type f -size 0 | wc --lines)"
+  [ "$(listings)" -gt 3 ] || fail "the listing had no later parts"
+  [ "$(field requests.LOOKUP)" -gt 1 ] || break
+  [ "$attempt" -lt 5 ] || fail "$(field requests.LOOKUP) names were looked up"
+done
+# The one that was answered with ENOSYS.
+[ "$(field requests.OPENDIR)" -le 1 ] || fail "$(field requests.OPENDIR) directories were opened"
 
 step "It tells nobody else"
 getfattr --match - --dump --absolute-names mnt 2>/dev/null | grep --quiet varvefs && fail "the xattr is listed"
