@@ -8,6 +8,7 @@ import sys
 import time
 
 from benchlib import print_rows
+from rows.row import AWAKE, AWAKE_WORDS
 
 # A column that takes longer than this for one run hangs, or is of no use to compare with.
 RUN_LIMIT_SECONDS = 600
@@ -209,6 +210,47 @@ def print_summary(results):
             rows.append((result.row.number, f"{figure.title}, {figure.unit}" if figure.unit else figure.title, *shown, target.words,
                          "-" if bound is None else figure.shown(bound), verdict(met)))  # fmt: skip
     print_rows("All targets", rows, left=2)
+
+
+def write_markdown(path, results):
+    """One line for each target; those of wakeup_us=0 beside those of the default."""
+    head = ("Row", "Figure", "varvefs", "overlayfs", "best peer", "goal", "", "`wakeup_us=0`")
+    lines = [head, ("---",) * len(head)]
+    for result in results:
+        medians = result.medians()
+        judged = list(result.judged())
+        awake = {(figure.key, target.words): (median, met) for figure, target, median, _, met in judged if target.column == AWAKE}
+        for figure, target, median, _, met in judged:
+            if target.column == AWAKE:
+                continue
+            of_figure = medians[figure.key]
+            best = min((key for key in of_figure if not is_ours(key)), key=of_figure.get, default=None)
+            values = result.values(figure, target.column) if median is not None else []
+            spread = f" ({figure.shown(min(values))}-{figure.shown(max(values))})" if values else ""
+            who = "" if target.column == "varvefs" else f"{result.names.get(target.column, target.column)}: "
+            beside = awake.get((figure.key, f"{AWAKE_WORDS}{target.words}"))
+            lines.append((
+                result.row.number,
+                f"{who}{figure.title}, {figure.unit}" if figure.unit else f"{who}{figure.title}",
+                "-" if median is None else figure.shown(median) + spread,
+                figure.shown(of_figure["ovl"]) if "ovl" in of_figure else "",
+                f"{figure.shown(of_figure[best])}, {result.names[best]}" if best else "",
+                target.words,
+                "**missed**" if met is False else verdict(met),
+                f"{figure.shown(beside[0])} ({verdict(beside[1]).lower()})" if beside and beside[0] is not None else "",
+            ))  # fmt: skip
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def from_json(row, told):
+    """What as_json() told of a row."""
+    result = Result(row)
+    row.title = told["title"]
+    for name in ("names", "runs", "absent", "failed"):
+        setattr(result, name, told[name])
+    row.notes = told["notes"]
+    return result
 
 
 def as_json(result):

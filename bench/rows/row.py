@@ -128,11 +128,12 @@ class Row:
 
 
 AWAKE = "varvefs awake"
+AWAKE_WORDS = "wakeup_us=0: "
 
 
 def also_awake(*targets):
     """`targets`, and the same of varvefs with -o wakeup_us=0 (docs/decisions/0023)."""
-    return (*targets, *(dataclasses.replace(target, words=f"wakeup_us=0: {target.words}", column=AWAKE) for target in targets))
+    return (*targets, *(dataclasses.replace(target, words=f"{AWAKE_WORDS}{target.words}", column=AWAKE) for target in targets))
 
 
 def seconds_of(*words, allowed=(0,), **options):
