@@ -62,8 +62,8 @@ void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t coo
 }
 
 constexpr std::uint64_t kUnknownInode = 0xffffffff;  // FUSE_UNKNOWN_INO of libfuse
-// To tell the attributes of an entry is some microseconds, if it is in the upper, and to be asked for them by a LOOKUP ten times as much.
-// But who reads larger directories seldom wants to know all of them.
+// Telling the attributes of an object of the upper takes some microseconds, and being asked for them by a LOOKUP ten times as long. But
+// who reads larger directories than this seldom wants to know all of them.
 constexpr std::size_t kMostOfUpper = 4096;
 
 bool is_dots(std::string_view name) {

@@ -123,9 +123,9 @@ Result<std::shared_ptr<const Listing>> UnionView::listing_at(const NodePtr& dire
 }
 
 UnionView::Listed UnionView::told_the_end(Node& directory, const Listing& listing) {
-  if (read_only()) return Listed::kEnd;
   // The kernel has it all now, or nobody.
   listings_.drop(directory.id());
+  if (read_only()) return Listed::kEnd;
   static const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const MutexLock lock(directory.mutex);
   const bool stays = directory.directory().kernel_listing.may_stay_at_end(

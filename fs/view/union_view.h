@@ -389,7 +389,7 @@ class UnionView {
   std::shared_ptr<Backings> backings_;  // null: there are none
   // Read-only views. A file may hold a descriptor (directories as layers).
   RecentlyUsed<layer::LowerFile> opened_{256, 1};
-  // A listing weighs as many as it has entries. With an upper, only of directories that somebody has not read to the end.
+  // Of directories that nobody has read to the end yet. A listing weighs as many as it has entries.
   RecentlyUsed<Listing> listings_{262'144, 4};
   NodePtr root_;
   // So late, that nodes die while everything they refer to is alive.
