@@ -185,9 +185,8 @@ def figure_rows(result, figure, medians):
     for number, key in enumerate(key for key in result.runs if key in medians):
         values = result.values(figure, key)
         base = medians.get(result.row.baseline)
-        title = f"{figure.title}, {figure.unit}" if figure.unit else figure.title
         yield (
-            title if number == 0 else "",
+            figure.heading if number == 0 else "",
             result.names[key],
             figure.shown(medians[key]),
             f"{figure.shown(min(values))}-{figure.shown(max(values))}",
@@ -207,7 +206,7 @@ def print_summary(results):
             peers = [value for key, value in of_figure.items() if not is_ours(key)]
             shown = [figure.shown(value) if value is not None else "-"
                      for value in (median, of_figure.get("ovl"), min(peers, default=None))]  # fmt: skip
-            rows.append((result.row.number, f"{figure.title}, {figure.unit}" if figure.unit else figure.title, *shown, target.words,
+            rows.append((result.row.number, figure.heading, *shown, target.words,
                          "-" if bound is None else figure.shown(bound), verdict(met)))  # fmt: skip
     print_rows("All targets", rows, left=2)
 
@@ -231,7 +230,7 @@ def write_markdown(path, results):
             beside = awake.get((figure.key, f"{AWAKE_WORDS}{target.words}"))
             lines.append((
                 result.row.number,
-                f"{who}{figure.title}, {figure.unit}" if figure.unit else f"{who}{figure.title}",
+                who + figure.heading,
                 "-" if median is None else figure.shown(median) + spread,
                 figure.shown(of_figure["ovl"]) if "ovl" in of_figure else "",
                 f"{figure.shown(of_figure[best])}, {result.names[best]}" if best else "",

@@ -32,6 +32,10 @@ class Figure:
     unit: str
     targets: tuple = ()
 
+    @property
+    def heading(self):
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
     def shown(self, value):
         scaled = value / UNITS[self.unit]
         if math.isinf(scaled):

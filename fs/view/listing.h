@@ -20,9 +20,8 @@ struct Listing {
     std::string name;
     std::uint32_t type = 0;
     bool in_upper = false;
-    std::uint64_t inode_number = 0;  // 0: to be looked up
-    std::uint64_t cookie = 0;        // where to go on after it: ascending in the list
-    LowerRef lower;                  // when not in_upper
+    std::uint64_t cookie = 0;  // where to go on after it: ascending in the list
+    LowerRef lower;            // when not in_upper
   };
   // Of "." and "..", which are in every directory and not in `entries`.
   static constexpr std::uint64_t kSelfCookie = 1;

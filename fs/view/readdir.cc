@@ -44,14 +44,6 @@ void number_by_position(std::vector<Listing::Entry>& entries) {
   for (Listing::Entry& entry : entries) entry.cookie = cookie++;
 }
 
-// All entries lie in layers.
-Status fill_in_inode_numbers(const LowerStack& stack, std::vector<Listing::Entry>& entries) {
-  for (Listing::Entry& entry : entries) {
-    VARVE_ASSIGN(entry.inode_number, stack.inode_number(entry.lower));
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<std::vector<Listing::Entry>> UnionView::list_directory(const NodePtr& directory) {
@@ -69,24 +61,19 @@ Result<std::vector<Listing::Entry>> UnionView::list_directory(const NodePtr& dir
       entries.push_back(Listing::Entry{.name = std::move(entry.name),
                                        .type = static_cast<std::uint32_t>(DTTOIF(entry.type)),
                                        .in_upper = true,
-                                       .inode_number = 0,
                                        .cookie = 0,
                                        .lower = {}});
     }
   }
-  VARVE_RETURN_IF_ERROR(stack_->for_each(directory->directory().lower,
-                                         [&](std::string_view name, LowerRef top, std::uint32_t type) {
-                                           std::string owned(name);
-                                           if (!seen.contains(owned)) {
-                                             entries.push_back(Listing::Entry{.name = std::move(owned),
-                                                                              .type = type,
-                                                                              .in_upper = false,
-                                                                              .inode_number = 0,
-                                                                              .cookie = 0,
-                                                                              .lower = top});
-                                           }
-                                           return true;
-                                         }));
+  VARVE_RETURN_IF_ERROR(stack_->for_each(
+      directory->directory().lower, [&](std::string_view name, LowerRef top, std::uint32_t type) {
+        std::string owned(name);
+        if (!seen.contains(owned)) {
+          entries.push_back(Listing::Entry{
+              .name = std::move(owned), .type = type, .in_upper = false, .cookie = 0, .lower = top});
+        }
+        return true;
+      }));
   return entries;
 }
 
@@ -110,7 +97,6 @@ Result<std::shared_ptr<const Listing>> UnionView::listing_at(const NodePtr& dire
     VARVE_ASSIGN(made->entries, list_directory(directory));
   }
   if (read_only()) {
-    VARVE_RETURN_IF_ERROR(fill_in_inode_numbers(*stack_, made->entries));
     number_by_position(made->entries);
   } else {
     order_by_cookie(made->entries);
@@ -145,8 +131,8 @@ Result<UnionView::Listed> UnionView::readdir(NodeId id, std::uint64_t cookie, co
                                    [&](const Listing::Entry& entry) { return entry.cookie <= cookie; });
   for (; next != listing->entries.end(); ++next) {
     const auto position = static_cast<std::size_t>(next - listing->entries.begin());
-    std::uint64_t inode_number = next->inode_number;
-    if (inode_number == 0 && (!next->in_upper || position >= numbers_from)) {
+    std::uint64_t inode_number = 0;
+    if (!next->in_upper || position >= numbers_from) {
       const Result<std::uint64_t> number = listed_inode_number(*directory, *next);
       // Removed since the list was made. Anything else must not look like that.
       if (!number.ok() && number.error().value == ENOENT) continue;

@@ -41,6 +41,22 @@ TEST(RecentlyUsed, HandsOutWhatAnotherKeptFirst) {
   EXPECT_EQ(numbers.size(), 1U);
 }
 
+TEST(RecentlyUsed, ReplacesAndDropsWithTheirWeight) {
+  Numbers numbers(10, 1);
+  keep(numbers, 1, 10, 4);
+  keep(numbers, 2, 20, 4);
+  EXPECT_EQ(*numbers.replace(NodeId(1), std::make_shared<const int>(11), 6), 11);
+  EXPECT_EQ(*numbers.find(NodeId(1)), 11);
+  EXPECT_NE(numbers.find(NodeId(2)), nullptr) << "10 of 10";
+  numbers.drop(NodeId(1));
+  numbers.drop(NodeId(1));
+  EXPECT_EQ(numbers.find(NodeId(1)), nullptr);
+  keep(numbers, 3, 30, 6);
+  EXPECT_EQ(numbers.size(), 2U) << "what was dropped weighs nothing";
+  EXPECT_EQ(*numbers.replace(NodeId(4), std::make_shared<const int>(40), 1), 40);
+  EXPECT_EQ(numbers.size(), 2U) << "11 of 10";
+}
+
 TEST(RecentlyUsed, StaysSoundWhereverMemoryRunsOut) {
   Numbers numbers(4, 1);
   for (std::uint64_t id = 1; id <= 40; ++id) {
