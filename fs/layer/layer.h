@@ -86,6 +86,9 @@ class Layer {
   virtual Result<Attributes> attributes(LowerId id) const = 0;
   // A number below 2^40, equal for hard links, distinct otherwise, the same each time the layer is opened.
   virtual Result<std::uint64_t> inode_number(LowerId id) const = 0;
+  // The object that has this inode number, each time the layer is opened.
+  // Returns: EOPNOTSUPP where only path_of() leads back to an object; ENOENT when no object has it.
+  virtual Result<LowerId> find_by_number(std::uint64_t) const { return Errno{EOPNOTSUPP}; }
   // A path by which `id` can be found again in this layer, from its root ("/a/b").
   // Directory layers: the path it was first looked up by. Layer files: any one path.
   virtual Result<std::string> path_of(LowerId id) const = 0;

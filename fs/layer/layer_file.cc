@@ -100,6 +100,11 @@ Result<std::uint64_t> LayerFile::inode_number(LowerId id) const {
   return id.value();
 }
 
+Result<LowerId> LayerFile::find_by_number(std::uint64_t number) const {
+  if (number < format::kRootInode || number >= tables_.inodes.size()) return Errno{ENOENT};
+  return LowerId{number};
+}
+
 Result<std::string> LayerFile::read_link(LowerId id) const {
   VARVE_ASSIGN(const Inode* record, inode(id));
   if (!S_ISLNK(record->mode)) return Errno{EINVAL};

@@ -43,6 +43,7 @@ class LayerFile final : public Layer {
   Status for_each_entry(LowerId directory, const EntryVisitor& visit) const override;
   Result<Attributes> attributes(LowerId id) const override;
   Result<std::uint64_t> inode_number(LowerId id) const override;
+  Result<LowerId> find_by_number(std::uint64_t number) const override;
   Result<std::string> path_of(LowerId id) const override;
   Result<std::string> read_link(LowerId id) const override;
   Result<std::vector<std::string>> xattr_names(LowerId id) const override;

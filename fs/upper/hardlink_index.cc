@@ -71,12 +71,14 @@ bool HardlinkIndex::holds(std::uint64_t inode_number) const {
   return held_.contains(inode_number);
 }
 
+bool HardlinkIndex::has(const Origin& origin) const {
+  const MutexLock lock(mutex_);
+  return inode_numbers_.contains(origin);
+}
+
 Result<std::optional<UniqueFd>> HardlinkIndex::find(const Origin& origin) const {
   using FoundFd = std::optional<UniqueFd>;
-  {
-    const MutexLock lock(mutex_);
-    if (!inode_numbers_.contains(origin)) return FoundFd{};
-  }
+  if (!has(origin)) return FoundFd{};
   Result<UniqueFd> fd = open_object({directory_.fd(), name_of(origin)}, O_PATH);
   if (fd.ok()) return FoundFd{std::move(fd).value()};
   if (fd.error().value == ENOENT) return FoundFd{};

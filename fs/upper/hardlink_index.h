@@ -40,6 +40,8 @@ class HardlinkIndex {
   static std::string name_of(const Origin& origin);
   // Whether one link of the upper inode `inode_number` is an entry here.
   bool holds(std::uint64_t inode_number) const EXCLUDES(mutex_);
+  // Whether what was copied up from `origin` has an entry.
+  bool has(const Origin& origin) const EXCLUDES(mutex_);
   // An O_PATH descriptor; empty when it was not copied up.
   Result<std::optional<UniqueFd>> find(const Origin& origin) const EXCLUDES(mutex_);
   // Enters `object`, which has no name in the upper yet; to be confirmed as soon as it has. The entry is told apart by

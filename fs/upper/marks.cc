@@ -126,6 +126,7 @@ Result<Marks> MarkStore::read(ObjectRef object) const {
   for (const std::string& name : names) {
     if (name == opaque || name.starts_with(ours)) VARVE_RETURN_IF_ERROR(read_one(object, name, marks));
   }
+  if (marks.base) marks.origin = Origin{marks.base->slot, marks.base->inode_number};
   return marks;
 }
 
@@ -210,9 +211,7 @@ Status MarkStore::write_base(ObjectRef object, const Base& base, std::uint64_t m
 }
 
 Status MarkStore::remove_base(ObjectRef object) const {
-  const Status removed = remove_object_xattr(object, name_of("base"));
-  if (!removed.ok() && removed.error().value != ENODATA) return removed;
-  return {};
+  return remove_text(object, "base");
 }
 
 Status MarkStore::write_opaque(ObjectRef object) const {

@@ -38,7 +38,9 @@ class MarkStore {
   Result<std::uint64_t> map_id_of(ObjectRef object) const;
 
   Status write_origin(ObjectRef object, const Origin& origin) const;
+  // Says what `write_origin` would, too.
   Status write_base(ObjectRef object, const Base& base, std::uint64_t map_id) const;
+  // Requires: write_origin was called; the base mark may have stood for it.
   Status remove_base(ObjectRef object) const;
   // That the file has a map which nothing needs once the base mark is gone.
   Status write_idle_map(ObjectRef object, std::uint64_t map_id) const;

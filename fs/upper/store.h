@@ -38,7 +38,7 @@ class Store final : public UpperStore, public CowHost {
   Result<std::optional<UniqueFd>> find_indexed(Origin origin) const override;
   Result<UpperEntry> create(ObjectRef where, const NewObject& object, bool over_whiteout) override;
   Result<Opened> create_open(ObjectRef where, const NewObject& file, bool over_whiteout) override;
-  Result<UpperEntry> copy_up(ObjectRef where, const CopyUp& source) override;
+  Result<Copied> copy_up(ObjectRef where, const CopyUp& source) override;
   Result<Unnamed> create_unnamed(ObjectRef directory, const NewObject& object) override;
   Result<Unnamed> copy_up_unnamed(const CopyUp& source) override;
   Status link(ObjectRef existing, ObjectRef where, bool over_whiteout) override;
@@ -50,7 +50,6 @@ class Store final : public UpperStore, public CowHost {
   Status set_opaque(ObjectRef directory) override;
   Status set_redirect(ObjectRef directory, std::string_view lower_path) override;
   void drop_index(Origin origin) override;
-  Status set_origin(ObjectRef object, Origin origin) override;
   Status change_mode(ObjectRef object, std::uint32_t permissions) override;
   Status change_owner(ObjectRef object, std::int64_t uid, std::int64_t gid) override;
   Status change_times(ObjectRef object, const struct timespec (&times)[2]) override;
@@ -69,6 +68,7 @@ class Store final : public UpperStore, public CowHost {
   const BootId& boot_id() const override { return work_.boot_id; }
   bool is_volatile() const override { return work_.state.volatile_upper; }
   bool keeps_access_times() const override { return keep_access_times_; }
+  Result<bool> has_map(std::uint64_t map_id) const override { return maps_.has(map_id); }
   Result<std::unique_ptr<block::BlockFile>> open_map(std::uint64_t map_id, int data_fd) override;
   Result<std::unique_ptr<block::BlockFile>> make_map(std::uint64_t map_id, int data_fd) override;
   Status sync_map_names() override { return maps_.sync_names(); }
@@ -148,11 +148,15 @@ class Store final : public UpperStore, public CowHost {
 
   // --- store_copy_up.cc ---
   enum class DataMode : std::uint8_t { kShare, kCopy };
-  Result<UpperEntry> copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode);
-  Status build_copy(ObjectRef draft, const CopyUp& source, DataMode mode);
+  Result<Copied> copy_up_as(ObjectRef where, const CopyUp& source, DataMode mode);
+  Result<Copied> build_copy(ObjectRef draft, const CopyUp& source, DataMode mode);
+  static Shown shown_of(const CopyUp& source);
+  // The object with its data, but of its owner and mode only what could be given at once. Returns: how it stands.
+  Result<struct stat> begin_copy(ObjectRef draft, const CopyUp& source, DataMode mode);
+  Status fill_copy(UniqueFd file, const CopyUp& source, DataMode mode) const;
   Status copy_xattrs(ObjectRef draft, const CopyUp& source) const;
-  Status mark_copy(ObjectRef draft, const CopyUp& source, DataMode mode);
-  Result<UpperEntry> publish_copy(Draft& draft, ObjectRef where, const CopyUp& source);
+  Result<Marks> mark_copy(ObjectRef draft, const CopyUp& source, DataMode mode);
+  Status publish_copy(Draft& draft, ObjectRef where, const CopyUp& source, std::uint64_t inode_number);
   // Names in the work directory count from now on: the upper cannot do without it.
   Status note_needs_work() EXCLUDES(needs_mutex_);
 
@@ -200,6 +204,8 @@ struct NodeKind {
   std::string symlink_target;
 };
 Status make_node(ObjectRef where, const NodeKind& kind);
+// A regular file in the same way, open for writing.
+Result<UniqueFd> make_file(ObjectRef where, std::uint32_t permissions);
 // The owner of the stored object itself; -1 leaves an id as it is. Returns: the errno of fchownat(2).
 Status change_own_owner(ObjectRef object, std::int64_t uid, std::int64_t gid);
 

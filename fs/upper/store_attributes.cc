@@ -25,6 +25,7 @@ Status Store::set_redirect(ObjectRef directory, std::string_view lower_path) {
 }
 
 void Store::drop_index(Origin origin) {
+  if (!index_.has(origin)) return;
   const std::string name = HardlinkIndex::name_of(origin);
   const Result<std::uint64_t> map_id = map_of_last_name({index_.fd(), name});
   drop_entry(origin);
@@ -36,10 +37,6 @@ void Store::drop_entry(const Origin& origin) {
   if (dropped.ok() || dropped.error().value == ENOENT) return;
   log_warning("work directory: index/{} stays until the next mount: {}", HardlinkIndex::name_of(origin),
               std::strerror(dropped.error().value));
-}
-
-Status Store::set_origin(ObjectRef object, Origin origin) {
-  return marks().write_origin(object, origin);
 }
 
 // --- attributes ---

@@ -16,15 +16,20 @@
 
 namespace varve::upper {
 
+Result<UniqueFd> make_file(ObjectRef where, std::uint32_t permissions) {
+  UniqueFd file(::openat(where.fd, std::string(where.name).c_str(),
+                         O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                         static_cast<mode_t>(permissions)));
+  if (!file.valid()) return Errno::last();
+  return file;
+}
+
 Status make_node(ObjectRef where, const NodeKind& kind) {
   const std::string name(where.name);
   const auto permissions = static_cast<mode_t>(kind.mode & 07777);
   int failed = 0;
   if (S_ISREG(kind.mode)) {
-    const int fd =
-        ::openat(where.fd, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions);
-    if (fd >= 0) ::close(fd);
-    failed = fd < 0 ? -1 : 0;
+    VARVE_RETURN_IF_ERROR(make_file(where, permissions));
   } else if (S_ISDIR(kind.mode)) {
     failed = ::mkdirat(where.fd, name.c_str(), permissions);
   } else if (S_ISLNK(kind.mode)) {

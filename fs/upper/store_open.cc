@@ -145,6 +145,11 @@ Result<std::unique_ptr<block::BlockFile>> Store::make_map(std::uint64_t map_id, 
 // The file is its own by now, whether its map can be removed or not.
 Status Store::drop_base_mark(int data_fd, std::uint64_t map_id) {
   const ObjectRef file{data_fd, {}};
+  VARVE_ASSIGN(const Marks now, marks().read(file));
+  // Gone already: what is left is to remove the map.
+  if (!now.base) return {};
+  // The base mark stood for it.
+  VARVE_RETURN_IF_ERROR(marks().write_origin(file, *now.origin));
   // Without the note, for which there may be no room, a kill could leave a map that nobody ever removes, and nothing worse.
   const Status noted = marks().write_idle_map(file, map_id);
   if (!noted.ok())

@@ -49,17 +49,19 @@ struct Origin {
 // Where a partly copied file finds the blocks that it does not hold itself.
 struct Base {
   LayerSlot slot;
-  std::string path;                // in that layer, "/a/b"
-  std::uint64_t inode_number = 0;  // Layer::inode_number of it, to check that the path still leads there
+  // In that layer, "/a/b"; empty where the layer finds it by its number (Layer::find_by_number).
+  std::string path;
+  std::uint64_t inode_number =
+      0;  // Layer::inode_number of it; with a path, to check that this still leads there
   std::uint64_t size_bytes = 0;
 };
 
 // What is written on an upper object beside its attributes.
 struct Marks {
-  std::optional<Origin> origin;
-  std::optional<Base> base;  // regular file, partly copied
-  std::uint64_t map_id = 0;  // names the block map of a partly copied file; stored within the base mark
-  bool opaque = false;       // directory
+  std::optional<Origin> origin;  // of a partly copied file: its base
+  std::optional<Base> base;      // regular file, partly copied
+  std::uint64_t map_id = 0;      // names the block map of a partly copied file; stored within the base mark
+  bool opaque = false;           // directory
   std::optional<std::string> redirect;  // directory: path in the lower layers that merges here
   // Names that the layers still add to (or, negative, hide from) the link count of the upper.
   std::int64_t nlink_delta = 0;
@@ -94,7 +96,8 @@ struct CopyUp {
   Xattrs xattrs;  // all that the lower has, ACLs and capabilities included
   std::string symlink_target;
   Origin origin;
-  std::optional<Base> base;  // regular file with data below; absent: it starts empty (O_TRUNC, or size 0)
+  // Regular file with data below: what `origin` names. Absent: it starts empty (O_TRUNC, or size 0).
+  std::optional<Base> base;
   // Lower hard links: the object is entered in the index too, where the other names find it. The nlink mark
   // is set with it, before it is published, to attributes.nlink - 1: the other lower names
   // (UpperEntry::attributes leaves the index's own link out), so that count + delta stays the union's count.
@@ -175,8 +178,13 @@ class UpperStore {
     UniqueFd fd;  // for reading and writing; invalid where it has to be opened by its name
   };
   virtual Result<Opened> create_open(ObjectRef where, const NewObject& file, bool over_whiteout) = 0;
+  // What look_up() would tell of it, but for the attributes.
+  struct Copied {
+    std::uint64_t inode_number = 0;  // real st_ino in the upper
+    Marks marks;
+  };
   // Leaves atime and mtime of the parent as they were.
-  virtual Result<UpperEntry> copy_up(ObjectRef where, const CopyUp& source) = 0;
+  virtual Result<Copied> copy_up(ObjectRef where, const CopyUp& source) = 0;
   // An object without a name, which is gone with the last descriptor of it.
   struct Unnamed {
     UniqueFd fd;  // O_PATH
@@ -205,7 +213,6 @@ class UpperStore {
   virtual Status set_redirect(ObjectRef directory, std::string_view lower_path) = 0;
   // The last name of an indexed object is gone: forget it in the index. Nothing happens when it is not there.
   virtual void drop_index(Origin origin) = 0;
-  virtual Status set_origin(ObjectRef object, Origin origin) = 0;
 
   // --- attributes ---
   virtual Status change_mode(ObjectRef object, std::uint32_t permissions) = 0;

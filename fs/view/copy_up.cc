@@ -64,12 +64,13 @@ Status UnionView::copy_up_unnamed_locked(Node& node, Content content) {
   }
   VARVE_ASSIGN(upper::UpperStore::Unnamed made, store_->copy_up_unnamed(source));
   node.upper().pinned = std::make_shared<const UniqueFd>(std::move(made.fd));
-  return adopt_upper_locked(node, Place{node.upper().pinned, ""}, made.entry);
+  return adopt_upper_locked(node, Place{node.upper().pinned, ""},
+                            {made.entry.inode_number, std::move(made.entry.marks)});
 }
 
 Status UnionView::publish_copy_up_locked(Node& node, Alias& alias, const Place& where, Content content) {
   VARVE_ASSIGN(upper::CopyUp source, describe_copy_up_locked(node, content));
-  Result<upper::UpperEntry> made = store_->copy_up(where.ref(), source);
+  Result<upper::UpperStore::Copied> made = store_->copy_up(where.ref(), source);
   std::unique_ptr<layer::LowerFile> whole;
   if (!made.ok() && made.error().value == ENOSPC && source.base) {
     // Perhaps only the mark that names the base found no room (ext4 holds 4 KiB of xattrs): then all data is copied.
@@ -77,22 +78,23 @@ Status UnionView::publish_copy_up_locked(Node& node, Alias& alias, const Place& 
     source.content = whole.get();
     made = store_->copy_up(where.ref(), source);
   }
-  VARVE_ASSIGN(const upper::UpperEntry entry, std::move(made));
+  if (!made.ok()) return made.error();
   alias.in_upper = true;
-  return adopt_upper_locked(node, where, entry);
+  return adopt_upper_locked(node, where, std::move(*made));
 }
 
-Status UnionView::adopt_upper_locked(Node& node, const Place& where, const upper::UpperEntry& entry) {
-  node.upper().marks = entry.marks;
-  node.upper().inode = entry.inode_number;
+Status UnionView::adopt_upper_locked(Node& node, const Place& where, upper::UpperStore::Copied copied) {
+  node.upper().marks = std::move(copied.marks);
+  node.upper().inode = copied.inode_number;
   node.in_upper = true;
+  node.upper().untouched = node.upper().marks.base.has_value() && node.data == nullptr;
   if (node.data == nullptr) return {};
   std::unique_ptr<layer::LowerFile> base;
-  if (entry.marks.base) {
+  if (node.upper().marks.base) {
     VARVE_ASSIGN(base, stack_->layer(node.lower->slot).open_file(node.lower->id));
   }
   VARVE_ASSIGN(std::unique_ptr<upper::CowFile> file,
-               upper::CowFile::open(*store_, where.ref(), entry.marks, std::move(base)));
+               upper::CowFile::open(*store_, where.ref(), node.upper().marks, std::move(base)));
   node.data->replace(OpenData::View{nullptr, std::move(file)});
   return {};
 }
@@ -121,18 +123,29 @@ Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, Content con
     source.attributes.size_bytes = 0;
     return source;
   }
-  VARVE_ASSIGN(std::string path, layer.path_of(id));
+  std::string path;
+  if (!layer.find_by_number(number).ok()) {
+    VARVE_ASSIGN(path, layer.path_of(id));
+  }
   source.base = upper::Base{node.lower->slot, std::move(path), number, source.attributes.size_bytes};
   return source;
 }
 
 Result<std::unique_ptr<layer::LowerFile>> UnionView::open_base(const upper::Base& base) const {
   if (!stack_->has_slot(base.slot)) return Errno{EIO};
-  VARVE_ASSIGN(const std::optional<LowerRef> found, stack_->find_in_layer(base.slot, base.path));
-  if (!found) return Errno{EIO};
   const layer::Layer& layer = stack_->layer(base.slot);
-  VARVE_ASSIGN(const std::uint64_t number, layer.inode_number(found->id));
-  VARVE_ASSIGN(std::unique_ptr<layer::LowerFile> file, layer.open_file(found->id));
+  LowerId id;
+  if (base.path.empty()) {
+    const Result<LowerId> found = layer.find_by_number(base.inode_number);
+    if (!found.ok()) return Errno{EIO};
+    id = *found;
+  } else {
+    VARVE_ASSIGN(const std::optional<LowerRef> found, stack_->find_in_layer(base.slot, base.path));
+    if (!found) return Errno{EIO};
+    id = found->id;
+  }
+  VARVE_ASSIGN(const std::uint64_t number, layer.inode_number(id));
+  VARVE_ASSIGN(std::unique_ptr<layer::LowerFile> file, layer.open_file(id));
   // Another file lies under the path now: reading on would mix two files.
   if (number != base.inode_number || file->size_bytes() != base.size_bytes) return Errno{EIO};
   return file;

@@ -22,6 +22,7 @@ Result<OpenData::View> UnionView::open_view_locked(Node& node) {
     return view;
   }
   VARVE_ASSIGN(const Place place, place_locked(node));
+  node.upper().untouched = false;  // who has it open may write to it
   std::unique_ptr<layer::LowerFile> base;
   if (node.upper().marks.base) {
     // The file may have become complete while it was open before: the marks on it are the truth.
@@ -80,9 +81,15 @@ void UnionView::release_data(const NodePtr& node) {
   settle_set_id_locked(*node);
   last = std::move(node->data);
   const std::shared_ptr<upper::CowFile> file = last->view().upper;
-  if (file == nullptr || !file->is_complete() || file->is_ordinary()) return;
+  if (file == nullptr) return;
+  forget_base_locked(*node, *file);
+  if (!file->is_complete() || file->is_ordinary()) return;
   // Kept, so that who opens it meanwhile finds the same CowFile.
   if (settler_.add(node)) node->upper().kept_data = last;
+}
+
+void UnionView::forget_base_locked(Node& node, const upper::CowFile& file) {
+  if (file.is_ordinary()) node.upper().marks.base.reset();
 }
 
 void UnionView::settle_file(Node& node) {
@@ -100,6 +107,7 @@ void UnionView::settle_file(Node& node) {
     return;
   }
   const MutexLock lock(node.mutex);
+  forget_base_locked(node, *file);
   // Without a name and not ordinary it cannot be opened anew.
   if (node.upper().kept_data == data && (file->is_ordinary() || !node.aliases.empty())) {
     node.upper().kept_data.reset();

@@ -97,6 +97,7 @@ class Node {
   struct UpperPart {
     upper::Marks marks;
     std::uint64_t inode = 0;                     // real st_ino there
+    bool untouched = false;                      // partly copied, and known to have no block of its own
     bool lacks_capabilities = false;             // the xattr security.capability is known not to be there
     std::shared_ptr<const UniqueFd> pinned;      // O_PATH on the object when no alias leads to it
     std::weak_ptr<const UniqueFd> directory_fd;  // directories, owned by the fd cache

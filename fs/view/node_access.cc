@@ -75,12 +75,23 @@ Result<Attributes> UnionView::union_attributes_locked(Node& node, Attributes att
   const std::int64_t nlink = static_cast<std::int64_t>(attributes.nlink) + node.upper().marks.nlink_delta;
   attributes.nlink = nlink < 0 ? 0 : static_cast<std::uint32_t>(nlink);
   if (node.upper().marks.base) {
-    VARVE_ASSIGN(const OpenData::View open, view_locked(node));
-    if (open.upper != nullptr) {
-      VARVE_ASSIGN(attributes.blocks_512, open.upper->blocks_512());
-    }
+    VARVE_ASSIGN(attributes.blocks_512, partly_copied_blocks_512_locked(node, attributes));
   }
   return attributes;
+}
+
+Result<std::uint64_t> UnionView::partly_copied_blocks_512_locked(Node& node, const Attributes& stored) {
+  const upper::Marks& marks = node.upper().marks;
+  if (node.data == nullptr && node.upper().kept_data == nullptr) {
+    VARVE_ASSIGN(const std::unique_ptr<layer::LowerFile> base, open_base(*marks.base));
+    if (!node.upper().untouched) {
+      VARVE_ASSIGN(node.upper().untouched, upper::CowFile::is_untouched(*store_, marks));
+    }
+    if (node.upper().untouched) return upper::CowFile::untouched_blocks_512(stored, *base);
+  }
+  VARVE_ASSIGN(const OpenData::View open, view_locked(node));
+  // Null: copied up, but its file could not be opened then.
+  return open.upper != nullptr ? open.upper->blocks_512() : Result<std::uint64_t>(stored.blocks_512);
 }
 
 Result<std::uint32_t> UnionView::merged_link_count_locked(Node& directory, const Place& upper) const {

@@ -241,6 +241,9 @@ class UnionView {
   Result<Attributes> upper_attributes_locked(Node& node) REQUIRES(node.mutex);
   // Of the union, from those of the upper.
   Result<Attributes> union_attributes_locked(Node& node, Attributes stored) REQUIRES(node.mutex);
+  // st_blocks. Requires: the node's marks name a base.
+  Result<std::uint64_t> partly_copied_blocks_512_locked(Node& node, const Attributes& stored)
+      REQUIRES(node.mutex);
   // As the upper has them: without what a layer adds to links and blocks, and so without waiting for one.
   Result<Attributes> stored_attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> lower_attributes_locked(Node& node) REQUIRES(node.mutex);
@@ -286,7 +289,7 @@ class UnionView {
       REQUIRES(node.mutex);
   Status copy_up_unnamed_locked(Node& node, Content content) REQUIRES(node.mutex);
   // The object at `where` is the node's from now on, also for those who have it open.
-  Status adopt_upper_locked(Node& node, const Place& where, const upper::UpperEntry& entry)
+  Status adopt_upper_locked(Node& node, const Place& where, upper::UpperStore::Copied copied)
       REQUIRES(node.mutex);
   Result<upper::CopyUp> describe_copy_up_locked(Node& node, Content content) REQUIRES(node.mutex);
   Result<std::unique_ptr<layer::LowerFile>> open_base(const upper::Base& base) const;
@@ -343,6 +346,8 @@ class UnionView {
   Result<OpenData::View> open_view_locked(Node& node) REQUIRES(node.mutex);
   std::unique_ptr<const Backing> back_locked(Node& node, const OpenData::View& view) REQUIRES(node.mutex);
   void release_data(const NodePtr& node);
+  // `file` was the node's: its marks name no base any more when it has become an ordinary one.
+  static void forget_base_locked(Node& node, const upper::CowFile& file) REQUIRES(node.mutex);
   // In the settler's thread.
   void settle_file(Node& node);
   Result<Created> open_created(Made made, int flags);

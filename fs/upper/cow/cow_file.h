@@ -26,6 +26,10 @@ class CowFile {
                                                std::unique_ptr<layer::LowerFile> base);
   // Of a file that has just been created, with no base; `fd` for reading and writing.
   static Result<std::unique_ptr<CowFile>> take(UpperStore& store, UniqueFd fd);
+  // Whether no block of a partly copied file was ever written. Requires: nobody has it open.
+  static Result<bool> is_untouched(UpperStore& store, const Marks& marks);
+  // blocks_512() of such a file, without opening it; `stored`: what the upper says of it.
+  static Result<std::uint64_t> untouched_blocks_512(const Attributes& stored, const layer::LowerFile& base);
   virtual ~CowFile() = default;
 
   virtual int fd() const = 0;            // the upper's file, O_RDWR

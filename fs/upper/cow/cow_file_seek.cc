@@ -80,6 +80,44 @@ Result<std::optional<layer::Range>> CowFileImpl::next_own(std::uint64_t offset_b
   return own;
 }
 
+namespace {
+
+// st_blocks of the blocks with data in [0, end_bytes) of `base`; count(first, end) tells how many of a range of them count.
+template <class Count>
+Result<std::uint64_t> data_blocks_512(const layer::LowerFile& base, std::uint64_t end_bytes,
+                                      const Count& count) {
+  constexpr std::uint64_t kSectorsPerBlock = kBlockSizeBytes / 512;
+  std::uint64_t blocks = 0;
+  std::uint64_t counted_blocks = 0;  // blocks before this one were looked at: ranges may share one
+  std::uint64_t position = 0;
+  while (position < end_bytes) {
+    VARVE_ASSIGN(const auto range, base.next_data(position));
+    if (!range || range->offset_bytes >= end_bytes) break;
+    const std::uint64_t range_end_bytes = std::min(range->offset_bytes + range->size_bytes, end_bytes);
+    const std::uint64_t first = std::max(counted_blocks, range->offset_bytes / kBlockSizeBytes);
+    const std::uint64_t end = (range_end_bytes + kBlockSizeBytes - 1) / kBlockSizeBytes;
+    if (first < end) blocks += count(first, end);
+    counted_blocks = std::max(counted_blocks, end);
+    position = std::max(position + 1, range_end_bytes);
+  }
+  return blocks * kSectorsPerBlock;
+}
+
+}  // namespace
+
+Result<bool> CowFile::is_untouched(UpperStore& store, const Marks& marks) {
+  VARVE_ASSIGN(const bool touched, store.cow_host().has_map(marks.map_id));
+  return !touched;
+}
+
+Result<std::uint64_t> CowFile::untouched_blocks_512(const Attributes& stored, const layer::LowerFile& base) {
+  // What a truncation cut off is not inherited any more.
+  const std::uint64_t end_bytes = std::min(base.size_bytes(), stored.size_bytes);
+  const auto all = [](std::uint64_t first, std::uint64_t end) { return end - first; };
+  VARVE_ASSIGN(const std::uint64_t inherited, data_blocks_512(base, end_bytes, all));
+  return stored.blocks_512 + inherited;
+}
+
 Result<std::uint64_t> CowFileImpl::blocks_512() const {
   VARVE_ASSIGN(const std::uint64_t own, data_->blocks_512());
   if (is_complete()) return own;
@@ -90,21 +128,10 @@ Result<std::uint64_t> CowFileImpl::blocks_512() const {
 
 Result<std::uint64_t> CowFileImpl::inherited_blocks_512_locked() const {
   if (is_complete()) return std::uint64_t{0};
-  constexpr std::uint64_t kSectorsPerBlock = kBlockSizeBytes / 512;
-  std::uint64_t blocks = 0;
-  std::uint64_t counted_blocks = 0;  // blocks before this one were looked at: ranges may share one
-  std::uint64_t position = 0;
-  while (position < inherit_end_bytes_) {
-    VARVE_ASSIGN(const auto range, base_->next_data(position));
-    if (!range || range->offset_bytes >= inherit_end_bytes_) break;
-    const std::uint64_t end_bytes = std::min(range->offset_bytes + range->size_bytes, inherit_end_bytes_);
-    const std::uint64_t first = std::max(counted_blocks, range->offset_bytes / kBlockSizeBytes);
-    const std::uint64_t end = (end_bytes + kBlockSizeBytes - 1) / kBlockSizeBytes;
-    if (first < end) blocks += map_.claimed().count_clear(first, end);
-    counted_blocks = std::max(counted_blocks, end);
-    position = std::max(position + 1, end_bytes);
-  }
-  return blocks * kSectorsPerBlock;
+  const BlockBitmap& claimed = map_.claimed();
+  return data_blocks_512(*base_, inherit_end_bytes_, [&](std::uint64_t first, std::uint64_t end) {
+    return claimed.count_clear(first, end);
+  });
 }
 
 }  // namespace varve::upper

@@ -105,8 +105,12 @@ Status CowFileImpl::sync_claims(BlockBitmap blocks) {
     lost = lost_.size_blocks() != 0 && !lost_.none_set();
     BlockBitmap claimed_then = blocks;
     claimed_then.merge(map_.durable());
-    // Once in the life of a file the lock is held across a sync.
-    if (!lost && is_complete() && claimed_then.all_set(0, base_blocks_)) return settle_locked();
+    if (!lost && is_complete() && claimed_then.all_set(0, base_blocks_)) {
+      // Once in the life of a file the lock is held across a sync.
+      const Status done = settle_locked();
+      // A disk too full to settle it takes claims still.
+      if (settled_ || done.error().value != ENOSPC) return done;
+    }
     if (lost) blocks.subtract(lost_);
     if (!blocks.none_set()) {
       VARVE_RETURN_IF_ERROR(map_.write_durable(blocks));

@@ -23,6 +23,8 @@ class CowHost {
   virtual bool is_volatile() const = 0;                      // nothing is synced
   virtual bool keeps_access_times() const { return false; }  // reading moves none
 
+  // Whether the file with this map was ever written to: its map was made then.
+  virtual Result<bool> has_map(std::uint64_t map_id) const = 0;
   // The map of the file behind `data_fd`; null when none was made.
   // Returns: ESTALE when that file has no name any more and the map, if it had one, went with the last.
   virtual Result<std::unique_ptr<block::BlockFile>> open_map(std::uint64_t map_id, int data_fd) = 0;

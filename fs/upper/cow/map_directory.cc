@@ -33,6 +33,13 @@ Result<std::unique_ptr<block::BlockFile>> MapDirectory::open_name(const std::str
   return std::unique_ptr<block::BlockFile>(std::make_unique<block::FdBlockFile>(UniqueFd(fd)));
 }
 
+Result<bool> MapDirectory::has(std::uint64_t map_id) const {
+  if (directory_.fd() < 0) return false;
+  if (::faccessat(directory_.fd(), name_of(map_id).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return true;
+  if (errno != ENOENT) return Errno::last();
+  return false;
+}
+
 Result<std::unique_ptr<block::BlockFile>> MapDirectory::open(std::uint64_t map_id) const {
   if (directory_.fd() < 0) return std::unique_ptr<block::BlockFile>();
   auto file = open_name(name_of(map_id), 0);

@@ -25,6 +25,7 @@ class MapDirectory {
   // An id that no map has: 64 random bits, never 0.
   static Result<std::uint64_t> new_id();
 
+  Result<bool> has(std::uint64_t map_id) const;
   // Null when there is none.
   Result<std::unique_ptr<block::BlockFile>> open(std::uint64_t map_id) const;
   // Makes the map of the file behind `data_fd`; it has no name when that file has none any more.

@@ -228,6 +228,14 @@ ResultOrFailure<UpperSource::BaseFile> UpperSource::find_base(const upper::Base&
     return Failure{EIO, shown(path) + ": copied up from a layer that the stack does not have"};
   }
   const layer::Layer& layer = *options_.layers[base.slot.value() - 1];
+  if (base.path.empty()) {
+    const std::string what = layer.name() + ": inode " + std::to_string(base.inode_number);
+    const Result<LowerId> id = layer.find_by_number(base.inode_number);
+    if (!id.ok()) return failure_from(id.error(), what);
+    Result<std::string> lower_path = layer.path_of(*id);
+    if (!lower_path.ok()) return failure_from(lower_path.error(), what);
+    return BaseFile{&layer, *id, std::move(lower_path).value()};
+  }
   VARVE_ASSIGN(const LowerId id, find_in_layer(layer, base.path));
   const Result<std::uint64_t> number = layer.inode_number(id);
   if (!number.ok()) return failure_from(number.error(), layer.name() + ": " + base.path);
@@ -235,14 +243,14 @@ ResultOrFailure<UpperSource::BaseFile> UpperSource::find_base(const upper::Base&
     return Failure{EIO, shown(path) + ": copied up from " + layer.name() + ": " + base.path +
                             ", where another file lies now (the layer was changed)"};
   }
-  return BaseFile{&layer, id};
+  return BaseFile{&layer, id, base.path};
 }
 
 ResultOrFailure<std::unique_ptr<layer::LowerFile>> UpperSource::open_base(const upper::Base& base,
                                                                           const std::string& path) const {
   VARVE_ASSIGN(const BaseFile found, find_base(base, path));
   Result<std::unique_ptr<layer::LowerFile>> file = found.layer->open_file(found.id);
-  if (!file.ok()) return failure_from(file.error(), found.layer->name() + ": " + base.path);
+  if (!file.ok()) return failure_from(file.error(), found.layer->name() + ": " + found.path);
   return std::move(file).value();
 }
 
@@ -254,7 +262,7 @@ ResultOrFailure<std::optional<DeltaBase>> UpperSource::delta_base(const upper::U
   VARVE_ASSIGN(const BaseFile found, find_base(*entry.marks.base, path));
   const auto parent = options_.parents->in_layer(*found.layer, found.id);
   if (!parent) return std::optional<DeltaBase>();
-  return std::optional(options_.parents->base(*parent, entry.marks.base->path));
+  return std::optional(options_.parents->base(*parent, found.path));
 }
 
 StatusOrFailure UpperSource::take_content(const ContentFile& file, std::uint64_t size_bytes,

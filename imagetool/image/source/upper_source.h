@@ -54,6 +54,7 @@ class UpperSource : public TreeSource {
   struct BaseFile {
     const layer::Layer* layer = nullptr;
     LowerId id;
+    std::string path;  // in that layer
   };
   ResultOrFailure<BaseFile> find_base(const upper::Base& base, const std::string& path) const;
   // What the file inherits from in the new layer; empty when all of it is stored there.

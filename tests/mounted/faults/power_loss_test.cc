@@ -82,9 +82,12 @@ class PowerLoss : public testing::TestWithParam<WriteBack> {
   void fill_lower() {
     for (std::uint32_t i = 0; i < 8; ++i) add_lower(fmt::format("/f{}", i), i + 1);
     for (std::uint32_t i = 0; i < 2; ++i) add_lower(fmt::format("/d/g{}", i), i + 20);
-    // Leaves no room for the mark that names the base, on ext4 with inodes of 256 bytes: its copy-up copies the data.
+    // A block and a part of the inode: on ext4 with inodes of 256 bytes they leave room for the mark that names the origin, but
+    // not for the longer one that names the base. Its copy-up copies the data.
     const std::string much(4'020, 'x');
+    const std::string more(24, 'x');
     ASSERT_EQ(outcome(::setxattr(lower("/f7").c_str(), "user.much", much.data(), much.size(), 0)), "ok");
+    ASSERT_EQ(outcome(::setxattr(lower("/f7").c_str(), "user.more", more.data(), more.size(), 0)), "ok");
     history_.all_synced();
   }
 

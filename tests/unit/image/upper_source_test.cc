@@ -10,6 +10,7 @@
 #include "fs/upper/cow/cow_file.h"
 #include "imagetool/image/layer_builder.h"
 #include "imagetool/image/layer_walk.h"
+#include "imagetool/image/source/directory_source.h"
 #include "tests/unit/image/scratch_directory.h"
 
 namespace varve::image {
@@ -32,13 +33,18 @@ class UpperSourceTest : public ::testing::Test {
     ASSERT_EQ(::link((scratch_ / "low/d/a").c_str(), (scratch_ / "low/b").c_str()), 0);
     ASSERT_EQ(::link((scratch_ / "low/d/a").c_str(), (scratch_ / "low/c").c_str()), 0);
     layer_ = must(layer::open_layer(scratch_ / "low", {}));
-    store_ = must(upper::UpperStore::open({.upper_path = scratch_ / "upper",
-                                           .work_path = scratch_ / "work",
-                                           .base_stack = {"directory " + layer_->identity().value},
+    open_store("upper", "work");
+  }
+  void open_store(const std::string& upper, const std::string& work) {
+    upper_ = scratch_ / upper;
+    work_ = scratch_ / work;
+    store_ = must(upper::UpperStore::open({.upper_path = upper_,
+                                           .work_path = work_,
+                                           .base_stack = {base_line(layer_->identity())},
                                            .volatile_upper = false,
                                            .boot_id = ""}));
   }
-  UpperSource::Options options() const { return {scratch_ / "upper", scratch_ / "work", {layer_}}; }
+  UpperSource::Options options() const { return {upper_, work_, {layer_}}; }
   // With the mount stopped, or as killed.
   std::unique_ptr<UpperSource> open(bool cleanly = true) {
     const Status closed = cleanly ? store_->close() : Status();
@@ -49,11 +55,13 @@ class UpperSourceTest : public ::testing::Test {
   LowerId lower(const std::string& path) const { return must(find_in_layer(*layer_, path)); }
 
   // Copies `path` of the layer up to `name` in the upper's root, without its data.
-  upper::UpperEntry copy_up(const std::string& path, const std::string& name, bool indexed) {
+  upper::UpperStore::Copied copy_up(const std::string& path, const std::string& name, bool indexed) {
     upper::CopyUp copy;
     copy.attributes = *layer_->attributes(lower(path));
     copy.origin = {LayerSlot{1}, *layer_->inode_number(lower(path))};
-    copy.base = upper::Base{LayerSlot{1}, path, copy.origin.inode_number, copy.attributes.size_bytes};
+    const bool by_number = layer_->find_by_number(copy.origin.inode_number).ok();
+    copy.base = upper::Base{LayerSlot{1}, by_number ? "" : path, copy.origin.inode_number,
+                            copy.attributes.size_bytes};
     copy.indexed = indexed;
     const auto entry = store_->copy_up({store_->root_fd(), name}, copy);
     EXPECT_TRUE(entry.ok());
@@ -92,12 +100,31 @@ class UpperSourceTest : public ::testing::Test {
 
   ScratchDirectory scratch_;
   RememberingMonitor monitor_;
+  std::string upper_;
+  std::string work_;
   std::shared_ptr<layer::Layer> layer_;
   std::unique_ptr<upper::UpperStore> store_;
 };
 
 TEST_F(UpperSourceTest, PartlyCopiedFileComesOutWhole) {
   copy_up("/f", "f", false);
+  write("f", "/f", kBlock, std::string(kBlock, 'U'));
+  const auto layer = built(*open());
+  EXPECT_EQ(content(*layer, "f"),
+            std::string(kBlock, 'L') + std::string(kBlock, 'U') + std::string(kBlock, 'L'));
+}
+
+TEST_F(UpperSourceTest, TheBaseInALayerFileIsFoundByItsNumber) {
+  BuildOptions build;
+  build.writer.output_path = scratch_ / "low.layer";
+  must(build_layer(*must(DirectorySource::open(scratch_ / "low", {}, monitor_)), build, monitor_));
+  layer_ = must(layer::open_layer(build.writer.output_path, {}));
+  for (const char* name : {"other-upper", "other-work"})
+    ASSERT_EQ(::mkdir((scratch_ / name).c_str(), 0755), 0);
+  store_.reset();
+  open_store("other-upper", "other-work");
+  copy_up("/f", "f", false);
+  EXPECT_EQ(store_->look_up({store_->root_fd(), "f"})->marks.base->path, "");
   write("f", "/f", kBlock, std::string(kBlock, 'U'));
   const auto layer = built(*open());
   EXPECT_EQ(content(*layer, "f"),

@@ -224,6 +224,16 @@ TEST_F(LayerFileTest, TellsPathsThatLeadBack) {
   EXPECT_EQ(must(layer->path_of(LowerId{file})), "/a/b/c/file");
 }
 
+TEST_F(LayerFileTest, FindsObjectsByTheirNumbers) {
+  const std::uint32_t file = builder_.file("file", "x", builder_.directory("a"));
+  const auto layer = open(builder_);
+  const std::uint64_t number = must(layer->inode_number(LowerId{file}));
+  EXPECT_EQ(must(layer->find_by_number(number)), LowerId{file});
+  EXPECT_EQ(layer->find_by_number(0).error().value, ENOENT);
+  EXPECT_EQ(layer->find_by_number(number + 1).error().value, ENOENT);
+  EXPECT_EQ(layer->find_by_number((1ULL << 32) + number).error().value, ENOENT);
+}
+
 TEST_F(LayerFileTest, IsIdentifiedByItsRootHash) {
   builder_.file("a", "1");
   const auto summary = builder_.finish();

@@ -81,10 +81,12 @@ TEST_F(StoreAttributes, EscapedNamesMayBeEscapedAgain) {
 }
 
 TEST_F(StoreAttributes, KeepsMarksOfDirectories) {
-  make("d", S_IFDIR | 0755);
+  CopyUp source;
+  source.attributes.mode = S_IFDIR | 0755;
+  source.origin = {LayerSlot(3), 99};
+  ASSERT_TRUE(store_->copy_up(root("d"), source).ok());
   ASSERT_TRUE(store_->set_redirect(root("d"), "/old/place").ok());
   ASSERT_TRUE(store_->set_opaque(root("d")).ok());
-  ASSERT_TRUE(store_->set_origin(root("d"), {LayerSlot(3), 99}).ok());
   open_store();
   const Marks marks = look("d").marks;
   EXPECT_EQ(*marks.redirect, "/old/place");

@@ -206,16 +206,21 @@ TEST_F(Store, CopyUpTakesAttributesXattrsAndMarks) {
   source.xattrs = {{"user.a", "1"}, {"security.capability", capability}, {"trusted.overlay.opaque", "y"}};
   const auto made = store_->copy_up(root("f"), source);
   ASSERT_TRUE(made.ok());
-  EXPECT_EQ(made->attributes.mode, S_IFREG | 06755u);
-  EXPECT_EQ(made->attributes.uid, 11u);
-  EXPECT_EQ(made->attributes.gid, 12u);
-  EXPECT_EQ(made->attributes.size_bytes, 10000u);
-  EXPECT_EQ(made->attributes.mtime, source.attributes.mtime);
-  EXPECT_EQ(made->attributes.atime, source.attributes.atime);
+  const UpperEntry found = look("f");
+  EXPECT_EQ(found.attributes.mode, S_IFREG | 06755u);
+  EXPECT_EQ(found.attributes.uid, 11u);
+  EXPECT_EQ(found.attributes.gid, 12u);
+  EXPECT_EQ(found.attributes.size_bytes, 10000u);
+  EXPECT_EQ(found.attributes.mtime, source.attributes.mtime);
+  EXPECT_EQ(found.attributes.atime, source.attributes.atime);
+  EXPECT_EQ(found.inode_number, made->inode_number);
+  EXPECT_EQ(found.marks.origin, source.origin);
+  EXPECT_EQ(found.marks.base->path, "/dir/file");
+  EXPECT_EQ(found.marks.base->size_bytes, 10000u);
+  EXPECT_NE(found.marks.map_id, 0u);
+  EXPECT_EQ(found.marks.map_id, made->marks.map_id);
   EXPECT_EQ(made->marks.origin, source.origin);
-  EXPECT_EQ(made->marks.base->path, "/dir/file");
-  EXPECT_EQ(made->marks.base->size_bytes, 10000u);
-  EXPECT_NE(made->marks.map_id, 0u);
+  EXPECT_TRUE(made->marks.base.has_value());
   EXPECT_EQ(*store_->xattr(root("f"), "security.capability"), capability);
   EXPECT_LE(stat_of("f").st_blocks, 8);  // of its xattrs
 }
@@ -237,14 +242,16 @@ TEST_F(Store, CopyUpOfOtherKinds) {
   link.symlink_target = "there";
   const auto made_link = store_->copy_up(root("l"), link);
   ASSERT_TRUE(made_link.ok());
-  EXPECT_EQ(made_link->attributes.mtime, link.attributes.mtime);
+  EXPECT_EQ(look("l").attributes.mtime, link.attributes.mtime);
   EXPECT_EQ(made_link->marks.origin, link.origin);
   CopyUp directory = lower_file(0);
   directory.attributes.mode = S_IFDIR | 01777;
-  EXPECT_EQ(store_->copy_up(root("d"), directory)->attributes.mode, S_IFDIR | 01777u);
+  ASSERT_TRUE(store_->copy_up(root("d"), directory).ok());
+  EXPECT_EQ(look("d").attributes.mode, S_IFDIR | 01777u);
   CopyUp device = lower_file(0);
   device.attributes.mode = S_IFCHR | 0600;
-  EXPECT_EQ(store_->copy_up(root("c"), device)->kind, UpperEntry::Kind::kObject);
+  ASSERT_TRUE(store_->copy_up(root("c"), device).ok());
+  EXPECT_EQ(look("c").kind, UpperEntry::Kind::kObject);
 }
 
 TEST_F(Store, CopyUpCopiesTheDataWhenTheBaseMarkDoesNotFit) {
@@ -258,7 +265,9 @@ TEST_F(Store, CopyUpCopiesTheDataWhenTheBaseMarkDoesNotFit) {
   ASSERT_TRUE(made.ok());
   EXPECT_FALSE(made->marks.base);
   EXPECT_EQ(made->marks.origin, source.origin);
-  EXPECT_EQ(made->attributes.mtime, source.attributes.mtime);
+  EXPECT_FALSE(look("f").marks.base);
+  EXPECT_EQ(look("f").marks.origin, source.origin);
+  EXPECT_EQ(look("f").attributes.mtime, source.attributes.mtime);
   const std::string bytes = contents("f");
   ASSERT_EQ(bytes.size(), 10000u);
   const auto expected = varve::testing::base_bytes(10000);
@@ -272,8 +281,9 @@ TEST_F(Store, CopyUpOfAnIndexedLinkIsFoundByItsOrigin) {
   source.attributes.nlink = 3;
   const auto made = store_->copy_up(root("f"), source);
   ASSERT_TRUE(made.ok());
-  EXPECT_EQ(made->attributes.nlink, 1u);
+  EXPECT_EQ(look("f").attributes.nlink, 1u);
   EXPECT_EQ(made->marks.nlink_delta, 2);
+  EXPECT_EQ(look("f").marks.nlink_delta, 2);
   open_store();
   const auto found = store_->find_indexed(source.origin);
   ASSERT_TRUE(found.ok() && found->has_value());
