@@ -16,6 +16,7 @@
 #include "fs/upper/marks.h"
 #include "fs/upper/stage.h"
 #include "fs/upper/upper_store.h"
+#include "fs/upper/whiteout.h"
 #include "fs/upper/work_directory.h"
 
 namespace varve::upper {
@@ -45,7 +46,8 @@ class Store final : public UpperStore, public CowHost {
   Status link_lower_name(ObjectRef existing, ObjectRef where) override;
   Status whiteout(ObjectRef where) override;
   Status remove(ObjectRef file, bool leave_whiteout) override;
-  Status remove_directory(ObjectRef directory, bool leave_whiteout) override;
+  Status remove_directory(ObjectRef directory, const std::vector<ListedEntry>& holds,
+                          bool leave_whiteout) override;
   Status rename(const Rename& request) override;
   Status set_opaque(ObjectRef directory) override;
   Status set_redirect(ObjectRef directory, std::string_view lower_path) override;
@@ -84,6 +86,7 @@ class Store final : public UpperStore, public CowHost {
   const Overrides& overrides() const { return work_.overrides; }
 
   // --- store_look.cc ---
+  Result<bool> is_whiteout(ObjectRef object, const struct stat& status) const;
   // What the union shows, link count included. Returns: EIO for a damaged override.
   Result<Attributes> shown_attributes(ObjectRef object, const struct stat& status) const;
 
@@ -168,7 +171,6 @@ class Store final : public UpperStore, public CowHost {
   void drop_entry(const Origin& origin);
   Status replace_by_whiteout(ObjectRef where, bool is_directory);
   Status move_away(ObjectRef directory);
-  Status require_only_whiteouts(ObjectRef directory) const;
   // Makes a directory of whiteouts one that is empty and opaque, which shows the same.
   Status empty_directory(ObjectRef directory);
   Status rename_over(const Rename& request);
@@ -181,6 +183,7 @@ class Store final : public UpperStore, public CowHost {
   const bool keep_access_times_;
   const bool thrown_away_;
   Stage stage_;
+  SharedWhiteout whiteout_;
   MapDirectory maps_;
   HardlinkIndex index_;
   std::atomic<std::uint64_t> objects_copied_up_{0};

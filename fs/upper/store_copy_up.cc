@@ -170,7 +170,7 @@ Result<Marks> Store::mark_copy(ObjectRef draft, const CopyUp& source, DataMode m
   if (S_ISCHR(type) && source.attributes.rdev == 0 && !overrides().enabled())
     VARVE_RETURN_IF_ERROR(marks().write_users_device(draft));
   if (source.base && mode == DataMode::kShare) {
-    VARVE_ASSIGN(written.map_id, MapDirectory::new_id());
+    VARVE_ASSIGN(written.map_id, maps_.new_id());
     // Beside the origin it would not fit into an inode of 256 bytes: a block more for each file.
     VARVE_RETURN_IF_ERROR(marks().write_base(draft, *source.base, written.map_id));
     written.base = source.base;

@@ -12,7 +12,6 @@
 #include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
-#include "fs/upper/whiteout.h"
 
 namespace varve::upper {
 
@@ -159,7 +158,7 @@ Result<UpperEntry> Store::publish_new(Draft& draft, ObjectRef where, bool is_dir
 
 Status Store::require_whiteout(ObjectRef where) const {
   VARVE_ASSIGN(const struct stat status, stat_object(where));
-  VARVE_ASSIGN(const bool whiteout, is_whiteout(marks(), where, status));
+  VARVE_ASSIGN(const bool whiteout, is_whiteout(where, status));
   if (!whiteout) return Errno{EEXIST};
   return {};
 }

@@ -8,9 +8,13 @@
 
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
-#include "fs/upper/whiteout.h"
 
 namespace varve::upper {
+
+Result<bool> Store::is_whiteout(ObjectRef object, const struct stat& status) const {
+  if (S_ISCHR(status.st_mode) && whiteout_.is(status.st_ino)) return true;
+  return upper::is_whiteout(marks(), object, status);
+}
 
 Result<Attributes> Store::shown_attributes(ObjectRef object, const struct stat& status) const {
   VARVE_ASSIGN(Attributes attributes, overrides().attributes(object, status));
@@ -31,7 +35,7 @@ Result<UpperEntry> Store::look_up(ObjectRef object) const {
     if (status.error().value == ENOENT) return entry;
     return status.error();
   }
-  VARVE_ASSIGN(const bool whiteout, is_whiteout(marks(), object, *status));
+  VARVE_ASSIGN(const bool whiteout, is_whiteout(object, *status));
   if (whiteout) {
     entry.kind = UpperEntry::Kind::kWhiteout;
     return entry;
@@ -51,7 +55,8 @@ Result<std::vector<UpperStore::ListedEntry>> Store::list(ObjectRef directory) co
   for (DirectoryEntry& entry : entries) {
     ListedEntry made{.name = std::move(entry.name), .type = entry.type, .inode_number = entry.inode_number};
     const bool may_stand_in = overrides().enabled() && (entry.type == DT_REG || entry.type == DT_UNKNOWN);
-    const bool may_be_whiteout = entry.type == DT_CHR || entry.type == DT_UNKNOWN;
+    made.whiteout = entry.type == DT_CHR && whiteout_.is(entry.inode_number);
+    const bool may_be_whiteout = !made.whiteout && (entry.type == DT_CHR || entry.type == DT_UNKNOWN);
     if (!fd.valid() && (may_stand_in || may_be_whiteout)) {
       VARVE_ASSIGN(fd, open_object(directory, O_PATH | O_DIRECTORY));
     }
@@ -65,7 +70,7 @@ Result<std::vector<UpperStore::ListedEntry>> Store::list(ObjectRef directory) co
       if (!status.ok() && status.error().value == ENOENT) continue;  // removed meanwhile
       if (!status.ok()) return status.error();
       if (!may_stand_in) made.type = static_cast<std::uint8_t>(IFTODT(status->st_mode));
-      VARVE_ASSIGN(made.whiteout, is_whiteout(marks(), object, *status));
+      VARVE_ASSIGN(made.whiteout, is_whiteout(object, *status));
     }
     listed.push_back(std::move(made));
   }

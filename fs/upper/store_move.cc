@@ -10,7 +10,6 @@
 #include "fs/base/log.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
-#include "fs/upper/whiteout.h"
 
 namespace varve::upper {
 
@@ -23,12 +22,12 @@ Result<std::uint64_t> Store::map_of_last_name(ObjectRef name) const {
 }
 
 Status Store::whiteout(ObjectRef where) {
-  return make_whiteout(where);
+  return whiteout_.make(where);
 }
 
 Status Store::replace_by_whiteout(ObjectRef where, bool is_directory) {
   VARVE_ASSIGN(Draft draft, Draft::begin(stage_, -1));
-  VARVE_RETURN_IF_ERROR(make_whiteout(draft.ref()));
+  VARVE_RETURN_IF_ERROR(whiteout_.make(draft.ref()));
   if (!is_directory) return draft.publish_over(where, false);
   // The directory is in the stage then, and goes with the draft.
   return rename_object(draft.ref(), where, ReplaceMode::kExchange);
@@ -54,13 +53,16 @@ void Store::remove_map(std::uint64_t map_id) {
               std::strerror(removed.error().value));
 }
 
-Status Store::require_only_whiteouts(ObjectRef directory) const {
-  VARVE_ASSIGN(const std::vector<ListedEntry> entries, list(directory));
-  for (const ListedEntry& entry : entries) {
+namespace {
+
+Status require_only_whiteouts(const std::vector<UpperStore::ListedEntry>& entries) {
+  for (const UpperStore::ListedEntry& entry : entries) {
     if (!entry.whiteout) return Errno{ENOTEMPTY};
   }
   return {};
 }
+
+}  // namespace
 
 Status Store::move_away(ObjectRef directory) {
   const std::string name = stage_.new_name();
@@ -69,8 +71,9 @@ Status Store::move_away(ObjectRef directory) {
   return {};
 }
 
-Status Store::remove_directory(ObjectRef directory, bool leave_whiteout) {
-  VARVE_RETURN_IF_ERROR(require_only_whiteouts(directory));
+Status Store::remove_directory(ObjectRef directory, const std::vector<ListedEntry>& holds,
+                               bool leave_whiteout) {
+  VARVE_RETURN_IF_ERROR(require_only_whiteouts(holds));
   if (leave_whiteout) return replace_by_whiteout(directory, true);
   if (::unlinkat(directory.fd, std::string(directory.name).c_str(), AT_REMOVEDIR) == 0) return {};
   if (errno != ENOTEMPTY && errno != EEXIST) return Errno::last();
@@ -79,7 +82,6 @@ Status Store::remove_directory(ObjectRef directory, bool leave_whiteout) {
 
 // As ovl_clear_empty of the kernel's dir.c: an empty opaque twin changes places with the directory.
 Status Store::empty_directory(ObjectRef directory) {
-  VARVE_RETURN_IF_ERROR(require_only_whiteouts(directory));
   VARVE_ASSIGN(const struct stat status, stat_object(directory));
   VARVE_ASSIGN(const std::vector<std::string> xattrs, list_object_xattrs(directory));
   VARVE_ASSIGN(Draft twin, Draft::begin(stage_, -1));
@@ -103,6 +105,7 @@ Status Store::rename(const Rename& request) {
   std::uint64_t map_id = 0;
   if (request.to_is_directory) {
     VARVE_ASSIGN(const std::vector<ListedEntry> entries, list(request.to));
+    VARVE_RETURN_IF_ERROR(require_only_whiteouts(entries));
     if (!entries.empty()) VARVE_RETURN_IF_ERROR(empty_directory(request.to));
   } else {
     VARVE_ASSIGN(map_id, map_of_last_name(request.to));
@@ -134,7 +137,7 @@ Status Store::rename_over(const Rename& request) {
   // A file system without RENAME_WHITEOUT: for a moment the lower name shows again beside the new one, which
   // a kill could leave so. The other order could lose the object.
   VARVE_RETURN_IF_ERROR(rename_object(request.from, request.to, ReplaceMode::kReplace));
-  return make_whiteout(request.from);
+  return whiteout_.make(request.from);
 }
 
 }  // namespace varve::upper

@@ -31,6 +31,7 @@ Store::Store(WorkDirectory work, const Options& options)
       keep_access_times_(options.keep_access_times),
       thrown_away_(options.thrown_away),
       stage_(std::move(work_.stage)),
+      whiteout_(stage_),
       maps_(work_.own.get(), kMapsName, std::move(work_.maps), work_.boot_id),
       index_(work_.own.get(), kIndexName, std::move(work_.index)) {}
 

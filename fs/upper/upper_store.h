@@ -204,8 +204,9 @@ class UpperStore {
   // --- removing and moving ---
   virtual Status whiteout(ObjectRef where) = 0;  // the name is absent in the upper
   virtual Status remove(ObjectRef file, bool leave_whiteout) = 0;
-  // Requires: the directory holds nothing but whiteouts.
-  virtual Status remove_directory(ObjectRef directory, bool leave_whiteout) = 0;
+  // `holds`: what list() says of it now. Returns: ENOTEMPTY when that is more than whiteouts.
+  virtual Status remove_directory(ObjectRef directory, const std::vector<ListedEntry>& holds,
+                                  bool leave_whiteout) = 0;
   virtual Status rename(const Rename& request) = 0;
 
   // --- marks ---

@@ -19,15 +19,29 @@ Result<EntryReply> UnionView::setattr(NodeId id, const AttributeChange& change) 
   const ReaderLock tree(tree_);
   VARVE_ASSIGN(const NodePtr target, node(id));
   if (change.size_bytes) VARVE_RETURN_IF_ERROR(truncate(target, *change.size_bytes));
-  VARVE_RETURN_IF_ERROR(copy_up(target));
+  VARVE_RETURN_IF_ERROR(copy_up_above(target));
   const MutexLock lock(target->mutex);
+  VARVE_ASSIGN(const AttributeChange left, copy_up_changed_locked(*target, change));
   settle_set_id_locked(*target);
   VARVE_ASSIGN(const Place place, place_locked(*target));
-  VARVE_RETURN_IF_ERROR(change_stored(place, change));
+  VARVE_RETURN_IF_ERROR(change_stored(place, left));
   const Result<Attributes> now = attributes_locked(*target);
   watch_set_id_locked(*target, now);
   if (!now.ok()) return now.error();
   return reply_locked(*target, *now);
+}
+
+Result<AttributeChange> UnionView::copy_up_changed_locked(Node& target, const AttributeChange& change) {
+  if (target.in_upper) return change;
+  AttributeChange left = change;
+  CopyAs as;
+  // A change of owner would clear set-id bits again.
+  if (!change.uid && !change.gid) as.permissions = change.permissions;
+  VARVE_RETURN_IF_ERROR(copy_up_one_locked(target, as));
+  if (!as.permissions) return left;
+  VARVE_ASSIGN(const Attributes stored, stored_attributes_locked(target));
+  if ((stored.mode & 07777) == *as.permissions) left.permissions.reset();
+  return left;
 }
 
 Status UnionView::change_stored(const Place& place, const AttributeChange& change) {

@@ -12,50 +12,54 @@ namespace varve::view {
 
 Status UnionView::copy_up(const NodePtr& node, Content content) {
   if (node->in_upper) return {};
+  VARVE_RETURN_IF_ERROR(copy_up_above(node));
+  return copy_up_one(*node, {.content = content, .permissions = {}});
+}
+
+Status UnionView::copy_up_above(const NodePtr& node) {
   VARVE_RETURN_IF_ERROR(require_writable());
   // The lower-only directories on the way up, nearest first; a loop, because paths may be very deep.
-  std::vector<NodePtr> chain{node};
-  while (true) {
+  std::vector<NodePtr> chain;
+  for (NodePtr at = node;;) {
     NodePtr parent;
     {
-      const MutexLock lock(chain.back()->mutex);
-      if (chain.back()->in_upper) break;
-      if (chain.back()->aliases.empty()) {
+      const MutexLock lock(at->mutex);
+      if (at->in_upper) break;
+      if (at->aliases.empty()) {
         // A directory is gone; any other object that was asked for by a name may go on without it.
-        if (chain.back() != node || node->is_directory()) return Errno{ESTALE};
+        if (at != node || node->is_directory()) return Errno{ESTALE};
         break;
       }
-      parent = chain.back()->aliases.front().parent;
+      parent = at->aliases.front().parent;
     }
     if (parent->in_upper) break;
-    chain.push_back(std::move(parent));
+    chain.push_back(parent);
+    at = std::move(parent);
   }
-  for (auto at = chain.rbegin(); at != chain.rend(); ++at) {
-    VARVE_RETURN_IF_ERROR(copy_up_one(**at, *at == node ? content : Content::kInherit));
-  }
+  for (auto at = chain.rbegin(); at != chain.rend(); ++at) VARVE_RETURN_IF_ERROR(copy_up_one(**at, {}));
   return {};
 }
 
-Status UnionView::copy_up_one(Node& node, Content content) {
+Status UnionView::copy_up_one(Node& node, const CopyAs& as) {
   const MutexLock lock(node.mutex);
-  return copy_up_one_locked(node, content);
+  return copy_up_one_locked(node, as);
 }
 
-Status UnionView::copy_up_one_locked(Node& node, Content content) {
+Status UnionView::copy_up_one_locked(Node& node, const CopyAs& as) {
   if (node.in_upper) return {};
-  if (node.aliases.empty() && !node.is_directory()) return copy_up_unnamed_locked(node, content);
+  if (node.aliases.empty() && !node.is_directory()) return copy_up_unnamed_locked(node, as);
   for (Alias& alias : node.aliases) {
     if (!alias.parent->in_upper) continue;
     VARVE_ASSIGN(std::shared_ptr<const UniqueFd> parent, directory_fd(*alias.parent));
-    return publish_copy_up_locked(node, alias, Place{std::move(parent), alias.name}, content);
+    return publish_copy_up_locked(node, alias, Place{std::move(parent), alias.name}, as);
   }
   return Errno{ESTALE};  // its name went away meanwhile
 }
 
 // The kernel had looked the name up before it went, and asks for a change now. On one file system the object is there as long as
 // anybody refers to it. Rare, and the object is nobody's but the caller's: its data may be copied.
-Status UnionView::copy_up_unnamed_locked(Node& node, Content content) {
-  VARVE_ASSIGN(upper::CopyUp source, describe_copy_up_locked(node, content));
+Status UnionView::copy_up_unnamed_locked(Node& node, const CopyAs& as) {
+  VARVE_ASSIGN(upper::CopyUp source, describe_copy_up_locked(node, as));
   source.indexed = false;
   std::unique_ptr<layer::LowerFile> whole;
   if (source.base) {
@@ -68,8 +72,8 @@ Status UnionView::copy_up_unnamed_locked(Node& node, Content content) {
                             {made.entry.inode_number, std::move(made.entry.marks)});
 }
 
-Status UnionView::publish_copy_up_locked(Node& node, Alias& alias, const Place& where, Content content) {
-  VARVE_ASSIGN(upper::CopyUp source, describe_copy_up_locked(node, content));
+Status UnionView::publish_copy_up_locked(Node& node, Alias& alias, const Place& where, const CopyAs& as) {
+  VARVE_ASSIGN(upper::CopyUp source, describe_copy_up_locked(node, as));
   Result<upper::UpperStore::Copied> made = store_->copy_up(where.ref(), source);
   std::unique_ptr<layer::LowerFile> whole;
   if (!made.ok() && made.error().value == ENOSPC && source.base) {
@@ -99,7 +103,7 @@ Status UnionView::adopt_upper_locked(Node& node, const Place& where, upper::Uppe
   return {};
 }
 
-Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, Content content) {
+Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, const CopyAs& as) {
   VARVE_CHECK(node.lower.has_value());
   const layer::Layer& layer = stack_->layer(node.lower->slot);
   const LowerId id = node.lower->id;
@@ -108,10 +112,12 @@ Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, Content con
   VARVE_ASSIGN(const std::vector<std::string> names, layer.xattr_names(id));
   for (const std::string& name : names) {
     // A truncation takes file capabilities away.
-    if (content == Content::kEmpty && name == "security.capability") continue;
+    if (as.content == Content::kEmpty && name == "security.capability") continue;
     VARVE_ASSIGN(std::string value, layer.xattr(id, name));
     source.xattrs.emplace_back(name, std::move(value));
   }
+  // With an access control list the two depend on each other.
+  if (as.permissions && source.xattrs.empty()) source.attributes.mode = node.type() | *as.permissions;
   VARVE_ASSIGN(const std::uint64_t number, layer.inode_number(id));
   source.origin = upper::Origin{node.lower->slot, number};
   source.indexed = !node.is_directory() && source.attributes.nlink > 1;
@@ -119,7 +125,7 @@ Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, Content con
     VARVE_ASSIGN(source.symlink_target, layer.read_link(id));
   }
   if (!node.is_regular()) return source;
-  if (content == Content::kEmpty || source.attributes.size_bytes == 0) {
+  if (as.content == Content::kEmpty || source.attributes.size_bytes == 0) {
     source.attributes.size_bytes = 0;
     return source;
   }

@@ -139,7 +139,7 @@ Status UnionView::prepare_unlink_locked(Node& child) {
   if (child.in_upper || child.is_directory()) return {};
   VARVE_ASSIGN(const Attributes attributes, stack_->layer(child.lower->slot).attributes(child.lower->id));
   if (child.opens == 0 && attributes.nlink <= 1) return {};
-  return copy_up_one_locked(child, Content::kInherit);
+  return copy_up_one_locked(child, {});
 }
 
 Status UnionView::pin_locked(Node& node) {
@@ -172,7 +172,8 @@ void UnionView::after_last_name_locked(Node& node) {
   if (node.upper().marks.origin) store_->drop_index(*node.upper().marks.origin);
 }
 
-Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child) {
+Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child,
+                              const UpperListing& child_holds) {
   const MutexLock lock(child->mutex);
   VARVE_RETURN_IF_ERROR(prepare_unlink_locked(*child));
   // Also a name that only a layer shows: the whiteout takes its place, and the link count goes down, in one step.
@@ -183,8 +184,9 @@ Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_white
     // Whoever still has it open reaches it through this descriptor afterwards.
     VARVE_RETURN_IF_ERROR(pin_locked(*child));
     if (last_name) VARVE_RETURN_IF_ERROR(keep_data_locked(*child));
-    VARVE_RETURN_IF_ERROR(child->is_directory() ? store_->remove_directory(place.ref(), leave_whiteout)
-                                                : store_->remove(place.ref(), leave_whiteout));
+    VARVE_RETURN_IF_ERROR(child->is_directory()
+                              ? store_->remove_directory(place.ref(), child_holds, leave_whiteout)
+                              : store_->remove(place.ref(), leave_whiteout));
   } else {
     VARVE_RETURN_IF_ERROR(store_->whiteout(place.ref()));
   }
@@ -210,7 +212,7 @@ Status UnionView::unlink(NodeId parent_id, std::string_view bytes) {
   VARVE_ASSIGN(const Found found, find_name(*parent, name));
   VARVE_ASSIGN(const NodePtr child, bind(parent, name, found));
   if (child->is_directory()) return Errno{EISDIR};
-  return remove_name(parent, name, found.lower.has_value(), child);
+  return remove_name(parent, name, found.lower.has_value(), child, {});
 }
 
 Status UnionView::rmdir(NodeId parent_id, std::string_view bytes) {
@@ -225,28 +227,29 @@ Status UnionView::rmdir(NodeId parent_id, std::string_view bytes) {
   VARVE_ASSIGN(const NodePtr child, bind(parent, name, found));
   if (!child->is_directory()) return Errno{ENOTDIR};
   const WriterLock child_entries(child->directory().entries);
-  VARVE_RETURN_IF_ERROR(check_empty(child));
-  return remove_name(parent, name, found.lower.has_value(), child);
+  VARVE_ASSIGN(const UpperListing whiteouts, require_empty(child));
+  return remove_name(parent, name, found.lower.has_value(), child, whiteouts);
 }
 
-Status UnionView::check_empty(const NodePtr& directory) {
-  std::unordered_set<std::string> hidden;
+Result<UnionView::UpperListing> UnionView::require_empty(const NodePtr& directory) {
+  UpperListing listed;
+  std::unordered_set<std::string_view> hidden;
   if (directory->in_upper) {
     VARVE_ASSIGN(const std::shared_ptr<const UniqueFd> fd, directory_fd(*directory));
-    VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed,
-                 store_->list(upper::ObjectRef{fd->get(), ""}));
-    for (upper::UpperStore::ListedEntry& entry : listed) {
+    VARVE_ASSIGN(listed, store_->list(upper::ObjectRef{fd->get(), ""}));
+    for (const upper::UpperStore::ListedEntry& entry : listed) {
       if (!entry.whiteout) return Errno{ENOTEMPTY};
-      hidden.insert(std::move(entry.name));
+      hidden.insert(entry.name);
     }
   }
   bool empty = true;
   VARVE_RETURN_IF_ERROR(
       stack_->for_each(directory->directory().lower, [&](std::string_view name, LowerRef, std::uint32_t) {
-        empty = hidden.contains(std::string(name));
+        empty = hidden.contains(name);
         return empty;
       }));
-  return empty ? Status() : Status(Errno{ENOTEMPTY});
+  if (!empty) return Errno{ENOTEMPTY};
+  return listed;
 }
 
 }  // namespace varve::view

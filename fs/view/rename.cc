@@ -42,7 +42,7 @@ Status UnionView::check_rename(const RenameSide& from, const RenameSide& to, uns
   if ((flags & RENAME_NOREPLACE) != 0) return Errno{EEXIST};
   if (from.node->is_directory() && !to.node->is_directory()) return Errno{ENOTDIR};
   if (!from.node->is_directory() && to.node->is_directory()) return Errno{EISDIR};
-  if (to.node->is_directory()) return check_empty(to.node);
+  if (to.node->is_directory()) VARVE_RETURN_IF_ERROR(require_empty(to.node));
   return {};
 }
 

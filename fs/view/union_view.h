@@ -281,17 +281,22 @@ class UnionView {
   Status require_writable() const { return read_only() ? Status(Errno{EROFS}) : Status(); }
   // Requires: tree_ held, shared or exclusively. Copies up the directories above first; copies no data.
   Status copy_up(const NodePtr& node, Content content = Content::kInherit);
+  Status copy_up_above(const NodePtr& node);
+  struct CopyAs {
+    Content content = Content::kInherit;
+    std::optional<std::uint32_t> permissions;  // in place of its own, unless these hang on more
+  };
   // Requires: a directory above it is in the upper.
-  Status copy_up_one(Node& node, Content content);
-  Status copy_up_one_locked(Node& node, Content content) REQUIRES(node.mutex);
+  Status copy_up_one(Node& node, const CopyAs& as);
+  Status copy_up_one_locked(Node& node, const CopyAs& as) REQUIRES(node.mutex);
   // The node is in the upper when its object is, also if its data could not be opened.
-  Status publish_copy_up_locked(Node& node, Alias& alias, const Place& where, Content content)
+  Status publish_copy_up_locked(Node& node, Alias& alias, const Place& where, const CopyAs& as)
       REQUIRES(node.mutex);
-  Status copy_up_unnamed_locked(Node& node, Content content) REQUIRES(node.mutex);
+  Status copy_up_unnamed_locked(Node& node, const CopyAs& as) REQUIRES(node.mutex);
   // The object at `where` is the node's from now on, also for those who have it open.
   Status adopt_upper_locked(Node& node, const Place& where, upper::UpperStore::Copied copied)
       REQUIRES(node.mutex);
-  Result<upper::CopyUp> describe_copy_up_locked(Node& node, Content content) REQUIRES(node.mutex);
+  Result<upper::CopyUp> describe_copy_up_locked(Node& node, const CopyAs& as) REQUIRES(node.mutex);
   Result<std::unique_ptr<layer::LowerFile>> open_base(const upper::Base& base) const;
   // Gives a copied-up hard link the name in the upper that so far only a layer showed.
   Status name_in_upper(Node& node, const NodePtr& parent, Name name);
@@ -309,7 +314,10 @@ class UnionView {
                            Use use = Use::kName);
   Result<Made> make_unnamed(NodeId directory, const upper::NewObject& object);
   EntryReply referenced_reply(const Made& made);
-  Status remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child);
+  using UpperListing = std::vector<upper::UpperStore::ListedEntry>;
+  // `child_holds`: of require_empty, where the child is a directory.
+  Status remove_name(const NodePtr& parent, Name name, bool leave_whiteout, const NodePtr& child,
+                     const UpperListing& child_holds);
   // A file that somebody has open, or that has other names, lives on in the upper after one name is gone.
   // Requires: the name goes before `child.mutex` is released, or nobody can open it meanwhile.
   Status prepare_unlink_locked(Node& child) REQUIRES(child.mutex);
@@ -319,7 +327,8 @@ class UnionView {
   // A file of the upper with one name left in the union.
   Result<bool> has_one_name_locked(Node& node) REQUIRES(node.mutex);
   void after_last_name_locked(Node& node) REQUIRES(node.mutex);
-  Status check_empty(const NodePtr& directory);
+  // Returns: what its directory in the upper holds, whiteouts alone; ENOTEMPTY.
+  Result<UpperListing> require_empty(const NodePtr& directory);
 
   // rename.cc
   struct RenameSide {
@@ -362,6 +371,10 @@ class UnionView {
 
   // attributes.cc
   static constexpr std::string_view kCapabilities = "security.capability";
+  // Copies up what is not in the upper, with as much of the change as can be had with it. Requires: copy_up_above().
+  // Returns: what is left of the change.
+  Result<AttributeChange> copy_up_changed_locked(Node& target, const AttributeChange& change)
+      REQUIRES(target.mutex);
   Status change_stored(const Place& place, const AttributeChange& change);
 
   // set_id.cc

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "fs/block/fd_block_file.h"
 #include "fs/upper/cow/block_map.h"
 #include "fs/upper/object_path.h"
@@ -20,11 +22,18 @@ std::string name_of(std::uint64_t map_id) {
 }  // namespace
 
 Result<std::uint64_t> MapDirectory::new_id() {
-  std::uint64_t id = 0;
-  while (id == 0) {
-    if (::getrandom(&id, sizeof id, 0) != sizeof id) return Errno::last();
+  const MutexLock lock(mutex_);
+  for (;;) {
+    if (ids_.empty()) {
+      std::vector<std::uint64_t> drawn(kIdsAtOnce);
+      constexpr std::size_t kBytes = kIdsAtOnce * sizeof(std::uint64_t);
+      if (::getrandom(drawn.data(), kBytes, 0) != kBytes) return Errno::last();
+      ids_ = std::move(drawn);
+    }
+    const std::uint64_t id = ids_.back();
+    ids_.pop_back();
+    if (id != 0) return id;
   }
-  return id;
 }
 
 Result<std::unique_ptr<block::BlockFile>> MapDirectory::open_name(const std::string& name, int flags) const {

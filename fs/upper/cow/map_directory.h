@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "fs/base/mutex.h"
 #include "fs/base/result.h"
@@ -23,7 +24,7 @@ class MapDirectory {
 
   const BootId& boot_id() const { return boot_id_; }
   // An id that no map has: 64 random bits, never 0.
-  static Result<std::uint64_t> new_id();
+  Result<std::uint64_t> new_id() EXCLUDES(mutex_);
 
   Result<bool> has(std::uint64_t map_id) const;
   // Null when there is none.
@@ -45,6 +46,9 @@ class MapDirectory {
   const BootId boot_id_;
   Mutex mutex_;
   bool names_unsynced_ GUARDED_BY(mutex_) = false;
+  // Drawn from the kernel together, and given out from the end.
+  static constexpr std::size_t kIdsAtOnce = 32;  // 256 bytes: getrandom(2) gives so many whole
+  std::vector<std::uint64_t> ids_ GUARDED_BY(mutex_);
 };
 
 }  // namespace varve::upper

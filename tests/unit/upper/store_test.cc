@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "tests/unit/upper/upper_fixture.h"
 
@@ -342,13 +343,51 @@ TEST_F(Store, TheFirstWriteToAFileWithoutANameLeavesNoMap) {
   EXPECT_EQ(maps(), 0u);
 }
 
+TEST_F(Store, WhiteoutsAreLinksToOneDevice) {
+  for (const char* name : {"w1", "w2"}) ASSERT_TRUE(store_->whiteout(root(name)).ok());
+  make("f", S_IFREG | 0644);
+  ASSERT_TRUE(store_->remove(root("f"), true).ok());
+  EXPECT_EQ(stat_of("w1").st_ino, stat_of("w2").st_ino);
+  EXPECT_EQ(stat_of("w1").st_ino, stat_of("f").st_ino);
+  EXPECT_EQ(stat_of("w1").st_nlink, 4u);  // one of them in the stage
+  make("device", S_IFCHR | 0600);         // 0:0, too
+  open_store();                           // which knows of no device yet
+  const struct stat before = stat_of("w1");
+  ASSERT_TRUE(store_->whiteout(root("w3")).ok());
+  EXPECT_NE(stat_of("w3").st_ino, before.st_ino);
+  EXPECT_EQ(before.st_nlink, 3u);
+  std::map<std::string, bool> whiteouts;
+  const auto listed = store_->list({store_->root_fd(), ""});
+  ASSERT_TRUE(listed.ok());
+  for (const auto& entry : *listed) whiteouts[entry.name] = entry.whiteout;
+  EXPECT_EQ(whiteouts, (std::map<std::string, bool>{
+                           {"w1", true}, {"w2", true}, {"w3", true}, {"f", true}, {"device", false}}));
+  EXPECT_EQ(look("device").kind, UpperEntry::Kind::kObject);
+  for (const char* name : {"w1", "w3"}) EXPECT_EQ(look(name).kind, UpperEntry::Kind::kWhiteout);
+}
+
+// Of ext4, 65,000; other file systems allow more.
+TEST_F(Store, MakesMoreWhiteoutsThanADeviceMayHaveLinks) {
+  make("d", S_IFDIR | 0755);
+  const auto fd = store_->open_path(root("d"));
+  constexpr std::size_t kMany = 65'010;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    ASSERT_TRUE(store_->whiteout({fd->get(), std::to_string(i)}).ok()) << i;
+  }
+  const auto listed = store_->list({fd->get(), ""});
+  ASSERT_TRUE(listed.ok());
+  ASSERT_EQ(listed->size(), kMany);
+  EXPECT_TRUE(std::all_of(listed->begin(), listed->end(), [](const auto& entry) { return entry.whiteout; }));
+  EXPECT_TRUE(store_->remove_directory(root("d"), *listed, false).ok());
+}
+
 TEST_F(Store, RemovesDirectoriesThatHoldWhiteoutsOnly) {
   for (const bool leave_whiteout : {false, true}) {
     make("d", S_IFDIR | 0755);
     const auto fd = store_->open_path(root("d"));
     ASSERT_TRUE(store_->whiteout({fd->get(), "w1"}).ok());
     ASSERT_TRUE(store_->whiteout({fd->get(), "w2"}).ok());
-    ASSERT_TRUE(store_->remove_directory(root("d"), leave_whiteout).ok());
+    ASSERT_TRUE(store_->remove_directory(root("d"), *store_->list(root("d")), leave_whiteout).ok());
     EXPECT_EQ(look("d").kind, leave_whiteout ? UpperEntry::Kind::kWhiteout : UpperEntry::Kind::kAbsent);
   }
 }
@@ -358,7 +397,8 @@ TEST_F(Store, DoesNotRemoveADirectoryThatHoldsMore) {
   const auto fd = store_->open_path(root("d"));
   make("d/f", S_IFREG | 0644);
   for (const bool leave_whiteout : {false, true}) {
-    EXPECT_EQ(error_number(store_->remove_directory(root("d"), leave_whiteout)), ENOTEMPTY);
+    EXPECT_EQ(error_number(store_->remove_directory(root("d"), *store_->list(root("d")), leave_whiteout)),
+              ENOTEMPTY);
   }
   EXPECT_TRUE(fs::exists(in_upper("d/f")));
 }

@@ -19,6 +19,7 @@
 
 #include "fs/upper/cow/cow_file.h"
 #include "fs/upper/upper_store.h"
+#include "fs/upper/whiteout.h"
 #include "tests/support/memory_lower_file.h"
 
 namespace varve::upper::testing {
@@ -84,7 +85,12 @@ class UpperFixture : public ::testing::Test {
         std::distance(fs::directory_iterator(directory), fs::directory_iterator()));
   }
   std::size_t maps() const { return count_entries(work() + "/varve/maps"); }
-  std::size_t staged() const { return count_entries(work() + "/varve/stage"); }
+  // But for what whiteouts are links to.
+  std::size_t staged() const {
+    const std::string stage = work() + "/varve/stage";
+    return count_entries(stage) -
+           (fs::exists(fs::symlink_status(stage + "/" + SharedWhiteout::kName)) ? 1 : 0);
+  }
   std::string contents(const std::string& name) {
     std::ostringstream text;
     text << std::ifstream(in_upper(name)).rdbuf();
