@@ -136,8 +136,10 @@ Status MarkStore::read_one(ObjectRef object, const std::string& stored_name, Mar
       is_opaque ? "opaque" : std::string_view(stored_name).substr(name_of("").size());
   if (!is_opaque && mark != "origin" && mark != "base" && mark != "redirect" && mark != "nlink") return {};
   const Result<std::string> stored = get_object_xattr(object, stored_name);
-  // Gone since it was listed: a file is settled at any time.
-  if (!stored.ok()) return stored.error().value == ENODATA ? Status() : Status(stored.error());
+  // Gone since it was listed: a file is settled at any time, and has got its origin then.
+  if (!stored.ok() && stored.error().value == ENODATA)
+    return mark == "base" ? read_one(object, name_of("origin"), marks) : Status();
+  if (!stored.ok()) return stored.error();
   const std::string& value = *stored;
   bool good = true;
   if (is_opaque) {

@@ -32,7 +32,7 @@ Status SharedWhiteout::begin() {
 
 Status SharedWhiteout::make(ObjectRef where) {
   const MutexLock lock(mutex_);
-  // A second time when the first device has as many links as it can have.
+  // A second time when the first device has as many links as it can have, or somebody has removed it.
   for (bool again = false;; again = true) {
     if (cannot_link_) return make_whiteout(where);
     if (!exists_) VARVE_RETURN_IF_ERROR(begin());
@@ -40,7 +40,7 @@ Status SharedWhiteout::make(ObjectRef where) {
     const Errno failed = Errno::last();
     if (failed.value == EPERM || failed.value == EOPNOTSUPP) {
       cannot_link_ = true;
-    } else if (failed.value != EMLINK || again) {
+    } else if ((failed.value != EMLINK && failed.value != ENOENT) || again) {
       return failed;
     }
     // Its number may be another object's when its last name has gone.

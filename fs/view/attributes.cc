@@ -35,8 +35,8 @@ Result<AttributeChange> UnionView::copy_up_changed_locked(Node& target, const At
   if (target.in_upper) return change;
   AttributeChange left = change;
   CopyAs as;
-  // A change of owner would clear set-id bits again.
-  if (!change.uid && !change.gid) as.permissions = change.permissions;
+  // A change of owner would clear set-id bits again; a symbolic link has no mode to change.
+  if (!change.uid && !change.gid && target.type() != S_IFLNK) as.permissions = change.permissions;
   VARVE_RETURN_IF_ERROR(copy_up_one_locked(target, as));
   if (!as.permissions) return left;
   VARVE_ASSIGN(const Attributes stored, stored_attributes_locked(target));

@@ -108,8 +108,8 @@ Status CowFileImpl::sync_claims(BlockBitmap blocks) {
     if (!lost && is_complete() && claimed_then.all_set(0, base_blocks_)) {
       // Once in the life of a file the lock is held across a sync.
       const Status done = settle_locked();
-      // A disk too full to settle it takes claims still.
-      if (settled_ || done.error().value != ENOSPC) return done;
+      // A disk too full to settle it, or a quota, takes claims still.
+      if (settled_ || (done.error().value != ENOSPC && done.error().value != EDQUOT)) return done;
     }
     if (lost) blocks.subtract(lost_);
     if (!blocks.none_set()) {

@@ -53,13 +53,13 @@ class FaultHost final : public CowHost {
   Result<bool> has_map(std::uint64_t) const override { return disk_.exists("map"); }
   Status delete_map(int, std::uint64_t) override { return disk_.remove("map"); }
   Status drop_base_mark(int, std::uint64_t) override {
-    return takes_marks ? disk_.clear_flag("data") : Status(Errno{ENOSPC});
+    return mark_error == 0 ? disk_.clear_flag("data") : Status(Errno{mark_error});
   }
   void cow_file_opened(CowFile&, std::uint64_t) override {}
   void cow_file_closed(CowFile&, std::uint64_t, bool) override {}
 
   void reboot() { ++boot_id_[0]; }
-  bool takes_marks = true;  // false: no room for what has to be noted before the base mark goes
+  int mark_error = 0;  // of what has to be noted before the base mark goes
   Result<std::unique_ptr<CowFileImpl>> open() {
     CowParts parts;
     parts.host = this;
@@ -473,26 +473,28 @@ TEST_F(CowFileUnderFaults, AFailedSyncNeverClaimsForGoodWhatItLost) {
 }
 
 TEST_F(CowFileUnderFaults, ADiskTooFullToSettleAFileTakesItsClaims) {
-  FaultDisk disk(1);
-  FaultHost host(disk, false);
-  host.takes_marks = false;
-  auto file = host.open();
-  ASSERT_TRUE(file.ok());
-  const Bytes all(kBaseSize, std::byte{250});
-  ASSERT_TRUE((*file)->write(0, all).ok());
-  EXPECT_TRUE((*file)->sync(false).ok());
-  EXPECT_FALSE((*file)->is_ordinary());
-  file->reset();
-  disk.lose_power(7);
-  host.reboot();
-  auto again = host.open();
-  ASSERT_TRUE(again.ok());
-  Bytes shown(kBaseSize);
-  EXPECT_EQ(*(*again)->read(0, shown), kBaseSize);
-  EXPECT_EQ(shown, all);
-  host.takes_marks = true;
-  EXPECT_TRUE((*again)->sync(false).ok());
-  EXPECT_TRUE((*again)->is_ordinary());
+  for (const int error : {ENOSPC, EDQUOT}) {
+    FaultDisk disk(1);
+    FaultHost host(disk, false);
+    host.mark_error = error;
+    auto file = host.open();
+    ASSERT_TRUE(file.ok());
+    const Bytes all(kBaseSize, std::byte{250});
+    ASSERT_TRUE((*file)->write(0, all).ok());
+    EXPECT_TRUE((*file)->sync(false).ok());
+    EXPECT_FALSE((*file)->is_ordinary());
+    file->reset();
+    disk.lose_power(7);
+    host.reboot();
+    auto again = host.open();
+    ASSERT_TRUE(again.ok());
+    Bytes shown(kBaseSize);
+    EXPECT_EQ(*(*again)->read(0, shown), kBaseSize);
+    EXPECT_EQ(shown, all);
+    host.mark_error = 0;
+    EXPECT_TRUE((*again)->sync(false).ok());
+    EXPECT_TRUE((*again)->is_ordinary());
+  }
 }
 
 }  // namespace

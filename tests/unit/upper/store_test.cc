@@ -366,6 +366,15 @@ TEST_F(Store, WhiteoutsAreLinksToOneDevice) {
   for (const char* name : {"w1", "w3"}) EXPECT_EQ(look(name).kind, UpperEntry::Kind::kWhiteout);
 }
 
+TEST_F(Store, MakesWhiteoutsAlsoWhenSomebodyEmptiedTheStage) {
+  ASSERT_TRUE(store_->whiteout(root("w1")).ok());
+  fs::remove(work() + "/varve/stage/" + SharedWhiteout::kName);
+  make("f", S_IFREG | 0644);
+  ASSERT_TRUE(store_->remove(root("f"), true).ok());
+  ASSERT_TRUE(store_->whiteout(root("w2")).ok());
+  for (const char* name : {"w1", "w2", "f"}) EXPECT_TRUE(is_whiteout(name)) << name;
+}
+
 // Of ext4, 65,000; other file systems allow more.
 TEST_F(Store, MakesMoreWhiteoutsThanADeviceMayHaveLinks) {
   make("d", S_IFDIR | 0755);

@@ -388,6 +388,22 @@ TEST_F(UnionViewTest, SymlinksAreReadAndCopiedUp) {
   EXPECT_EQ(attributes("/s").mtime, (Timestamp{1000000000, 123456789}));
 }
 
+// Kernels before 6.6 ask for that.
+TEST_F(UnionViewTest, SymlinksKeepTheirMode) {
+  bottom_->add_symlink("/s", "target");
+  for (const upper::OverrideUse use : {upper::OverrideUse::kNever, upper::OverrideUse::kAlways}) {
+    mount(use);
+    for (int time = 0; time < 2; ++time) {
+      const auto changed = view_->setattr(find("/s").value().id, {.permissions = 0600});
+      ASSERT_FALSE(changed.ok());
+      EXPECT_EQ(changed.error().value, EOPNOTSUPP);
+      EXPECT_EQ(attributes("/s").mode, S_IFLNK | 0777u);
+    }
+    ASSERT_EQ(unlink("/s"), 0);
+    std::filesystem::remove_all(upper() + "/s");
+  }
+}
+
 TEST_F(UnionViewTest, ForgottenNodesAreGivenBack) {
   for (int i = 0; i < 100; ++i) bottom_->add_file("/d/f" + std::to_string(i), "");
   mount();

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -37,11 +38,11 @@ class UnionViewTest : public ::testing::Test {
   std::string upper() const { return scratch_ + "/upper"; }
   std::string work() const { return scratch_ + "/work"; }
 
-  void mount() {
+  void mount(std::optional<upper::OverrideUse> overrides = {}) {
     view_.reset();
     auto stack = std::make_unique<LowerStack>(std::vector<std::shared_ptr<layer::Layer>>{top_, bottom_});
     auto store = upper::UpperStore::open(upper::UpperStore::Options{
-        .upper_path = upper(), .work_path = work(), .base_stack = stack->describe()});
+        .upper_path = upper(), .work_path = work(), .base_stack = stack->describe(), .overrides = overrides});
     ASSERT_TRUE(store.ok()) << store.error().message;
     auto view = UnionView::make(std::move(stack), std::move(store).value(), 64);
     ASSERT_TRUE(view.ok());
