@@ -148,12 +148,17 @@ TreeIndex TarScan::find_target(const Components& components) const {
 }
 
 void TarScan::keep_excluded(archive_entry* entry, std::string_view path, std::uint64_t key) {
-  const bool is_file = archive_entry_filetype(entry) == AE_IFREG || archive_entry_filetype(entry) == AE_IFLNK;
-  if (!is_file || archive_entry_hardlink(entry) != nullptr) return;
+  const auto type = archive_entry_filetype(entry);
+  const bool may_be_linked = type == AE_IFREG || type == AE_IFLNK || type == AE_IFCHR;
+  if (!may_be_linked || archive_entry_hardlink(entry) != nullptr) return;
   const auto components = components_of(path, path);
   auto spec = read_spec(entry, path);
   if (!components.ok() || !spec.ok())
     return;  // what is wrong with it does not matter until something needs it
+  if (type == AE_IFCHR) {
+    if (is_overlay_whiteout(spec->attributes)) whiteouts_.insert(joined(*components));
+    return;
+  }
   const TreeIndex node = tree_.add(std::move(spec).value());
   tree_.set_source_key(node, key);
   excluded_.insert_or_assign(joined(*components), node);
@@ -169,6 +174,10 @@ StatusOrFailure TarScan::add_hard_link(const Place& place, archive_entry* entry,
   }
   TreeIndex found = find_target(components);
   if (tree_.is_directory(found)) return refuse(path, "a hard link to a directory, \"" + target + "\"");
+  if (found == kWhiteoutNode && whiteouts_.contains(joined(components))) {
+    tree_.set_whiteout(place.directory, place.name);
+    return {};
+  }
   if (found == kWhiteoutNode) {
     found = tree_.add(InodeSpec{});
     waiting_links_.emplace(found, WaitingLink{std::string(path), target});
@@ -282,6 +291,8 @@ StatusOrFailure TarScan::add_object(const Place& place, std::string_view path, I
     return {};
   }
   if (is_overlay_whiteout(spec.attributes)) {
+    VARVE_ASSIGN(const Components components, components_of(path, path));
+    whiteouts_.insert(joined(components));
     tree_.set_whiteout(place.directory, place.name);
     return {};
   }

@@ -98,6 +98,8 @@ class TarScan {
   std::unordered_map<TreeIndex, WaitingLink> waiting_links_;  // by the node that stands for them
   // Files that are excluded, by path: names that are not may be hard links to them.
   std::unordered_map<std::string, TreeIndex> excluded_;
+  // Paths of whiteouts of overlayfs, excluded ones among them: a link to one is one.
+  std::unordered_set<std::string> whiteouts_;
   std::uint64_t implied_count_ = 0;
   std::uint64_t member_count_ = 0;
   bool warned_of_slash_ = false;

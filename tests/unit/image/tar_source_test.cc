@@ -297,6 +297,21 @@ TEST_F(TarSourceTest, OverlayWhiteoutsAndDevicesAreToldApart) {
   EXPECT_EQ(tree.node(find(tree, "null")).spec.attributes.rdev, makedev(1, 3));
 }
 
+// As tar writes the upper of a mount, whose whiteouts are links to one device.
+TEST_F(TarSourceTest, AHardLinkToAnOverlayWhiteoutIsAWhiteout) {
+  const auto upper = [](const std::string& first) {
+    return TarBytes().add({.path = first, .type = '3'}).link("d/b", "./" + first).link("c", first);
+  };
+  EXPECT_THAT(paths(scan(upper("d/a"))), ElementsAre("/", "c deleted", "d/", "d/a deleted", "d/b deleted"));
+  write_file(scratch_ / "a.tar", upper("drop/a").finished());
+  const auto source =
+      must(TarSource::open(scratch_ / "a.tar", {.filter = PathFilter({"/drop"})}, monitor_));
+  EXPECT_THAT(paths(must(source->scan())), ElementsAre("/", "c deleted", "d/", "d/b deleted"));
+  // What has the name in the end is what the link leads to.
+  const Tree tree = scan(TarBytes().add({.path = "a", .type = '3'}).file("a", "new").link("b", "a"));
+  EXPECT_EQ(find(tree, "b"), find(tree, "a"));
+}
+
 TEST_F(TarSourceTest, WhiteoutOfNothingIsRefusedAndAufsLeftoversAreNamed) {
   EXPECT_THAT(refusal(TarBytes().file("d/.wh.", "")), HasSubstr("whiteout of nothing"));
   EXPECT_THAT(paths(scan(TarBytes().file(".wh..wh.plnk", "").file("a", ""))), ElementsAre("/", "a"));
