@@ -15,6 +15,7 @@
 #include <optional>
 #include <utility>
 
+#include "fs/format/posix_acl.h"
 #include "fs/upper/mount_note.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/part_directory.h"
@@ -49,6 +50,7 @@ class Opening {
   StatusOrFailure check_belongs(const std::optional<UpperState>& before);
   Result<bool> take_empty_directory();
   StatusOrFailure make_parts();
+  StatusOrFailure drop_default_acl();
   StatusOrFailure try_file_system();
   StatusOrFailure choose_overrides(Trial& trial);
   Failure cannot_rename(Errno error) const;
@@ -292,6 +294,20 @@ Failure Opening::cannot_rename(Errno error) const {
   }
 }
 
+// What is made in the stage must not inherit an access control list from where the work directory lies (ovl_workdir_create of the
+// kernel's super.c).
+StatusOrFailure Opening::drop_default_acl() {
+  const ObjectRef stage{made_.stage.get(), {}};
+  // Not removed unseen: it may be the work directory itself, of another owner.
+  const Result<std::string> found = get_object_xattr(stage, format::kDefaultAclXattr);
+  const bool none = !found.ok() && (found.error().value == ENODATA || found.error().value == EOPNOTSUPP);
+  if (none) return {};
+  const Status removed =
+      found.ok() ? remove_object_xattr(stage, format::kDefaultAclXattr) : Status(found.error());
+  if (removed.ok()) return {};
+  return failure_from(removed.error(), options_.work_path + ": taking away the default access control list");
+}
+
 StatusOrFailure Opening::try_file_system() {
   struct stat before {};
   if (::fstat(made_.upper.get(), &before) != 0) return failure_from(Errno::last(), options_.upper_path);
@@ -397,6 +413,7 @@ ResultOrFailure<WorkDirectory> Opening::run() {
   }
   made_.state.marks = made_.marks.space();
   VARVE_RETURN_IF_ERROR(make_parts());
+  VARVE_RETURN_IF_ERROR(drop_default_acl());
   VARVE_RETURN_IF_ERROR(try_file_system());
   VARVE_RETURN_IF_ERROR(claim());
   done_ = true;

@@ -304,8 +304,7 @@ TEST_F(TarSourceTest, AHardLinkToAnOverlayWhiteoutIsAWhiteout) {
   };
   EXPECT_THAT(paths(scan(upper("d/a"))), ElementsAre("/", "c deleted", "d/", "d/a deleted", "d/b deleted"));
   write_file(scratch_ / "a.tar", upper("drop/a").finished());
-  const auto source =
-      must(TarSource::open(scratch_ / "a.tar", {.filter = PathFilter({"/drop"})}, monitor_));
+  const auto source = must(TarSource::open(scratch_ / "a.tar", {.filter = PathFilter({"/drop"})}, monitor_));
   EXPECT_THAT(paths(must(source->scan())), ElementsAre("/", "c deleted", "d/", "d/b deleted"));
   // What has the name in the end is what the link leads to.
   const Tree tree = scan(TarBytes().add({.path = "a", .type = '3'}).file("a", "new").link("b", "a"));

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "fs/format/posix_acl.h"
 #include "fs/upper/mount_note.h"
 #include "tests/unit/upper/upper_fixture.h"
 
@@ -62,6 +63,26 @@ TEST(MountNote, IsReadAsItWasWritten) {
 TEST(MountNote, IsRefusedWhenItIsNone) {
   for (const char* text : {"", "0", "0:", ":5", "0:x", "0:5x", "-1:5", "0: 5", "99999999999:1"}) {
     EXPECT_FALSE(parse_mount_note(text).ok()) << text;
+  }
+}
+
+// Where all that is made in a directory inherits an access control list, the work directory does, and what is made in it would.
+TEST_F(StoreOpen, AnAccessControlListOfTheWorkDirectoryReachesNothing) {
+  using Tag = format::AclEntry::Tag;
+  const std::string acl = format::format_acl({{Tag::kOwner, 7, 0},
+                                              {Tag::kUser, 7, 77},
+                                              {Tag::kOwningGroup, 5, 0},
+                                              {Tag::kMask, 7, 0},
+                                              {Tag::kOther, 5, 0}});
+  ASSERT_EQ(::setxattr(work().c_str(), format::kDefaultAclXattr, acl.data(), acl.size(), 0), 0);
+  open_store();
+  for (const std::uint32_t uid : {0u, 9u}) {
+    const std::string name = "f" + std::to_string(uid);
+    CopyUp source = lower_file(10000);
+    source.attributes.uid = uid;
+    ASSERT_TRUE(store_->copy_up(root(name), source).ok());
+    EXPECT_EQ(look(name).attributes.mode, S_IFREG | 0644u);
+    EXPECT_EQ(::getxattr(in_upper(name).c_str(), format::kAccessAclXattr, nullptr, 0), -1) << uid;
   }
 }
 
