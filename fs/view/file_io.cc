@@ -24,12 +24,7 @@ Result<OpenData::View> UnionView::open_view_locked(Node& node) {
   VARVE_ASSIGN(const Place place, place_locked(node));
   node.upper().untouched = false;  // who has it open may write to it
   std::unique_ptr<layer::LowerFile> base;
-  if (node.upper().marks.base) {
-    // The file may have become complete while it was open before: the marks on it are the truth.
-    VARVE_ASSIGN(upper::UpperEntry entry, store_->look_up(place.ref()));
-    node.upper().marks.base = std::move(entry.marks.base);
-    node.upper().marks.map_id = entry.marks.map_id;
-  }
+  VARVE_RETURN_IF_ERROR(renew_base_locked(node, place));
   if (node.upper().marks.base) {
     VARVE_ASSIGN(base, open_base(*node.upper().marks.base));
   }
@@ -37,6 +32,14 @@ Result<OpenData::View> UnionView::open_view_locked(Node& node) {
                upper::CowFile::open(*store_, place.ref(), node.upper().marks, std::move(base)));
   view.upper = std::move(file);
   return view;
+}
+
+Status UnionView::renew_base_locked(Node& node, const Place& place) {
+  if (!node.upper().marks.base) return {};
+  VARVE_ASSIGN(upper::UpperEntry entry, store_->look_up(place.ref()));
+  node.upper().marks.base = std::move(entry.marks.base);
+  node.upper().marks.map_id = entry.marks.map_id;
+  return {};
 }
 
 Result<OpenData::View> UnionView::view_locked(Node& node) {

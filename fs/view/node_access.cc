@@ -83,11 +83,19 @@ Result<Attributes> UnionView::union_attributes_locked(Node& node, Attributes att
 Result<std::uint64_t> UnionView::partly_copied_blocks_512_locked(Node& node, const Attributes& stored) {
   const upper::Marks& marks = node.upper().marks;
   if (node.data == nullptr && node.upper().kept_data == nullptr) {
-    VARVE_ASSIGN(const std::unique_ptr<layer::LowerFile> base, open_base(*marks.base));
     if (!node.upper().untouched) {
-      VARVE_ASSIGN(node.upper().untouched, upper::CowFile::is_untouched(*store_, marks));
+      VARVE_ASSIGN(const bool untouched, upper::CowFile::is_untouched(*store_, marks));
+      if (untouched) {
+        VARVE_ASSIGN(const Place place, place_locked(node));
+        VARVE_RETURN_IF_ERROR(renew_base_locked(node, place));
+        if (!marks.base) return stored.blocks_512;
+      }
+      node.upper().untouched = untouched;
     }
-    if (node.upper().untouched) return upper::CowFile::untouched_blocks_512(stored, *base);
+    if (node.upper().untouched) {
+      VARVE_ASSIGN(const std::unique_ptr<layer::LowerFile> base, open_base(*marks.base));
+      return upper::CowFile::untouched_blocks_512(stored, *base);
+    }
   }
   VARVE_ASSIGN(const OpenData::View open, view_locked(node));
   // Null: copied up, but its file could not be opened then.

@@ -353,6 +353,8 @@ class UnionView {
   // What the file reads from now, opened if it is not.
   Result<OpenData::View> view_locked(Node& node) REQUIRES(node.mutex);
   Result<OpenData::View> open_view_locked(Node& node) REQUIRES(node.mutex);
+  // The file may have become an ordinary one while it was open before: the marks on it are the truth.
+  Status renew_base_locked(Node& node, const Place& place) REQUIRES(node.mutex);
   std::unique_ptr<const Backing> back_locked(Node& node, const OpenData::View& view) REQUIRES(node.mutex);
   void release_data(const NodePtr& node);
   // `file` was the node's: its marks name no base any more when it has become an ordinary one.
