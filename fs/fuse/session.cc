@@ -57,6 +57,10 @@ void do_init(void* user_data, struct fuse_conn_info* connection) {
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
   // Dispatch reads what stands before the data.
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);
+#ifdef FUSE_CAP_OVER_IO_URING  // libfuse 3.18
+  // Rings sees to it. libfuse would where the environment has FUSE_URING_ENABLE.
+  connection->want &= ~static_cast<unsigned>(FUSE_CAP_OVER_IO_URING);
+#endif
   connection->max_write = kMaxWriteBytes;
   connection->max_readahead = kMaxWriteBytes;
   connection->max_background = kMaxBackground;
