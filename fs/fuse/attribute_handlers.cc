@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <optional>
+#include <span>
 
 #include "fs/fuse/dispatch.h"
 #include "fs/fuse/request.h"
@@ -35,7 +36,7 @@ void do_setattr(fuse_req_t request, fuse_ino_t node, struct stat* stat, int to_s
     // A change of owner takes the bits in the same step. The answer brings the kernel the mode that is left.
     if (extras().kills_set_id && change.size_bytes) {
       if (const auto dropped = view.drop_set_id(NodeId(node)); !dropped.ok()) {
-        fuse_reply_err(request, dropped.error().value);
+        reply_error(request, dropped.error().value);
         return;
       }
     }
@@ -47,9 +48,9 @@ void do_readlink(fuse_req_t request, fuse_ino_t node) {
   answer(request, [&] {
     const Result<std::string> target = view_of(request).readlink(NodeId(node));
     if (target.ok()) {
-      fuse_reply_readlink(request, target->c_str());
+      reply_bytes(request, std::as_bytes(std::span(*target)));
     } else {
-      fuse_reply_err(request, target.error().value);
+      reply_error(request, target.error().value);
     }
   });
 }
@@ -67,7 +68,7 @@ void do_getxattr(fuse_req_t request, fuse_ino_t node, const char* name, std::siz
       if (!ids.is_identity() && is_acl(name)) *value = ids.shown_acl(*value);
       reply_sized(request, *value, size);
     } else {
-      fuse_reply_err(request, value.error().value);
+      reply_error(request, value.error().value);
     }
   });
 }
@@ -76,7 +77,7 @@ void do_listxattr(fuse_req_t request, fuse_ino_t node, std::size_t size) {
   answer(request, [&] {
     const Result<std::vector<std::string>> names = view_of(request).listxattr(NodeId(node));
     if (!names.ok()) {
-      fuse_reply_err(request, names.error().value);
+      reply_error(request, names.error().value);
       return;
     }
     std::string list;
@@ -100,13 +101,26 @@ void do_removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
   answer(request, [&] { reply_status(request, view_of(request).removexattr(NodeId(node), name)); });
 }
 
+struct fuse_statfs_out to_statfs_out(const struct statvfs& statistics) {
+  struct fuse_statfs_out out {};
+  out.st.bsize = static_cast<std::uint32_t>(statistics.f_bsize);
+  out.st.frsize = static_cast<std::uint32_t>(statistics.f_frsize);
+  out.st.blocks = statistics.f_blocks;
+  out.st.bfree = statistics.f_bfree;
+  out.st.bavail = statistics.f_bavail;
+  out.st.files = statistics.f_files;
+  out.st.ffree = statistics.f_ffree;
+  out.st.namelen = static_cast<std::uint32_t>(statistics.f_namemax);
+  return out;
+}
+
 void do_statfs(fuse_req_t request, fuse_ino_t) {
   answer(request, [&] {
     const Result<struct statvfs> statistics = view_of(request).statfs();
     if (statistics.ok()) {
-      fuse_reply_statfs(request, &*statistics);
+      reply_struct(request, to_statfs_out(*statistics));
     } else {
-      fuse_reply_err(request, statistics.error().value);
+      reply_error(request, statistics.error().value);
     }
   });
 }

@@ -1,6 +1,7 @@
 // OPENDIR, READDIR, READDIRPLUS, FSYNCDIR, RELEASEDIR.
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,15 +14,15 @@ namespace {
 using Listed = view::UnionView::Listed;
 
 // Reading and syncing a directory name the node. Kernels from 5.1 on then do without OPENDIR and RELEASEDIR.
-void do_opendir(fuse_req_t request, fuse_ino_t, struct fuse_file_info* info) {
+void do_opendir(fuse_req_t request, fuse_ino_t, struct fuse_file_info*) {
   if (state_of(request).without_opendir) {
-    fuse_reply_err(request, ENOSYS);
+    reply_error(request, ENOSYS);
     return;
   }
   // As the kernel takes it where it sends no OPENDIR: every change of a directory goes through it, so it knows when to ask again.
-  info->cache_readdir = 1;
-  info->keep_cache = 1;
-  fuse_reply_open(request, info);
+  struct fuse_open_out out {};
+  out.open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
+  reply_struct(request, out);
 }
 
 // The kernel is to drop what it has kept of the listing of `node`.
@@ -54,9 +55,9 @@ void do_readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t coo
     const Result<Listed> listed =
         view_of(request).readdir(NodeId(node), static_cast<std::uint64_t>(cookie), add);
     if (const int error = after_listing(request, node, listed); error != 0) {
-      fuse_reply_err(request, error);
+      reply_error(request, error);
     } else {
-      fuse_reply_buf(request, buffer.data(), used);
+      reply_bytes(request, std::as_bytes(std::span(buffer).first(used)));
     }
   });
 }
@@ -138,14 +139,14 @@ void do_readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t
       std::vector<PendingEntry> pending;
       const Result<Listed> listed = collect_entries(view, NodeId(node), size, next_cookie, pending);
       if (const int error = after_listing(request, node, listed); error != 0) {
-        fuse_reply_err(request, error);
+        reply_error(request, error);
         return;
       }
       if (pending.empty()) break;
       add_plus_entries(request, NodeId(node), pending, reply);
       next_cookie = pending.back().next_cookie;
     }
-    if (fuse_reply_buf(request, reply.buffer.data(), reply.used) == -ENOENT) {
+    if (reply_bytes(request, std::as_bytes(std::span(reply.buffer).first(reply.used))) == -ENOENT) {
       for (const NodeId id : reply.referenced) view.forget(id, 1);
     }
   });
@@ -156,7 +157,7 @@ void do_fsyncdir(fuse_req_t request, fuse_ino_t node, int, struct fuse_file_info
 }
 
 void do_releasedir(fuse_req_t request, fuse_ino_t, struct fuse_file_info*) {
-  fuse_reply_err(request, 0);
+  reply_error(request, 0);
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 
 #include "fs/base/buffer.h"
 #include "fs/fuse/dispatch.h"
-#include "fs/fuse/reply_route.h"
 #include "fs/fuse/request.h"
 #include "fs/fuse/wire.h"
 
@@ -19,43 +18,42 @@ view::HandleId handle_of(const struct fuse_file_info* info) {
   return view::HandleId(info->fh);
 }
 
-// Nobody but this kernel changes the file, so its page cache outlives the last close; nothing happens at close(2).
-void set_open_flags(struct fuse_file_info* info, view::HandleId handle,
-                    const view::UnionView::OpenMode& mode) {
-  info->fh = handle.value();
-  info->keep_cache = mode.keeps_cache ? 1 : 0;
-  info->noflush = 1;
-}
-
-struct fuse_open_out passed_through(view::HandleId handle, std::int32_t backing) {
+// Nothing happens at close(2).
+struct fuse_open_out to_open_out(view::HandleId handle, const view::UnionView::OpenMode& mode) {
   struct fuse_open_out out {};
   out.fh = handle.value();
-  out.open_flags = FOPEN_NOFLUSH | wire::kOpenPassthrough;
-  out.padding = static_cast<std::uint32_t>(backing);
+  out.open_flags = FOPEN_NOFLUSH;
+  if (mode.backing) {
+    out.open_flags |= wire::kOpenPassthrough;
+    out.padding = static_cast<std::uint32_t>(*mode.backing);
+  } else if (mode.keeps_cache) {
+    // Nobody but this kernel changes the file, so its page cache outlives the last close.
+    out.open_flags |= FOPEN_KEEP_CACHE;
+  }
   return out;
 }
 
-// Returns: as libfuse's replies, -ENOENT when the caller was interrupted.
-int reply_open(fuse_req_t request, fuse_ino_t node, view::HandleId handle, struct fuse_file_info* info) {
+int reply_open(fuse_req_t request, fuse_ino_t node, view::HandleId handle) {
   const view::UnionView::OpenMode mode = view_of(request).open_mode(handle);
-  set_open_flags(info, handle, mode);
-  if (!mode.backing) return fuse_reply_open(request, info);
-  if (mode.maps) forget_attributes(request, node);
-  const struct fuse_open_out out = passed_through(handle, *mode.backing);
-  return fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
+  if (mode.backing && mode.maps) forget_attributes(request, node);
+  return reply_struct(request, to_open_out(handle, mode));
 }
 
-int reply_create(fuse_req_t request, const view::UnionView::Created& made, struct fuse_file_info* info) {
-  const view::UnionView::OpenMode mode = view_of(request).open_mode(made.handle);
-  set_open_flags(info, made.handle, mode);
-  const struct fuse_entry_param param = to_entry_param(request, made.entry);
-  if (!mode.backing) return fuse_reply_create(request, &param, info);
+int reply_create(fuse_req_t request, const view::UnionView::Created& made) {
   const struct {
     struct fuse_entry_out entry;
     struct fuse_open_out open;
-  } out{to_entry_out(param), passed_through(made.handle, *mode.backing)};
+  } out{to_entry_out(to_entry_param(request, made.entry)),
+        to_open_out(made.handle, view_of(request).open_mode(made.handle))};
   static_assert(sizeof out == sizeof out.entry + sizeof out.open);
-  return fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
+  return reply_struct(request, out);
+}
+
+// What the kernel takes for the size of a write, and of a copy.
+void reply_written(fuse_req_t request, std::uint64_t size) {
+  struct fuse_write_out out {};
+  out.size = static_cast<std::uint32_t>(size);
+  reply_struct(request, out);
 }
 
 // Before a write by somebody who may not keep set-id bits.
@@ -68,13 +66,13 @@ Status drop_set_id(fuse_req_t request, fuse_ino_t node, view::HandleId handle) {
 
 void do_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
   if (state_of(request).without_open) {
-    fuse_reply_err(request, ENOSYS);
+    reply_error(request, ENOSYS);
     return;
   }
   answer(request, [&] {
     const Result<view::HandleId> handle = view_of(request).open(NodeId(node), info->flags);
     if (!handle.ok()) {
-      fuse_reply_err(request, handle.error().value);
+      reply_error(request, handle.error().value);
       return;
     }
     view::UnionView& view = view_of(request);
@@ -83,7 +81,7 @@ void do_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info* info) {
       reply_status(request, dropped);
       return;
     }
-    if (reply_open(request, node, *handle, info) == -ENOENT)
+    if (reply_open(request, node, *handle) == -ENOENT)
       view.release(*handle);  // interrupted: no RELEASE will come
   });
 }
@@ -96,10 +94,10 @@ void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
         extras().unnamed ? view.create_unnamed(NodeId(parent), mode, caller_of(request), info->flags)
                          : view.create(NodeId(parent), name, mode, caller_of(request), info->flags);
     if (!made.ok()) {
-      fuse_reply_err(request, made.error().value);
+      reply_error(request, made.error().value);
       return;
     }
-    if (reply_create(request, *made, info) == -ENOENT) {
+    if (reply_create(request, *made) == -ENOENT) {
       view.release(made->handle);
       view.forget(made->entry.id, 1);
     }
@@ -125,9 +123,9 @@ template <class Read>
 void reply_read_into(fuse_req_t request, std::span<std::byte> bytes, const Read& read) {
   const Result<std::size_t> count = read(bytes);
   if (count.ok()) {
-    fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), *count);
+    reply_bytes(request, bytes.first(*count));
   } else {
-    fuse_reply_err(request, count.error().value);
+    reply_error(request, count.error().value);
   }
 }
 
@@ -162,7 +160,7 @@ void reply_read(fuse_req_t request, std::size_t size, const Read& read) {
 void read_node(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset) {
   const Result<std::shared_ptr<const layer::LowerFile>> file = view_of(request).lower_file(NodeId(node));
   if (!file.ok()) {
-    fuse_reply_err(request, file.error().value);
+    reply_error(request, file.error().value);
     return;
   }
   if (const std::optional<int> fd = (*file)->descriptor()) {
@@ -201,7 +199,7 @@ void do_write(fuse_req_t request, fuse_ino_t node, const char* data, std::size_t
                                        std::as_bytes(std::span(data, size)));
     }
     if (written.ok()) {
-      fuse_reply_write(request, size);
+      reply_written(request, size);
     } else {
       reply_status(request, written);
     }
@@ -234,9 +232,11 @@ void do_lseek(fuse_req_t request, fuse_ino_t node, off_t offset, int whence, str
     const Result<std::uint64_t> at = is_by_node(info) ? view.lseek_node(NodeId(node), start, whence)
                                                       : view.lseek(handle_of(info), start, whence);
     if (at.ok()) {
-      fuse_reply_lseek(request, static_cast<off_t>(*at));
+      struct fuse_lseek_out out {};
+      out.offset = *at;
+      reply_struct(request, out);
     } else {
-      fuse_reply_err(request, at.error().value);
+      reply_error(request, at.error().value);
     }
   });
 }
@@ -256,16 +256,16 @@ void do_copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, struc
                                            .size_bytes = size};
     const Result<std::uint64_t> copied = view_of(request).copy_file_range(range);
     if (copied.ok()) {
-      fuse_reply_write(request, *copied);
+      reply_written(request, *copied);
     } else {
-      fuse_reply_err(request, copied.error().value);
+      reply_error(request, copied.error().value);
     }
   });
 }
 
 void do_release(fuse_req_t request, fuse_ino_t, struct fuse_file_info* info) {
   view_of(request).release(handle_of(info));
-  fuse_reply_err(request, 0);
+  reply_error(request, 0);
 }
 
 }  // namespace

@@ -9,9 +9,9 @@ void do_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   answer(request, [&] {
     const Result<view::EntryReply> entry = view_of(request).lookup(NodeId(parent), name);
     if (!entry.ok() && entry.error().value == ENOENT) {
-      struct fuse_entry_param absent {};  // ino 0: "no such name", and the kernel may remember that
-      absent.entry_timeout = kTimeoutSeconds;
-      fuse_reply_entry(request, &absent);
+      struct fuse_entry_out absent {};  // node 0: "no such name", and the kernel may remember that
+      absent.entry_valid = static_cast<std::uint64_t>(kTimeoutSeconds);
+      reply_struct(request, absent);
       return;
     }
     reply_entry(request, entry);

@@ -7,6 +7,27 @@ struct timespec to_timespec(const Timestamp& time) {
   return {.tv_sec = time.seconds, .tv_nsec = static_cast<long>(time.nanoseconds)};
 }
 
+// As it goes to the kernel.
+struct fuse_attr to_attr(const struct stat& stat) {
+  struct fuse_attr out {};
+  out.ino = stat.st_ino;
+  out.size = static_cast<std::uint64_t>(stat.st_size);
+  out.blocks = static_cast<std::uint64_t>(stat.st_blocks);
+  out.atime = static_cast<std::uint64_t>(stat.st_atim.tv_sec);
+  out.mtime = static_cast<std::uint64_t>(stat.st_mtim.tv_sec);
+  out.ctime = static_cast<std::uint64_t>(stat.st_ctim.tv_sec);
+  out.atimensec = static_cast<std::uint32_t>(stat.st_atim.tv_nsec);
+  out.mtimensec = static_cast<std::uint32_t>(stat.st_mtim.tv_nsec);
+  out.ctimensec = static_cast<std::uint32_t>(stat.st_ctim.tv_nsec);
+  out.mode = stat.st_mode;
+  out.nlink = static_cast<std::uint32_t>(stat.st_nlink);
+  out.uid = stat.st_uid;
+  out.gid = stat.st_gid;
+  out.rdev = static_cast<std::uint32_t>(stat.st_rdev);
+  out.blksize = static_cast<std::uint32_t>(stat.st_blksize);
+  return out;
+}
+
 }  // namespace
 
 struct stat to_stat(fuse_req_t request, const view::EntryReply& entry) {
@@ -38,57 +59,46 @@ struct fuse_entry_param to_entry_param(fuse_req_t request, const view::EntryRepl
 }
 
 struct fuse_entry_out to_entry_out(const struct fuse_entry_param& param) {
-  const struct stat& stat = param.attr;
   struct fuse_entry_out out {};
   out.nodeid = param.ino;
   out.generation = param.generation;
   out.entry_valid = static_cast<std::uint64_t>(param.entry_timeout);
   out.attr_valid = static_cast<std::uint64_t>(param.attr_timeout);
-  out.attr.ino = stat.st_ino;
-  out.attr.size = static_cast<std::uint64_t>(stat.st_size);
-  out.attr.blocks = static_cast<std::uint64_t>(stat.st_blocks);
-  out.attr.atime = static_cast<std::uint64_t>(stat.st_atim.tv_sec);
-  out.attr.mtime = static_cast<std::uint64_t>(stat.st_mtim.tv_sec);
-  out.attr.ctime = static_cast<std::uint64_t>(stat.st_ctim.tv_sec);
-  out.attr.atimensec = static_cast<std::uint32_t>(stat.st_atim.tv_nsec);
-  out.attr.mtimensec = static_cast<std::uint32_t>(stat.st_mtim.tv_nsec);
-  out.attr.ctimensec = static_cast<std::uint32_t>(stat.st_ctim.tv_nsec);
-  out.attr.mode = stat.st_mode;
-  out.attr.nlink = static_cast<std::uint32_t>(stat.st_nlink);
-  out.attr.uid = stat.st_uid;
-  out.attr.gid = stat.st_gid;
-  out.attr.rdev = static_cast<std::uint32_t>(stat.st_rdev);
-  out.attr.blksize = static_cast<std::uint32_t>(stat.st_blksize);
+  out.attr = to_attr(param.attr);
   return out;
 }
 
 void reply_entry(fuse_req_t request, const Result<view::EntryReply>& entry) {
   if (!entry.ok()) {
-    fuse_reply_err(request, entry.error().value);
+    reply_error(request, entry.error().value);
     return;
   }
-  const struct fuse_entry_param param = to_entry_param(request, *entry);
   view::UnionView& view = view_of(request);
   // The caller was interrupted: the kernel never saw the entry, and will not forget it.
-  if (fuse_reply_entry(request, &param) == -ENOENT) view.forget(entry->id, 1);
+  if (reply_struct(request, to_entry_out(to_entry_param(request, *entry))) == -ENOENT)
+    view.forget(entry->id, 1);
 }
 
 void reply_attributes(fuse_req_t request, const Result<view::EntryReply>& entry) {
   if (!entry.ok()) {
-    fuse_reply_err(request, entry.error().value);
+    reply_error(request, entry.error().value);
     return;
   }
-  const struct stat stat = to_stat(request, *entry);
-  fuse_reply_attr(request, &stat, attribute_timeout(*entry));
+  struct fuse_attr_out out {};
+  out.attr_valid = static_cast<std::uint64_t>(attribute_timeout(*entry));
+  out.attr = to_attr(to_stat(request, *entry));
+  reply_struct(request, out);
 }
 
 void reply_sized(fuse_req_t request, const std::string& value, std::size_t size) {
   if (size == 0) {
-    fuse_reply_xattr(request, value.size());
+    struct fuse_getxattr_out out {};
+    out.size = static_cast<std::uint32_t>(value.size());
+    reply_struct(request, out);
   } else if (value.size() > size) {
-    fuse_reply_err(request, ERANGE);
+    reply_error(request, ERANGE);
   } else {
-    fuse_reply_buf(request, value.data(), value.size());
+    reply_bytes(request, std::as_bytes(std::span(value)));
   }
 }
 

@@ -15,6 +15,7 @@
 #include "fs/base/log.h"
 #include "fs/base/result.h"
 #include "fs/fuse/id_map.h"
+#include "fs/fuse/reply.h"
 #include "fs/view/union_view.h"
 
 namespace varve::fuse {
@@ -63,7 +64,7 @@ void answer(fuse_req_t request, const Body& body) {
   try {
     body();
   } catch (const std::bad_alloc&) {
-    fuse_reply_err(request, ENOMEM);
+    reply_error(request, ENOMEM);
   }
 }
 
@@ -79,13 +80,13 @@ inline void forget_attributes(fuse_req_t request, fuse_ino_t node) {
 }
 
 inline void reply_status(fuse_req_t request, const Status& status) {
-  fuse_reply_err(request, error_number(status));
+  reply_error(request, error_number(status));
 }
 
 // With the owners that callers of the mount see.
 struct stat to_stat(fuse_req_t request, const view::EntryReply& entry);
 struct fuse_entry_param to_entry_param(fuse_req_t request, const view::EntryReply& entry);
-// As it goes to the kernel, for replies that libfuse has no call for.
+// As it goes to the kernel.
 struct fuse_entry_out to_entry_out(const struct fuse_entry_param& param);
 
 void reply_entry(fuse_req_t request, const Result<view::EntryReply>& entry);

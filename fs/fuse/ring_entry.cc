@@ -64,28 +64,30 @@ std::optional<struct fuse_buf> RingEntry::take_request() {
   return request;
 }
 
-bool RingEntry::is_answer(const struct iovec& header) const {
+// `error`: as the kernel takes it, negative.
+void RingEntry::put(int error, std::size_t payload_bytes) {
   struct fuse_out_header out {};
-  if (answered_ || header.iov_len != sizeof out) return false;
-  std::memcpy(&out, header.iov_base, sizeof out);
-  return out.unique == unique_;
+  out.len = static_cast<std::uint32_t>(sizeof out + payload_bytes);
+  out.error = error;
+  out.unique = unique_;
+  std::memcpy(header().in_out.data(), &out, sizeof out);
+  header().state.payload_bytes = static_cast<std::uint32_t>(payload_bytes);
+  answered_ = true;
 }
 
-ssize_t RingEntry::put_answer(std::span<const struct iovec> pieces) {
-  std::size_t filled = 0;
-  for (const struct iovec& piece : pieces.subspan(1)) {
-    if (piece.iov_len > payload_bytes_ - filled) {
-      errno = EINVAL;
-      return -1;
-    }
-    // It may have been put together here.
-    if (piece.iov_base != payload() + filled) std::memmove(payload() + filled, piece.iov_base, piece.iov_len);
-    filled += piece.iov_len;
+void RingEntry::put_answer(std::span<const std::byte> content) {
+  if (content.size() > payload_bytes_) {
+    put_error(EIO);
+    return;
   }
-  std::memcpy(header().in_out.data(), pieces[0].iov_base, pieces[0].iov_len);
-  header().state.payload_bytes = static_cast<std::uint32_t>(filled);
-  answered_ = true;
-  return static_cast<ssize_t>(pieces[0].iov_len + filled);
+  // It may have been put together here.
+  if (!content.empty() && content.data() != payload())
+    std::memmove(payload(), content.data(), content.size());
+  put(0, content.size());
+}
+
+void RingEntry::put_error(int error) {
+  put(-error, 0);
 }
 
 int RingEntry::answered_error() const {
@@ -93,15 +95,6 @@ int RingEntry::answered_error() const {
   struct fuse_out_header out {};
   std::memcpy(&out, header().in_out.data(), sizeof out);
   return -out.error;
-}
-
-void RingEntry::put_error(int error) {
-  struct fuse_out_header out {};
-  out.len = sizeof out;
-  out.error = -error;
-  out.unique = unique_;
-  const struct iovec piece { .iov_base = &out, .iov_len = sizeof out };
-  put_answer({&piece, 1});
 }
 
 }  // namespace varve::fuse

@@ -37,13 +37,11 @@ class RingEntry {
   // The request that the kernel has put here, until it is answered. Empty when its sizes make no sense.
   std::optional<struct fuse_buf> take_request();
 
-  // Whether this is the header of the answer to the request that was taken.
-  bool is_answer(const struct iovec& header) const;
-  // An answer as libfuse sends it, header first. As writev(2): -1 with EINVAL when it is too long.
-  ssize_t put_answer(std::span<const struct iovec> pieces);
+  // What follows the header of the answer. One that is too long becomes EIO.
+  void put_answer(std::span<const std::byte> content);
   // An answer without content; `error` as a positive errno, 0 for none.
   void put_error(int error);
-  // An answer of one piece that is put together here is not copied.
+  // An answer that is put together here is not copied.
   std::span<std::byte> answer_space() { return {payload(), payload_bytes_}; }
   bool answered() const { return answered_; }
   // The errno of the answer, positive; 0: none, or not answered.
@@ -54,6 +52,7 @@ class RingEntry {
  private:
   RingEntry(std::uint16_t queue, std::byte* memory, std::size_t payload_bytes);
   std::byte* payload() const;
+  void put(int error, std::size_t payload_bytes);
   wire::RingHeader& header() const;
 
   const std::uint16_t queue_;

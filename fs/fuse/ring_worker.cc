@@ -48,8 +48,11 @@ void RingWorker::take_all() {
     at_hand_.store(number, std::memory_order_release);
     if (const std::optional<struct fuse_buf> request = entry.take_request()) {
       crew_.answer(entry, *request);
+      // No handler: libfuse has said so, to the device, where the kernel does not look for it.
+      if (!entry.answered()) entry.put_error(ENOSYS);
+    } else {
+      entry.put_error(EIO);
     }
-    if (!entry.answered()) entry.put_error(EIO);
     at_hand_.store(0, std::memory_order_release);
     ring_->commit(entry);
   }

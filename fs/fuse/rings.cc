@@ -21,7 +21,7 @@
 #include "fs/base/mutex.h"
 #include "fs/base/processors.h"
 #include "fs/fuse/helpers.h"
-#include "fs/fuse/reply_route.h"
+#include "fs/fuse/reply.h"
 #include "fs/fuse/request_length.h"
 #include "fs/fuse/ring_worker.h"
 
@@ -283,8 +283,6 @@ Status Rings::open() {
     while (state.opened < state.workers.size()) state.changed.wait(state.mutex);
     if (status.ok()) status = state.open_status;
   }
-  // Last, for it is not undone.
-  if (status.ok() && !route_replies(state.session)) status = Errno{ENOTSUP};
   if (!status.ok()) state.end_workers();
   return status;
 }

@@ -1,19 +1,24 @@
 // Requests over io_uring: docs/decisions/0020. That mounts behave the same with it is held by scripts/test-uring, which runs all mounted
 // tests so; here is what is special to it.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <future>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "fs/base/unique_fd.h"
 #include "tests/support/mounted/mounted_stack.h"
 
 namespace varve::test {
@@ -47,6 +52,19 @@ TEST_F(Rings, AreUsedWhereTheyAreAskedFor) {
     EXPECT_EQ(descriptors_of(stack.daemon(), "[io_uring]") > 0, on);
     ASSERT_TRUE(stack.unmount());
   }
+}
+
+// libfuse answers by itself, and not through the rings.
+TEST_F(Rings, TellWhatThereIsNoHandlerFor) {
+  VARVE_NEEDS(kRings);
+  MountedStack stack(StackShape{.lowers = 1, .options = "uring=on"});
+  write_file(stack.lower(0, "a"), "content");
+  ASSERT_TRUE(stack.mount());
+  const UniqueFd file(::open(stack.at("a").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(file.valid());
+  int flags = 0;
+  EXPECT_EQ(::ioctl(file.get(), FS_IOC_GETFLAGS, &flags), -1);
+  EXPECT_EQ(errno, ENOTTY);
 }
 
 TEST_F(Rings, ThatCannotBeHadFailTheMount) {

@@ -1,4 +1,4 @@
-// Requests and answers in the memory of a ring entry, laid out as the kernel does it, and where libfuse's replies go.
+// Requests and answers in the memory of a ring entry, laid out as the kernel does it, and where replies go.
 
 #include "fs/fuse/ring_entry.h"
 
@@ -11,11 +11,12 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "fs/base/unique_fd.h"
-#include "fs/fuse/reply_route.h"
+#include "fs/fuse/reply.h"
 #include "fs/fuse/rings.h"
 
 namespace varve::fuse {
@@ -105,22 +106,17 @@ TEST_F(RingEntryTest, TakesNoSizesThatMakeNoSense) {
   EXPECT_FALSE(taken_with(kHeader + kPayloadBytes + 1, kPayloadBytes + 1));
 }
 
-TEST_F(RingEntryTest, PutsTheWholeAnswerBehindItsHeader) {
+TEST_F(RingEntryTest, PutsTheAnswerBehindItsHeader) {
   put_request(FUSE_CREATE, std::string(16, 'o'), "name");
   ASSERT_TRUE(entry_->take_request());
-  struct fuse_out_header out {};
-  out.len = sizeof out + 11;
-  out.unique = kUnique;
-  char first[] = "entry";
-  char second[] = "opened";
-  const struct iovec pieces[] = {{&out, sizeof out}, {first, 5}, {second, 6}};
-  ASSERT_TRUE(entry_->is_answer(pieces[0]));
-  EXPECT_EQ(entry_->put_answer(pieces), static_cast<ssize_t>(sizeof out + 11));
+  EXPECT_FALSE(entry_->answered());
+  const std::string_view content = "entry and opened";
+  entry_->put_answer(std::as_bytes(std::span(content)));
+  EXPECT_EQ(answer_header().len, sizeof(struct fuse_out_header) + content.size());
   EXPECT_EQ(answer_header().unique, kUnique);
   EXPECT_EQ(answer_header().error, 0);
-  EXPECT_EQ(answer(), "entryopened");
+  EXPECT_EQ(answer(), content);
   EXPECT_TRUE(entry_->answered());
-  EXPECT_FALSE(entry_->is_answer(pieces[0]));  // not twice
 }
 
 TEST_F(RingEntryTest, KeepsAnAnswerThatWasPutTogetherInIt) {
@@ -129,25 +125,16 @@ TEST_F(RingEntryTest, KeepsAnAnswerThatWasPutTogetherInIt) {
   const std::span<std::byte> space = entry_->answer_space();
   ASSERT_EQ(space.size(), kPayloadBytes);
   std::memset(space.data(), 'x', space.size());
-  struct fuse_out_header out {};
-  out.unique = kUnique;
-  const struct iovec pieces[] = {{&out, sizeof out}, {space.data(), space.size()}};
-  EXPECT_EQ(entry_->put_answer(pieces), static_cast<ssize_t>(sizeof out + kPayloadBytes));
+  entry_->put_answer(space);
   EXPECT_EQ(answer(), std::string(kPayloadBytes, 'x'));
 }
 
 TEST_F(RingEntryTest, RefusesAnAnswerThatIsTooLong) {
   put_request(FUSE_READ, std::string(40, 'o'), "");
   ASSERT_TRUE(entry_->take_request());
-  std::string data(kPayloadBytes, 'x');
-  struct fuse_out_header out {};
-  out.unique = kUnique;
-  const struct iovec pieces[] = {{&out, sizeof out}, {data.data(), 1}, {data.data(), data.size()}};
-  errno = 0;
-  EXPECT_EQ(entry_->put_answer(pieces), -1);
-  EXPECT_EQ(errno, EINVAL);
-  EXPECT_FALSE(entry_->answered());
-  entry_->put_error(EIO);
+  const std::string data(kPayloadBytes + 1, 'x');
+  entry_->put_answer(std::as_bytes(std::span(data)));
+  EXPECT_TRUE(entry_->answered());
   EXPECT_EQ(answer_header().error, -EIO);
   EXPECT_EQ(answer_header().unique, kUnique);
   EXPECT_EQ(answer(), "");
@@ -170,14 +157,17 @@ TEST_F(RingEntryTest, CanBeAnsweredAgain) {
 void answer_getattr(fuse_req_t request, fuse_ino_t, struct fuse_file_info*) {
   auto* session = static_cast<struct fuse_session**>(fuse_req_userdata(request));
   fuse_lowlevel_notify_inval_inode(*session, 1, -1, 0);
-  struct stat stat {};
-  stat.st_ino = 99;
-  fuse_reply_attr(request, &stat, 0);
+  struct fuse_attr_out out {};
+  out.attr.ino = 99;
+  reply_struct(request, out);
+}
+void answer_unlink(fuse_req_t request, fuse_ino_t, const char*) {
+  reply_error(request, EROFS);
 }
 void start(void*, struct fuse_conn_info*) {}
 
 // A session over a socket in place of /dev/fuse.
-class ReplyRoute : public RingEntryTest {
+class Reply : public RingEntryTest {
  protected:
   void SetUp() override {
     int ends[2];
@@ -188,11 +178,11 @@ class ReplyRoute : public RingEntryTest {
     struct fuse_lowlevel_ops operations {};
     operations.init = start;
     operations.getattr = answer_getattr;
+    operations.unlink = answer_unlink;
     session_ = fuse_session_new(&arguments, &operations, sizeof operations, &session_);
     fuse_opt_free_args(&arguments);
     ASSERT_NE(session_, nullptr);
     ASSERT_EQ(fuse_session_mount(session_, fmt::format("/dev/fd/{}", ends[1]).c_str()), 0);
-    ASSERT_TRUE(route_replies(session_));
     struct fuse_init_in offer {};
     offer.major = 7;
     offer.minor = 36;
@@ -230,7 +220,7 @@ constexpr std::size_t kAttrBytes = sizeof(struct fuse_attr_out);
 constexpr std::size_t kNoticeBytes =
     sizeof(struct fuse_out_header) + sizeof(struct fuse_notify_inval_inode_out);
 
-TEST_F(ReplyRoute, LeadsIntoTheEntryAndNoticesToTheDevice) {
+TEST_F(Reply, GoesIntoTheEntryAndNoticesToTheDevice) {
   put_request(FUSE_GETATTR, std::string(sizeof(struct fuse_getattr_in), '\0'), "");
   const auto request = entry_->take_request();
   ASSERT_TRUE(request);
@@ -246,10 +236,33 @@ TEST_F(ReplyRoute, LeadsIntoTheEntryAndNoticesToTheDevice) {
   EXPECT_EQ(written(), 0U);
 }
 
-TEST_F(ReplyRoute, LeadsToTheDeviceForItsOwnRequests) {
+TEST_F(Reply, GoesToTheDeviceForItsOwnRequests) {
   EXPECT_TRUE(answer_space().empty());
   EXPECT_EQ(ask(FUSE_GETATTR, std::string(sizeof(struct fuse_getattr_in), '\0')), kNoticeBytes);
   EXPECT_EQ(written(), sizeof(struct fuse_out_header) + kAttrBytes);
+}
+
+TEST_F(Reply, TellsErrorsInTheEntry) {
+  put_request(FUSE_UNLINK, "", std::string("name\0", 5));
+  const auto request = entry_->take_request();
+  ASSERT_TRUE(request);
+  {
+    const Answering here(*entry_);
+    fuse_session_process_buf(session_, &*request);
+  }
+  EXPECT_EQ(entry_->answered_error(), EROFS);
+  EXPECT_EQ(written(), 0U);
+}
+
+TEST_F(Reply, IsLeftOutWhereThereIsNoHandler) {
+  put_request(FUSE_RMDIR, "", std::string("name\0", 5));
+  const auto request = entry_->take_request();
+  ASSERT_TRUE(request);
+  {
+    const Answering here(*entry_);
+    fuse_session_process_buf(session_, &*request);
+  }
+  EXPECT_FALSE(entry_->answered());
 }
 
 TEST(CountInList, KnowsTheKernelsLists) {
