@@ -80,6 +80,8 @@ def check_includes(path, lines):
         bracket, target = found.groups()
         if LIBFUSE.match(target) and bracket == "<" and room not in ("fuse", None):
             yield number, "include", f"libfuse's <{target}> outside fs/fuse (put what needs it into fs/fuse)"
+        if re.match(r"fuse[0-9]*/", target):
+            yield number, "include", f"<{target}> is found in /usr/include, whichever libfuse is linked (leave the folder out)"
         if bracket == "<" or room is None:
             continue
         if target.split("/")[0] not in SOURCE_FOLDERS:
