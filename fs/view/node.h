@@ -131,7 +131,7 @@ class Node {
   }
 
   // What the object is. Taken child before parent; never while a descendant's could still be needed.
-  Mutex mutex;
+  SmallMutex mutex;
   std::vector<Alias> aliases GUARDED_BY(mutex);
   std::optional<LowerRef> lower GUARDED_BY(mutex);   // the topmost lower object, kept after a copy-up
   std::shared_ptr<OpenData> data GUARDED_BY(mutex);  // regular files, while open

@@ -12,7 +12,7 @@ NodePtr make(NodeTable& table, std::uint64_t inode_number, std::uint32_t type = 
 
 // A million files that the kernel knows are a million nodes.
 TEST(Node, OfAFileInALayerIsSmall) {
-  EXPECT_LE(sizeof(Node), 176U);
+  EXPECT_LE(sizeof(Node), 128U);
 }
 
 TEST(NodeTable, FindsOneNodeByBothNumbers) {
