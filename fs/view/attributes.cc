@@ -70,7 +70,7 @@ Result<std::string> UnionView::readlink(NodeId id) {
   VARVE_ASSIGN(const NodePtr link, node(id));
   if (link->type() != S_IFLNK) return Errno{EINVAL};
   const MutexLock lock(link->mutex);
-  if (!link->in_upper) return stack_->layer(link->lower->slot).read_link(link->lower->id);
+  if (!link->in_upper) return stack_->layer(link->lower.slot).read_link(link->lower.id);
   VARVE_ASSIGN(const Place place, place_locked(*link));
   return store_->read_link(place.ref());
 }
@@ -79,7 +79,7 @@ Result<std::vector<std::string>> UnionView::listxattr(NodeId id) {
   const ReaderLock tree(tree_);
   VARVE_ASSIGN(const NodePtr target, node(id));
   const MutexLock lock(target->mutex);
-  if (!target->in_upper) return stack_->layer(target->lower->slot).xattr_names(target->lower->id);
+  if (!target->in_upper) return stack_->layer(target->lower.slot).xattr_names(target->lower.id);
   VARVE_ASSIGN(const Place place, place_locked(*target));
   return store_->xattr_names(place.ref());
 }
@@ -88,7 +88,7 @@ Result<std::string> UnionView::getxattr(NodeId id, std::string_view name) {
   const ReaderLock tree(tree_);
   VARVE_ASSIGN(const NodePtr target, node(id));
   const MutexLock lock(target->mutex);
-  if (!target->in_upper) return stack_->layer(target->lower->slot).xattr(target->lower->id, name);
+  if (!target->in_upper) return stack_->layer(target->lower.slot).xattr(target->lower.id, name);
   // The kernel asks for it before each first write and change of owner.
   const bool capabilities = name == kCapabilities;
   if (capabilities && target->upper().lacks_capabilities) return Errno{ENODATA};

@@ -63,7 +63,7 @@ Status UnionView::copy_up_unnamed_locked(Node& node, const CopyAs& as) {
   source.indexed = false;
   std::unique_ptr<layer::LowerFile> whole;
   if (source.base) {
-    VARVE_ASSIGN(whole, stack_->layer(node.lower->slot).open_file(node.lower->id));
+    VARVE_ASSIGN(whole, stack_->layer(node.lower.slot).open_file(node.lower.id));
     source.content = whole.get();
   }
   VARVE_ASSIGN(upper::UpperStore::Unnamed made, store_->copy_up_unnamed(source));
@@ -78,7 +78,7 @@ Status UnionView::publish_copy_up_locked(Node& node, Alias& alias, const Place& 
   std::unique_ptr<layer::LowerFile> whole;
   if (!made.ok() && made.error().value == ENOSPC && source.base) {
     // Perhaps only the mark that names the base found no room (ext4 holds 4 KiB of xattrs): then all data is copied.
-    VARVE_ASSIGN(whole, stack_->layer(node.lower->slot).open_file(node.lower->id));
+    VARVE_ASSIGN(whole, stack_->layer(node.lower.slot).open_file(node.lower.id));
     source.content = whole.get();
     made = store_->copy_up(where.ref(), source);
   }
@@ -95,7 +95,7 @@ Status UnionView::adopt_upper_locked(Node& node, const Place& where, upper::Uppe
   if (node.data == nullptr) return {};
   std::unique_ptr<layer::LowerFile> base;
   if (node.upper().marks.base) {
-    VARVE_ASSIGN(base, stack_->layer(node.lower->slot).open_file(node.lower->id));
+    VARVE_ASSIGN(base, stack_->layer(node.lower.slot).open_file(node.lower.id));
   }
   VARVE_ASSIGN(std::unique_ptr<upper::CowFile> file,
                upper::CowFile::open(*store_, where.ref(), node.upper().marks, std::move(base)));
@@ -104,9 +104,9 @@ Status UnionView::adopt_upper_locked(Node& node, const Place& where, upper::Uppe
 }
 
 Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, const CopyAs& as) {
-  VARVE_CHECK(node.lower.has_value());
-  const layer::Layer& layer = stack_->layer(node.lower->slot);
-  const LowerId id = node.lower->id;
+  VARVE_CHECK(node.lower.slot != LayerSlot());
+  const layer::Layer& layer = stack_->layer(node.lower.slot);
+  const LowerId id = node.lower.id;
   upper::CopyUp source;
   VARVE_ASSIGN(source.attributes, layer.attributes(id));
   VARVE_ASSIGN(const std::vector<std::string> names, layer.xattr_names(id));
@@ -119,7 +119,7 @@ Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, const CopyA
   // With an access control list the two depend on each other.
   if (as.permissions && source.xattrs.empty()) source.attributes.mode = node.type() | *as.permissions;
   VARVE_ASSIGN(const std::uint64_t number, layer.inode_number(id));
-  source.origin = upper::Origin{node.lower->slot, number};
+  source.origin = upper::Origin{node.lower.slot, number};
   source.indexed = !node.is_directory() && source.attributes.nlink > 1;
   if (node.type() == S_IFLNK) {
     VARVE_ASSIGN(source.symlink_target, layer.read_link(id));
@@ -133,7 +133,7 @@ Result<upper::CopyUp> UnionView::describe_copy_up_locked(Node& node, const CopyA
   if (!layer.find_by_number(number).ok()) {
     VARVE_ASSIGN(path, layer.path_of(id));
   }
-  source.base = upper::Base{node.lower->slot, std::move(path), number, source.attributes.size_bytes};
+  source.base = upper::Base{node.lower.slot, std::move(path), number, source.attributes.size_bytes};
   return source;
 }
 

@@ -19,7 +19,7 @@ Result<UnionView::Made> UnionView::make_object(NodeId parent_id, std::string_vie
   names_change(*parent);
   {
     const MutexLock lock(parent->mutex);
-    if (parent->removed) return Errno{ENOENT};
+    if (parent->directory().removed) return Errno{ENOENT};
   }
   VARVE_ASSIGN(const Found found, find_name(*parent, name));
   if (found.exists()) return Errno{EEXIST};
@@ -56,7 +56,7 @@ Result<UnionView::Made> UnionView::make_unnamed(NodeId directory_id, const upper
   const ReaderLock entries(directory->directory().entries);
   {
     const MutexLock lock(directory->mutex);
-    if (directory->removed) return Errno{ENOENT};
+    if (directory->directory().removed) return Errno{ENOENT};
   }
   VARVE_ASSIGN(const std::shared_ptr<const UniqueFd> fd, directory_fd(*directory));
   VARVE_ASSIGN(upper::UpperStore::Unnamed unnamed, store_->create_unnamed({fd->get(), {}}, object));
@@ -116,7 +116,7 @@ Result<EntryReply> UnionView::link(NodeId id, NodeId parent_id, std::string_view
   names_change(*parent);
   {
     const MutexLock lock(parent->mutex);
-    if (parent->removed) return Errno{ENOENT};
+    if (parent->directory().removed) return Errno{ENOENT};
   }
   VARVE_ASSIGN(const Found found, find_name(*parent, name));
   if (found.exists()) return Errno{EEXIST};
@@ -137,7 +137,7 @@ Result<EntryReply> UnionView::link(NodeId id, NodeId parent_id, std::string_view
 
 Status UnionView::prepare_unlink_locked(Node& child) {
   if (child.in_upper || child.is_directory()) return {};
-  VARVE_ASSIGN(const Attributes attributes, stack_->layer(child.lower->slot).attributes(child.lower->id));
+  VARVE_ASSIGN(const Attributes attributes, stack_->layer(child.lower.slot).attributes(child.lower.id));
   if (child.opens == 0 && attributes.nlink <= 1) return {};
   return copy_up_one_locked(child, {});
 }
@@ -192,7 +192,7 @@ Status UnionView::remove_name(const NodePtr& parent, Name name, bool leave_white
   }
   drop_alias_locked(*child, *parent, name.view());
   if (child->is_directory()) {
-    child->removed = true;
+    child->directory().removed = true;
     table_.detach(*child);
     subdirectories_changed(*parent);
     return {};

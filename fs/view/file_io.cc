@@ -17,7 +17,7 @@ Result<OpenData::View> UnionView::open_view_locked(Node& node) {
   OpenData::View view;
   if (!node.in_upper) {
     VARVE_ASSIGN(std::unique_ptr<layer::LowerFile> lower,
-                 stack_->layer(node.lower->slot).open_file(node.lower->id));
+                 stack_->layer(node.lower.slot).open_file(node.lower.id));
     view.lower = std::move(lower);
     return view;
   }
@@ -289,7 +289,7 @@ Result<std::shared_ptr<const layer::LowerFile>> UnionView::lower_file(NodeId id)
   LowerRef lower;
   {
     const MutexLock lock(file->mutex);
-    lower = *file->lower;
+    lower = file->lower;
   }
   VARVE_ASSIGN(std::unique_ptr<layer::LowerFile> opened, stack_->layer(lower.slot).open_file(lower.id));
   return opened_.keep(id, std::move(opened), 1);

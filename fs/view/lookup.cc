@@ -52,12 +52,12 @@ void UnionView::add_alias(Node& node, const NodePtr& parent, Name name, bool in_
   }
   // A directory has one name; another one means that it was moved by a rename that this node did not see.
   if (node.is_directory()) node.aliases.clear();
-  node.aliases.push_back(Alias{parent, name.str(), in_upper});
+  node.aliases.add(Alias{parent, name.str(), in_upper});
 }
 
 void UnionView::drop_alias_locked(Node& node, const Node& parent, std::string_view name) {
-  std::erase_if(node.aliases,
-                [&](const Alias& alias) { return alias.parent.get() == &parent && alias.name == name; });
+  node.aliases.remove_if(
+      [&](const Alias& alias) { return alias.parent.get() == &parent && alias.name == name; });
 }
 
 Result<NodePtr> UnionView::bind_upper(const NodePtr& parent, Name name, const Found& found) {

@@ -4,15 +4,14 @@
 // until it is forgotten. It exists once however many names lead to it (NodeTable sees to that). Thread rule:
 // fields say what guards them; the order of all locks stands in union_view.h. Ownership: shared by the table
 // (while the kernel refers to it), open handles, and its children's aliases.
+// A million files that the kernel knows are a million nodes: what few of them need lies apart.
 
 #include <sys/stat.h>
 
 #include <atomic>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "fs/base/mutex.h"
 #include "fs/base/strong_id.h"
@@ -20,23 +19,15 @@
 #include "fs/layer/layer.h"
 #include "fs/upper/cow/cow_file.h"
 #include "fs/upper/upper_store.h"
+#include "fs/view/alias_list.h"
 #include "fs/view/backing.h"
 #include "fs/view/listing.h"
 #include "fs/view/lower_stack.h"
+#include "fs/view/node_ptr.h"
 
 namespace varve::view {
 
-class Node;
 class NodeTable;
-using NodePtr = std::shared_ptr<Node>;
-
-// One name of a node.
-struct Alias {
-  NodePtr parent;
-  std::string name;
-  bool in_upper =
-      false;  // the upper directory of `parent` holds this very name (not so: it shows from a layer)
-};
 
 // The data of an open regular file, shared by all its handles; follows the file when it is copied up. Whether the kernel reads
 // and writes the file itself is settled when it is opened first and stays so until the last handle is closed.
@@ -92,6 +83,7 @@ class Node {
     std::atomic<std::uint32_t> names_version{0};
     // Guarded by the node's mutex.
     KernelListing kernel_listing;
+    bool removed = false;  // nothing can be made in it any more. Guarded by the node's mutex.
   };
   // What only objects in the upper have.
   struct UpperPart {
@@ -106,15 +98,8 @@ class Node {
     std::shared_ptr<OpenData> kept_data;
   };
 
-  Node(NodeId id, std::uint32_t type, std::uint64_t inode_number, NodeTable* table)
-      : id_(id),
-        type_(type),
-        inode_number_(inode_number),
-        table_(table),
-        directory_(type == S_IFDIR ? std::make_unique<DirectoryPart>() : nullptr) {}
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
-  ~Node();
 
   NodeId id() const { return id_; }
   std::uint32_t type() const { return type_; }  // S_IFMT bits
@@ -130,26 +115,45 @@ class Node {
     return *upper_;
   }
 
+  AliasList aliases GUARDED_BY(mutex);
+  LowerRef lower GUARDED_BY(mutex);  // the topmost lower object, kept after a copy-up; slot 0: none
+  std::shared_ptr<OpenData> data GUARDED_BY(mutex);  // regular files, while open
   // What the object is. Taken child before parent; never while a descendant's could still be needed.
   SmallMutex mutex;
-  std::vector<Alias> aliases GUARDED_BY(mutex);
-  std::optional<LowerRef> lower GUARDED_BY(mutex);   // the topmost lower object, kept after a copy-up
-  std::shared_ptr<OpenData> data GUARDED_BY(mutex);  // regular files, while open
   unsigned opens GUARDED_BY(mutex) = 0;
-  // The kernel has used a backing for it: pages that it kept from before that may be old.
-  bool passed_through GUARDED_BY(mutex) = false;
-  bool removed GUARDED_BY(mutex) = false;  // a directory that was removed: nothing can be made in it
-
   // Goes from false to true once, under `mutex`; may be read without it.
   std::atomic<bool> in_upper{false};
+  // The kernel has used a backing for it: pages that it kept from before that may be old.
+  bool passed_through GUARDED_BY(mutex) = false;
 
  private:
+  friend class NodePtr;
+  friend class NodeTable;
+  // With one share, which is to be adopted.
+  Node(NodeId id, std::uint32_t type, std::uint64_t inode_number, NodeTable& table)
+      : type_(static_cast<std::uint16_t>(type)),
+        id_(id),
+        inode_number_(inode_number),
+        table_(table),
+        directory_(type == S_IFDIR ? std::make_unique<DirectoryPart>() : nullptr) {}
+  ~Node() = default;
+
+  // Here, so that these, the mutex and what stands beside it make 16 bytes.
+  const std::uint16_t type_;
+  std::atomic<std::uint32_t> shares_{1};  // NodePtrs
   const NodeId id_;
-  const std::uint32_t type_;
   const std::uint64_t inode_number_;
-  NodeTable* const table_;
+  NodeTable& table_;
+  // Guarded by the table's mutex.
+  Node* next_by_id_ = nullptr;
+  Node* next_by_inode_ = nullptr;
+  std::uint64_t kernel_references_ = 0;
   const std::unique_ptr<DirectoryPart> directory_;
   std::unique_ptr<UpperPart> upper_ GUARDED_BY(mutex);
 };
+
+inline void NodePtr::hold(Node& node) {
+  node.shares_.fetch_add(1, std::memory_order_relaxed);
+}
 
 }  // namespace varve::view

@@ -134,8 +134,8 @@ Result<std::uint32_t> UnionView::count_subdirectories(const Place& upper,
 }
 
 Result<Attributes> UnionView::lower_attributes_locked(Node& node) {
-  VARVE_CHECK(node.lower.has_value());
-  VARVE_ASSIGN(Attributes attributes, stack_->layer(node.lower->slot).attributes(node.lower->id));
+  VARVE_CHECK(node.lower.slot != LayerSlot());
+  VARVE_ASSIGN(Attributes attributes, stack_->layer(node.lower.slot).attributes(node.lower.id));
   if (node.is_directory() && node.directory().lower->sources().size() > 1) {
     VARVE_ASSIGN(attributes.nlink, merged_link_count_locked(node, Place{}));
   }
@@ -147,7 +147,7 @@ Result<Attributes> UnionView::lower_attributes_locked(Node& node) {
 Result<Attributes> UnionView::attributes_locked(Node& node) {
   Result<Attributes> attributes =
       node.in_upper ? upper_attributes_locked(node) : lower_attributes_locked(node);
-  if (attributes.ok() && node.removed) attributes->nlink = 0;
+  if (attributes.ok() && node.is_directory() && node.directory().removed) attributes->nlink = 0;
   return attributes;
 }
 

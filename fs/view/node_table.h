@@ -7,12 +7,11 @@
 // finds such a node revives it, so that two Nodes never stand for one object.
 
 #include <cstdint>
-#include <functional>
-#include <memory>
-#include <unordered_map>
+#include <utility>
 
 #include "fs/base/mutex.h"
 #include "fs/base/strong_id.h"
+#include "fs/view/chained_index.h"
 #include "fs/view/node.h"
 
 namespace varve::view {
@@ -20,13 +19,19 @@ namespace varve::view {
 class NodeTable {
  public:
   NodeTable() = default;
+  ~NodeTable() { clear(); }
   NodeTable(const NodeTable&) = delete;
   NodeTable& operator=(const NodeTable&) = delete;
 
   // The node with this inode number, or a new one that `prepare` fills before anyone else can see it. Of two threads
   // that make the same node at once one wins, and both get the winner. Does not count as a kernel reference.
-  NodePtr find_or_make(std::uint64_t inode_number, std::uint32_t type,
-                       const std::function<void(Node&)>& prepare);
+  template <class Prepare>
+  NodePtr find_or_make(std::uint64_t inode_number, std::uint32_t type, const Prepare& prepare) {
+    if (NodePtr known = find_of_type(inode_number, type); known != nullptr) return known;
+    NodePtr made = make(inode_number, type);
+    prepare(*made);
+    return publish(std::move(made));
+  }
   // Null when there is none.
   NodePtr find(NodeId id) const;
   NodePtr find_by_inode(std::uint64_t inode_number) const;
@@ -37,23 +42,29 @@ class NodeTable {
   bool is_referenced(NodeId id) const;
 
   // The object has no name left: its inode number may belong to another one soon.
-  void detach(const Node& node);
+  void detach(Node& node);
 
   std::size_t size() const;
-  // Gives up all references, as after an unmount.
+  // Gives up all references, as after an unmount. Requires: the kernel asks for nothing any more.
   void clear();
 
  private:
-  friend class Node;
-  void erase_expired(std::uint64_t inode_number);
+  friend class NodePtr;
+  static std::uint64_t id_of(const Node& node) { return node.id_.value(); }
+  static std::uint64_t inode_number_of(const Node& node) { return node.inode_number_; }
+  // Null when there is none; one of another type is detached.
+  NodePtr find_of_type(std::uint64_t inode_number, std::uint32_t type);
+  NodePtr make(std::uint64_t inode_number, std::uint32_t type);
+  // Returns: `made`, or who was published before it.
+  NodePtr publish(NodePtr made);
+  // Deletes a node whose last share has gone.
+  void bury(Node& node);
 
-  struct Referenced {
-    NodePtr node;
-    std::uint64_t count = 0;
-  };
   mutable Mutex mutex_;
-  std::unordered_map<std::uint64_t, Referenced> by_id_ GUARDED_BY(mutex_);
-  std::unordered_map<std::uint64_t, std::weak_ptr<Node>> by_inode_ GUARDED_BY(mutex_);
+  // Those that the kernel refers to; the table has a share of each.
+  ChainedIndex<Node, &Node::next_by_id_, id_of> by_id_ GUARDED_BY(mutex_);
+  // All but detached ones, those without a share on their way to bury() included.
+  ChainedIndex<Node, &Node::next_by_inode_, inode_number_of> by_inode_ GUARDED_BY(mutex_);
   std::uint64_t next_id_ GUARDED_BY(mutex_) = 1;  // the first node made is the root, FUSE_ROOT_ID
 };
 

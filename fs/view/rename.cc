@@ -34,7 +34,7 @@ Result<UnionView::RenameSide> UnionView::rename_side(NodeId parent_id, std::stri
 Status UnionView::check_rename(const RenameSide& from, const RenameSide& to, unsigned flags) {
   {
     const MutexLock lock(to.parent->mutex);
-    if (to.parent->removed) return Errno{ENOENT};
+    if (to.parent->directory().removed) return Errno{ENOENT};
   }
   if (from.node == nullptr) return Errno{ENOENT};
   if ((flags & RENAME_EXCHANGE) != 0) return to.node == nullptr ? Status(Errno{ENOENT}) : Status();
@@ -123,7 +123,7 @@ void UnionView::replace_target(const RenameSide& to, bool last_name) {
   const MutexLock lock(to.node->mutex);
   drop_alias_locked(*to.node, *to.parent, to.name.view());
   if (to.node->is_directory()) {
-    to.node->removed = true;
+    to.node->directory().removed = true;
     table_.detach(*to.node);
     return;
   }
