@@ -11,6 +11,7 @@
 
 #include "fs/base/log.h"
 #include "fs/upper/object_path.h"
+#include "fs/upper/terminated_name.h"
 
 namespace varve::upper {
 namespace {
@@ -88,7 +89,7 @@ Result<std::optional<UniqueFd>> HardlinkIndex::find(const Origin& origin) const 
 Status HardlinkIndex::enter(const Origin& origin, ObjectRef object, std::uint64_t inode_number) {
   const std::string name = name_of(origin).append(kUnconfirmed);
   VARVE_ASSIGN(const int directory, directory_.make());
-  if (::linkat(object.fd, std::string(object.name).c_str(), directory, name.c_str(), 0) != 0)
+  if (::linkat(object.fd, TerminatedName(object.name).c_str(), directory, name.c_str(), 0) != 0)
     return Errno::last();
   remember(origin, inode_number);
   return {};

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "fs/upper/terminated_name.h"
+
 namespace varve::upper {
 namespace {
 
@@ -59,7 +61,7 @@ std::atomic<bool> lacks_xattrat{false};
 template <class ByName, class ByPath>
 auto call_for(ObjectRef object, std::atomic<bool>& lacks_it, const ByName& by_name, const ByPath& by_path) {
   if (!object.name.empty() && !lacks_it.load(std::memory_order_relaxed)) {
-    const auto result = by_name(std::string(object.name));
+    const auto result = by_name(TerminatedName(object.name));
     if (result >= 0 || errno != ENOSYS) return result;
     lacks_it.store(true, std::memory_order_relaxed);
   }
@@ -74,9 +76,9 @@ ObjectPath::ObjectPath(ObjectRef object)
 }
 
 Result<UniqueFd> open_object(ObjectRef object, int flags) {
-  const int fd = object.name.empty()
-                     ? ::open(ObjectPath(object).c_str(), flags | O_CLOEXEC)
-                     : ::openat(object.fd, std::string(object.name).c_str(), flags | O_CLOEXEC | O_NOFOLLOW);
+  const int fd = object.name.empty() ? ::open(ObjectPath(object).c_str(), flags | O_CLOEXEC)
+                                     : ::openat(object.fd, TerminatedName(object.name).c_str(),
+                                                flags | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return Errno::last();
   return UniqueFd(fd);
 }
@@ -89,8 +91,8 @@ Result<UniqueFd> open_object_noatime(ObjectRef object, int flags) {
 
 Result<struct stat> stat_object(ObjectRef object) {
   struct stat status {};
-  if (::fstatat(object.fd, std::string(object.name).c_str(), &status, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) !=
-      0) {
+  if (::fstatat(object.fd, TerminatedName(object.name).c_str(), &status,
+                AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) {
     return Errno::last();
   }
   return status;
@@ -100,7 +102,7 @@ Result<std::string> get_object_xattr(ObjectRef object, const std::string& name) 
   return read_growing([&](char* buffer, std::size_t size) {
     return call_for(
         object, lacks_xattrat,
-        [&](const std::string& at) -> ssize_t {
+        [&](const TerminatedName& at) -> ssize_t {
           XattrArguments arguments{.value = reinterpret_cast<std::uintptr_t>(buffer),
                                    .size = static_cast<std::uint32_t>(size)};
           return ::syscall(kGetxattrat, object.fd, at.c_str(), AT_SYMLINK_NOFOLLOW, name.c_str(), &arguments,
@@ -117,7 +119,7 @@ Result<std::vector<std::string>> list_object_xattrs(ObjectRef object) {
   Result<std::string> list = read_growing([&](char* buffer, std::size_t size) {
     return call_for(
         object, lacks_xattrat,
-        [&](const std::string& at) -> ssize_t {
+        [&](const TerminatedName& at) -> ssize_t {
           return ::syscall(kListxattrat, object.fd, at.c_str(), AT_SYMLINK_NOFOLLOW, buffer, size);
         },
         [&](const ObjectPath& path) {
@@ -140,7 +142,7 @@ Result<std::vector<std::string>> list_object_xattrs(ObjectRef object) {
 Status set_object_xattr(ObjectRef object, const std::string& name, std::string_view value, int flags) {
   const long failed = call_for(
       object, lacks_xattrat,
-      [&](const std::string& at) -> long {
+      [&](const TerminatedName& at) -> long {
         XattrArguments arguments{.value = reinterpret_cast<std::uintptr_t>(value.data()),
                                  .size = static_cast<std::uint32_t>(value.size()),
                                  .flags = static_cast<std::uint32_t>(flags)};
@@ -159,7 +161,7 @@ Status set_object_xattr(ObjectRef object, const std::string& name, std::string_v
 Status remove_object_xattr(ObjectRef object, const std::string& name) {
   const long failed = call_for(
       object, lacks_xattrat,
-      [&](const std::string& at) -> long {
+      [&](const TerminatedName& at) -> long {
         return ::syscall(kRemovexattrat, object.fd, at.c_str(), AT_SYMLINK_NOFOLLOW, name.c_str());
       },
       [&](const ObjectPath& path) -> long {
@@ -175,7 +177,7 @@ Status change_object_mode(ObjectRef object, std::uint32_t permissions) {
   const auto mode = static_cast<mode_t>(permissions & 07777);
   const long failed = call_for(
       object, lacks_fchmodat2,
-      [&](const std::string& at) -> long {
+      [&](const TerminatedName& at) -> long {
         return ::syscall(kFchmodat2, object.fd, at.c_str(), mode, AT_SYMLINK_NOFOLLOW);
       },
       [&](const ObjectPath&) -> long {
@@ -189,7 +191,7 @@ Status change_object_mode(ObjectRef object, std::uint32_t permissions) {
 
 Status change_object_times(ObjectRef object, const struct timespec (&times)[2]) {
   const int failed = object.name.empty() ? ::utimensat(AT_FDCWD, ObjectPath(object).c_str(), times, 0)
-                                         : ::utimensat(object.fd, std::string(object.name).c_str(), times,
+                                         : ::utimensat(object.fd, TerminatedName(object.name).c_str(), times,
                                                        AT_SYMLINK_NOFOLLOW);
   if (failed != 0) return Errno::last();
   return {};

@@ -13,6 +13,7 @@
 #include "fs/base/log.h"
 #include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
+#include "fs/upper/terminated_name.h"
 
 namespace varve::upper {
 
@@ -21,7 +22,8 @@ Status rename_object(ObjectRef from, ObjectRef to, ReplaceMode mode) {
   if (mode == ReplaceMode::kNoReplace) flags = RENAME_NOREPLACE;
   if (mode == ReplaceMode::kExchange) flags = RENAME_EXCHANGE;
   if (mode == ReplaceMode::kWhiteout) flags = RENAME_WHITEOUT;
-  if (::renameat2(from.fd, std::string(from.name).c_str(), to.fd, std::string(to.name).c_str(), flags) != 0) {
+  if (::renameat2(from.fd, TerminatedName(from.name).c_str(), to.fd, TerminatedName(to.name).c_str(),
+                  flags) != 0) {
     return Errno::last();
   }
   return {};

@@ -10,6 +10,7 @@
 #include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
+#include "fs/upper/terminated_name.h"
 #include "fs/upper/xattr_escape.h"
 
 namespace varve::upper {
@@ -49,7 +50,7 @@ Status Store::change_mode(ObjectRef object, std::uint32_t permissions) {
 // The kernel clears set-id bits and capabilities of what is no directory, for root too (chown_common of
 // fs/open.c).
 Status change_own_owner(ObjectRef object, std::int64_t uid, std::int64_t gid) {
-  if (::fchownat(object.fd, std::string(object.name).c_str(), static_cast<uid_t>(uid),
+  if (::fchownat(object.fd, TerminatedName(object.name).c_str(), static_cast<uid_t>(uid),
                  static_cast<gid_t>(gid), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0) {
     return Errno::last();
   }

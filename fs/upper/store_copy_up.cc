@@ -15,6 +15,7 @@
 #include "fs/block/fd_block_file.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
+#include "fs/upper/terminated_name.h"
 #include "fs/upper/xattr_escape.h"
 
 namespace varve::upper {
@@ -98,7 +99,7 @@ Result<UpperStore::Copied> Store::build_copy(ObjectRef draft, const CopyUp& sour
   if (overrides().enabled()) {
     VARVE_RETURN_IF_ERROR(settle_shown(draft, shown_of(source)));
   } else if (!S_ISLNK(type) && !mode_stands &&
-             ::fchmodat(draft.fd, std::string(draft.name).c_str(),
+             ::fchmodat(draft.fd, TerminatedName(draft.name).c_str(),
                         static_cast<mode_t>(attributes.mode & 07777), 0) != 0) {
     return Errno::last();
   }

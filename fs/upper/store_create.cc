@@ -12,11 +12,12 @@
 #include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
+#include "fs/upper/terminated_name.h"
 
 namespace varve::upper {
 
 Result<UniqueFd> make_file(ObjectRef where, std::uint32_t permissions) {
-  UniqueFd file(::openat(where.fd, std::string(where.name).c_str(),
+  UniqueFd file(::openat(where.fd, TerminatedName(where.name).c_str(),
                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                          static_cast<mode_t>(permissions)));
   if (!file.valid()) return Errno::last();
@@ -89,7 +90,7 @@ Result<UpperEntry> born(ObjectRef made, std::optional<std::uint32_t> permissions
 }
 
 void remove_failed(ObjectRef where, int flags) {
-  if (::unlinkat(where.fd, std::string(where.name).c_str(), flags) == 0) return;
+  if (::unlinkat(where.fd, TerminatedName(where.name).c_str(), flags) == 0) return;
   log_warning("{}, whose creation failed, could not be removed: {}", where.name, std::strerror(errno));
 }
 
@@ -109,7 +110,7 @@ Result<UpperEntry> Store::create_in_place(ObjectRef where, const Birth& birth, c
 Result<UpperStore::Opened> Store::create_file_in_place(ObjectRef where, const Birth& birth) const {
   const int access_times = keep_access_times_ ? O_NOATIME : 0;
   Opened made;
-  made.fd = UniqueFd(::openat(where.fd, std::string(where.name).c_str(),
+  made.fd = UniqueFd(::openat(where.fd, TerminatedName(where.name).c_str(),
                               O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | access_times,
                               static_cast<mode_t>(birth.permissions)));
   if (!made.fd.valid()) return Errno::last();
@@ -183,7 +184,7 @@ namespace {
 
 Status link_object(ObjectRef existing, ObjectRef target) {
   const ObjectPath path(existing);
-  if (::linkat(AT_FDCWD, path.c_str(), target.fd, std::string(target.name).c_str(),
+  if (::linkat(AT_FDCWD, path.c_str(), target.fd, TerminatedName(target.name).c_str(),
                path.must_follow() ? AT_SYMLINK_FOLLOW : 0) != 0) {
     return Errno::last();
   }
@@ -204,7 +205,7 @@ Status Store::link_lower_name(ObjectRef existing, ObjectRef where) {
   if (done.ok()) {
     done = marks().write_nlink_delta(existing, change.delta_after);
     if (done.ok()) return {};
-    if (::unlinkat(where.fd, std::string(where.name).c_str(), 0) != 0) return Errno::last();
+    if (::unlinkat(where.fd, TerminatedName(where.name).c_str(), 0) != 0) return Errno::last();
   }
   const Status restored = marks().write_nlink_delta(existing, change.delta);
   if (!restored.ok()) {

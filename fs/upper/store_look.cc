@@ -8,6 +8,7 @@
 
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
+#include "fs/upper/terminated_name.h"
 
 namespace varve::upper {
 
@@ -92,7 +93,7 @@ Result<std::string> Store::read_link(ObjectRef object) const {
   }
   std::string target(PATH_MAX, '\0');
   const ssize_t size =
-      ::readlinkat(object.fd, std::string(object.name).c_str(), target.data(), target.size());
+      ::readlinkat(object.fd, TerminatedName(object.name).c_str(), target.data(), target.size());
   if (size < 0) return Errno::last();
   target.resize(static_cast<std::size_t>(size));
   return target;

@@ -10,6 +10,7 @@
 #include "fs/base/log.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
+#include "fs/upper/terminated_name.h"
 
 namespace varve::upper {
 
@@ -38,7 +39,7 @@ Status Store::remove(ObjectRef file, bool leave_whiteout) {
   if (leave_whiteout) {
     // A rename would put the whiteout over any kind of object but a directory.
     VARVE_RETURN_IF_ERROR(replace_by_whiteout(file, false));
-  } else if (::unlinkat(file.fd, std::string(file.name).c_str(), 0) != 0) {
+  } else if (::unlinkat(file.fd, TerminatedName(file.name).c_str(), 0) != 0) {
     return Errno::last();
   }
   // The map after the file: the other way round a kill would leave a file that has lost its claims.
@@ -75,7 +76,7 @@ Status Store::remove_directory(ObjectRef directory, const std::vector<ListedEntr
                                bool leave_whiteout) {
   VARVE_RETURN_IF_ERROR(require_only_whiteouts(holds));
   if (leave_whiteout) return replace_by_whiteout(directory, true);
-  if (::unlinkat(directory.fd, std::string(directory.name).c_str(), AT_REMOVEDIR) == 0) return {};
+  if (::unlinkat(directory.fd, TerminatedName(directory.name).c_str(), AT_REMOVEDIR) == 0) return {};
   if (errno != ENOTEMPTY && errno != EEXIST) return Errno::last();
   return move_away(directory);
 }
@@ -93,7 +94,7 @@ Status Store::empty_directory(ObjectRef directory) {
     VARVE_RETURN_IF_ERROR(set_object_xattr(made, name, value));
   }
   VARVE_RETURN_IF_ERROR(marks().write_opaque(made));
-  if (::fchmodat(made.fd, std::string(made.name).c_str(), status.st_mode & 07777, 0) != 0)
+  if (::fchmodat(made.fd, TerminatedName(made.name).c_str(), status.st_mode & 07777, 0) != 0)
     return Errno::last();
   const struct timespec times[2] = {status.st_atim, status.st_mtim};
   VARVE_RETURN_IF_ERROR(change_times(made, times));
@@ -126,7 +127,7 @@ Status Store::rename_over(const Rename& request) {
     VARVE_RETURN_IF_ERROR(rename_object(request.from, request.to, ReplaceMode::kExchange));
     if (request.whiteout_source) return {};
     // One that stays hides nothing.
-    if (::unlinkat(request.from.fd, std::string(request.from.name).c_str(), 0) != 0) {
+    if (::unlinkat(request.from.fd, TerminatedName(request.from.name).c_str(), 0) != 0) {
       log_warning("a whiteout that hides nothing stays as {}: {}", request.from.name, std::strerror(errno));
     }
     return {};

@@ -7,11 +7,13 @@
 #include <string>
 
 #include "fs/upper/object_path.h"
+#include "fs/upper/terminated_name.h"
 
 namespace varve::upper {
 
 Status make_whiteout(ObjectRef where) {
-  if (::mknodat(where.fd, std::string(where.name).c_str(), S_IFCHR, makedev(0, 0)) != 0) return Errno::last();
+  if (::mknodat(where.fd, TerminatedName(where.name).c_str(), S_IFCHR, makedev(0, 0)) != 0)
+    return Errno::last();
   return {};
 }
 
@@ -36,7 +38,7 @@ Status SharedWhiteout::make(ObjectRef where) {
   for (bool again = false;; again = true) {
     if (cannot_link_) return make_whiteout(where);
     if (!exists_) VARVE_RETURN_IF_ERROR(begin());
-    if (::linkat(stage_.fd(), kName, where.fd, std::string(where.name).c_str(), 0) == 0) return {};
+    if (::linkat(stage_.fd(), kName, where.fd, TerminatedName(where.name).c_str(), 0) == 0) return {};
     const Errno failed = Errno::last();
     if (failed.value == EPERM || failed.value == EOPNOTSUPP) {
       cannot_link_ = true;

@@ -15,6 +15,7 @@
 #include "fs/format/posix_acl.h"
 #include "fs/upper/object_path.h"
 #include "fs/upper/store.h"
+#include "fs/upper/terminated_name.h"
 
 namespace varve::upper {
 
@@ -66,7 +67,7 @@ Status Store::make_shown(ObjectRef draft, const Shown& shown, bool needs_marks) 
   if (carries_marks(made)) return {};
   VARVE_ASSIGN(const bool owned, try_owner(draft, made, shown.uid, shown.gid));
   if (owned && permissions_stand(type, shown.mode & 07777)) return {};
-  if (::unlinkat(draft.fd, std::string(draft.name).c_str(), 0) != 0) return Errno::last();
+  if (::unlinkat(draft.fd, TerminatedName(draft.name).c_str(), 0) != 0) return Errno::last();
   return make_stand_in(draft, shown);
 }
 
