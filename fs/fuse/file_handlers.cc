@@ -193,15 +193,16 @@ void do_read(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset
 void do_write(fuse_req_t request, fuse_ino_t node, const char* data, std::size_t size, off_t offset,
               struct fuse_file_info* info) {
   answer(request, [&] {
-    Status written = drop_set_id(request, node, handle_of(info));
-    if (written.ok()) {
-      written = view_of(request).write(handle_of(info), static_cast<std::uint64_t>(offset),
-                                       std::as_bytes(std::span(data, size)));
+    if (const Status dropped = drop_set_id(request, node, handle_of(info)); !dropped.ok()) {
+      reply_status(request, dropped);
+      return;
     }
+    const Result<std::size_t> written = view_of(request).write(
+        handle_of(info), static_cast<std::uint64_t>(offset), std::as_bytes(std::span(data, size)));
     if (written.ok()) {
-      reply_written(request, size);
+      reply_written(request, *written);
     } else {
-      reply_status(request, written);
+      reply_error(request, written.error().value);
     }
   });
 }

@@ -226,12 +226,13 @@ Result<std::shared_ptr<upper::CowFile>> UnionView::upper_file(const NodePtr& nod
   return view.upper;
 }
 
-Status UnionView::write(HandleId id, std::uint64_t offset_bytes, std::span<const std::byte> data) {
+Result<std::size_t> UnionView::write(HandleId id, std::uint64_t offset_bytes,
+                                     std::span<const std::byte> data) {
   VARVE_RETURN_IF_ERROR(require_writable());
   const std::shared_ptr<FileHandle> handle = handles_.find(id);
   if (handle == nullptr) return Errno{EBADF};
   VARVE_ASSIGN(const std::shared_ptr<upper::CowFile> file, writable_file(handle->node, *handle->data));
-  return file->write(offset_bytes, data);
+  return file->write_some(offset_bytes, data);
 }
 
 Status UnionView::fsync(HandleId id, bool data_only) {
@@ -308,12 +309,10 @@ Result<std::uint64_t> UnionView::copy_file_range(const CopyRange& range) {
     const std::span<std::byte> chunk(buffer.data(), std::min(kChunk, range.size_bytes - done));
     VARVE_ASSIGN(const std::size_t count, read(range.from, range.from_offset + done, chunk));
     if (count == 0) break;
-    const Status written = write(range.to, range.to_offset + done, chunk.first(count));
-    if (!written.ok()) {
-      if (done > 0) break;
-      return written.error();
-    }
-    done += count;
+    const Result<std::size_t> written = write(range.to, range.to_offset + done, chunk.first(count));
+    if (!written.ok() && done == 0) return written.error();
+    if (!written.ok()) break;
+    done += *written;
   }
   return done;
 }

@@ -153,7 +153,8 @@ class UnionView {
   };
   OpenMode open_mode(HandleId handle) const;
   Result<std::size_t> read(HandleId handle, std::uint64_t offset_bytes, std::span<std::byte> out);
-  Status write(HandleId handle, std::uint64_t offset_bytes, std::span<const std::byte> data);
+  // Returns: as CowFile::write_some.
+  Result<std::size_t> write(HandleId handle, std::uint64_t offset_bytes, std::span<const std::byte> data);
   Status fsync(HandleId handle, bool data_only);
   Status fallocate(HandleId handle, int mode, std::uint64_t offset_bytes, std::uint64_t size_bytes);
   Result<std::uint64_t> lseek(HandleId handle, std::uint64_t offset_bytes, int whence);

@@ -38,6 +38,25 @@ Result<std::unique_ptr<CowFile>> CowFile::take(UpperStore& store, UniqueFd fd) {
   return std::unique_ptr<CowFile>(std::move(file));
 }
 
+// What was written in place before the room ended shows, whatever write() says. So it is done once more, block by block, each of
+// which is written or not: what had room then has it still.
+Result<std::size_t> CowFile::write_some(std::uint64_t offset_bytes, std::span<const std::byte> data) {
+  const Status all = write(offset_bytes, data);
+  if (all.ok()) return data.size();
+  if (all.error().value != ENOSPC && all.error().value != EDQUOT) return all.error();
+  std::size_t done = 0;
+  while (done < data.size()) {
+    const std::uint64_t position = offset_bytes + done;
+    const std::uint64_t size =
+        std::min<std::uint64_t>(kBlockSizeBytes - position % kBlockSizeBytes, data.size() - done);
+    const Status one = write(position, data.subspan(done, size));
+    if (!one.ok() && done == 0) return one.error();
+    if (!one.ok()) break;
+    done += size;
+  }
+  return done;
+}
+
 CowFileImpl::CowFileImpl(CowParts parts)
     : host_(*parts.host),
       fd_(parts.fd),

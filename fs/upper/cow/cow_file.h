@@ -41,6 +41,9 @@ class CowFile {
   // All of `data` or an error; on an error the file shows what it did before the call (within the blocks
   // written).
   virtual Status write(std::uint64_t offset_bytes, std::span<const std::byte> data) = 0;
+  // As write(2): where there is no room for all of `data`, as much from its beginning as there is room for.
+  // Returns: how many bytes of `data` the file shows now, at least 1; the error when it shows none.
+  Result<std::size_t> write_some(std::uint64_t offset_bytes, std::span<const std::byte> data);
   virtual Status truncate(std::uint64_t size_bytes) = 0;
   // fallocate(2): 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; EOPNOTSUPP for
   // others.

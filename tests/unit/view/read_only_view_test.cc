@@ -64,7 +64,7 @@ TEST_F(ReadOnlyView, FailsToListADamagedEntryAndDoesNotLeaveItOut) {
 }
 
 TEST_F(ReadOnlyView, RefusesChangesWhateverTheHandle) {
-  EXPECT_EQ(error_number(view_->write(HandleId(99), 0, {})), EROFS);
+  EXPECT_EQ(view_->write(HandleId(99), 0, {}).error().value, EROFS);
   EXPECT_EQ(error_number(view_->fallocate(HandleId(99), 0, 0, 1)), EROFS);
 }
 

@@ -90,7 +90,10 @@ class UnionViewTest : public ::testing::Test {
     return content;
   }
   Status write_handle(HandleId handle, std::uint64_t offset, std::string_view data) {
-    return view_->write(handle, offset, std::as_bytes(std::span(data)));
+    const auto written = view_->write(handle, offset, std::as_bytes(std::span(data)));
+    if (!written.ok()) return written.error();
+    EXPECT_EQ(*written, data.size());
+    return {};
   }
   void write(const std::string& path, std::uint64_t offset, std::string_view data, int flags = O_RDWR) {
     const HandleId handle = view_->open(find(path).value().id, flags).value();
