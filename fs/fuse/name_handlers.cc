@@ -54,13 +54,7 @@ void do_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const
 }
 
 void do_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char* name) {
-  answer(request, [&] {
-    Result<view::EntryReply> entry = view_of(request).link(NodeId(node), NodeId(parent), name);
-    // The file may be written to by others at this moment. Of other answers the kernel finds out when they are older than such a write; these
-    // attributes it would take as they are and keep (create_new_entry of fs/fuse/dir.c gives fuse_iget no attr_version).
-    if (entry.ok()) entry->changes_unseen = true;
-    reply_entry(request, entry);
-  });
+  answer(request, [&] { reply_entry(request, view_of(request).link(NodeId(node), NodeId(parent), name)); });
 }
 
 void do_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
