@@ -202,6 +202,10 @@ bool is_disk_fault(Errno error) {
          error.value == EROFS;
 }
 
+bool is_out_of_space(Errno error) {
+  return error.value == ENOSPC || error.value == EDQUOT;
+}
+
 Result<std::vector<DirectoryEntry>> read_directory(ObjectRef directory) {
   // The daemon lists for its own needs, too, and stat must not move the time of access that it tells of.
   VARVE_ASSIGN(UniqueFd fd, open_object_noatime(directory, O_RDONLY | O_DIRECTORY));

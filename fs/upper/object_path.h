@@ -53,6 +53,9 @@ Status change_object_times(ObjectRef object, const struct timespec (&times)[2]);
 // A fault of the disk, or no room on it: it says nothing of what the file system can do.
 bool is_disk_fault(Errno error);
 
+// There is no room for what was asked for, by the disk or by a quota.
+bool is_out_of_space(Errno error);
+
 // --- directories ---
 struct DirectoryEntry {
   std::string name;

@@ -43,7 +43,7 @@ Result<std::unique_ptr<CowFile>> CowFile::take(UpperStore& store, UniqueFd fd) {
 Result<std::size_t> CowFile::write_some(std::uint64_t offset_bytes, std::span<const std::byte> data) {
   const Status all = write(offset_bytes, data);
   if (all.ok()) return data.size();
-  if (all.error().value != ENOSPC && all.error().value != EDQUOT) return all.error();
+  if (!is_out_of_space(all.error())) return all.error();
   std::size_t done = 0;
   while (done < data.size()) {
     const std::uint64_t position = offset_bytes + done;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "fs/upper/cow/cow_file_impl.h"
+#include "fs/upper/object_path.h"
 
 namespace varve::upper {
 
@@ -109,7 +110,7 @@ Status CowFileImpl::sync_claims(BlockBitmap blocks) {
       // Once in the life of a file the lock is held across a sync.
       const Status done = settle_locked();
       // A disk too full to settle it, or a quota, takes claims still.
-      if (settled_ || (done.error().value != ENOSPC && done.error().value != EDQUOT)) return done;
+      if (settled_ || !is_out_of_space(done.error())) return done;
     }
     if (lost) blocks.subtract(lost_);
     if (!blocks.none_set()) {
