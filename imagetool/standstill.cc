@@ -3,17 +3,21 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
-#include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 #include <vector>
 
 #include "imagetool/neighbour.h"
@@ -55,12 +59,27 @@ int send_signal(int process_fd, int signal) {
   return static_cast<int>(::syscall(SYS_pidfd_send_signal, process_fd, signal, nullptr, 0));
 }
 
-// The letter of proc_pid_stat(5), which follows the name in parentheses.
-char state_of(const std::string& stat_path) {
-  std::string text;
-  std::getline(std::ifstream(stat_path), text);
-  const std::size_t end = text.rfind(')');
-  return end == std::string::npos || end + 2 >= text.size() ? '?' : text[end + 2];
+struct Thread {
+  char state = '?';  // of proc_pid_stat(5)
+  std::string text;  // "708 (varvefs) D"
+  bool has_ended() const { return state == 'Z' || state == 'X'; }
+  bool has_stopped() const { return state == 'T' || state == 't'; }
+};
+
+// One that ends meanwhile may be missing.
+std::vector<Thread> threads_of(pid_t pid) {
+  std::vector<Thread> threads;
+  std::error_code error;
+  std::filesystem::directory_iterator entry(fmt::format("/proc/{}/task", pid), error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    std::string line;
+    std::getline(std::ifstream(entry->path() / "stat"), line);
+    // The letter follows the name in parentheses, which may hold any.
+    const std::size_t name_end = line.rfind(')');
+    if (name_end == std::string::npos || name_end + 2 >= line.size()) continue;
+    threads.push_back({.state = line[name_end + 2], .text = line.substr(0, name_end + 3)});
+  }
+  return threads;
 }
 
 }  // namespace
@@ -82,6 +101,16 @@ std::optional<pid_t> locker_of(const std::string& directory) {
     }
   }
   return std::nullopt;
+}
+
+StatusOrFailure Standstill::wait_for_others() {
+  const std::string process = fmt::format("/proc/{}", daemon_pid_);
+  turn_.reset(::open(process.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!turn_.valid()) return failure_from(Errno::last(), process);
+  while (::flock(turn_.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return failure_from(Errno::last(), process + ": locking it");
+  }
+  return {};
 }
 
 StatusOrFailure Standstill::pause(const std::string& store_directory,
@@ -121,17 +150,27 @@ StatusOrFailure Standstill::stop_daemon() {
   if (send_signal(daemon_.get(), SIGSTOP) != 0) {
     return failure_from(Errno::last(), fmt::format("stopping the file system daemon {}", daemon_pid_));
   }
-  // Each of its threads comes to a stop by itself.
-  constexpr int kTries = 5000;
-  for (int i = 0; i < kTries; ++i) {
-    const char state = state_of(fmt::format("/proc/{}/stat", daemon_pid_));
-    if (state == 'T') return {};
-    if (state == '?' || state == 'Z') break;
-    const struct timespec step = {0, 1'000'000};
-    ::nanosleep(&step, nullptr);
+  // Each of its threads comes to a stop by itself: one that the kernel is at work for, at a write or an fsync, when that is done. A
+  // disk that is busy with others may take its time.
+  constexpr auto kMost = std::chrono::seconds(60);
+  const auto begin = std::chrono::steady_clock::now();
+  for (;;) {
+    const std::vector<Thread> threads = threads_of(daemon_pid_);
+    if (std::ranges::all_of(threads, &Thread::has_ended)) {
+      return Failure{EBUSY, fmt::format("stopping the file system daemon {}: it has just ended (try again)",
+                                        daemon_pid_)};
+    }
+    const auto at_work = std::ranges::find_if(
+        threads, [](const Thread& thread) { return !thread.has_ended() && !thread.has_stopped(); });
+    if (at_work == threads.end()) return {};
+    if (std::chrono::steady_clock::now() - begin > kMost) {
+      return Failure{EBUSY,
+                     fmt::format("stopping the file system daemon {}: a thread of it is still at work after "
+                                 "{} s, by /proc/{}/task: {} (is the disk very busy? try again)",
+                                 daemon_pid_, kMost.count(), daemon_pid_, at_work->text)};
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  return Failure{EBUSY,
-                 fmt::format("stopping the file system daemon {}: it does not stand still", daemon_pid_)};
 }
 
 ResultOrFailure<std::unique_ptr<Standstill>> Standstill::begin(const std::string& upper,
@@ -146,6 +185,7 @@ ResultOrFailure<std::unique_ptr<Standstill>> Standstill::begin(const std::string
   if (!made->daemon_.valid() || locker_of(upper) != daemon) {
     return Failure{EBUSY, upper + ": whoever uses it is just ending (try again)"};
   }
+  VARVE_RETURN_IF_ERROR(made->wait_for_others());
   if (container != nullptr) VARVE_RETURN_IF_ERROR(made->pause(store_directory, *container));
   VARVE_RETURN_IF_ERROR(made->start_guard());
   if (container != nullptr && container->command_pid > 0) {

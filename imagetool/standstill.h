@@ -32,10 +32,13 @@ class Standstill {
 
  private:
   Standstill() = default;
+  // Two at once: the first one's end would let go on what the second copies. They take turns, by a lock on the daemon's directory in /proc.
+  StatusOrFailure wait_for_others();
   StatusOrFailure pause(const std::string& store_directory, const image::ContainerState& container);
   StatusOrFailure start_guard();
   StatusOrFailure stop_daemon();
 
+  UniqueFd turn_;    // locked
   UniqueFd daemon_;  // pidfd
   pid_t daemon_pid_ = 0;
   std::string launcher_;  // of the container that is to go on; empty: none

@@ -19,6 +19,7 @@ has_grown() { [ "$("$varve" exec writer sh -c 'cat /two | wc -l')" -gt "$1" ]; }
 echo "-- a container that writes"
 "$varve" run -d --name writer base sh -c 'i=0; while :; do i=$((i+1)); echo $i >>/one; echo $i >>/two; done' >/dev/null
 last=0
+at_once=()
 for number in 1 2 3 4 5; do
   wait_for 20 has_grown "$last"
   expect "it can be committed ($number)" 0 "$(status "$imagetool" commit writer "moment:$number")"
@@ -26,6 +27,17 @@ for number in 1 2 3 4 5; do
   expect "it is one moment ($number)" yes "$(in_step "$one" "$two" && echo yes || echo "$one $two")"
   expect "a later one than the last ($number)" yes "$([ "$two" -ge "$last" ] && echo yes || echo "$two after $last")"
   last=$two
+done
+for number in 1 2 3; do
+  "$imagetool" commit writer "at-once:$number" >/dev/null 2>"$scratch/at-once-$number" &
+  at_once[number]=$!
+done
+for number in 1 2 3; do
+  ended=0
+  wait "${at_once[$number]}" || ended=$?
+  expect "several at once ($number)" "0 " "$ended $(cat "$scratch/at-once-$number")"
+  read -r one two < <(lines_of "at-once:$number")
+  expect "  (one moment)" yes "$(in_step "$one" "$two" && echo yes || echo "$one $two")"
 done
 expect "it goes on" 0 "$(wait_for 20 has_grown "$last" && echo 0)"
 expect "no copy is left" "" "$(ls -A "$VARVE_STORE/tmp")"
