@@ -97,6 +97,7 @@ void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
       reply_error(request, made.error().value);
       return;
     }
+    if (!extras().unnamed) forget_attributes(request, parent);
     if (reply_create(request, *made) == -ENOENT) {
       view.release(made->handle);
       view.forget(made->entry.id, 1);
@@ -199,11 +200,13 @@ void do_write(fuse_req_t request, fuse_ino_t node, const char* data, std::size_t
     }
     const Result<std::size_t> written = view_of(request).write(
         handle_of(info), static_cast<std::uint64_t>(offset), std::as_bytes(std::span(data, size)));
-    if (written.ok()) {
-      reply_written(request, *written);
-    } else {
+    if (!written.ok()) {
       reply_error(request, written.error().value);
+      return;
     }
+    // What was stored into a mapping. After other writes the kernel puts older answers aside of itself.
+    if (info->writepage != 0) forget_attributes(request, node);
+    reply_written(request, *written);
   });
 }
 
@@ -222,6 +225,7 @@ void do_fallocate(fuse_req_t request, fuse_ino_t node, int mode, off_t offset, o
       done = view_of(request).fallocate(handle_of(info), mode, static_cast<std::uint64_t>(offset),
                                         static_cast<std::uint64_t>(length));
     }
+    if (done.ok()) forget_attributes(request, node);
     reply_status(request, done);
   });
 }

@@ -35,41 +35,63 @@ void do_forget_multi(fuse_req_t request, std::size_t count, struct fuse_forget_d
   fuse_reply_none(request);
 }
 
+// The answer to a request that made or removed a name of `directory`.
+void reply_made(fuse_req_t request, fuse_ino_t directory, const Result<view::EntryReply>& entry) {
+  if (entry.ok()) forget_attributes(request, directory);
+  reply_entry(request, entry);
+}
+
+void reply_removed(fuse_req_t request, fuse_ino_t directory, const Status& removed) {
+  if (removed.ok()) forget_attributes(request, directory);
+  reply_status(request, removed);
+}
+
 void do_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
   answer(request, [&] {
-    reply_entry(request, view_of(request).mknod(NodeId(parent), name, mode, rdev, caller_of(request)));
+    reply_made(request, parent, view_of(request).mknod(NodeId(parent), name, mode, rdev, caller_of(request)));
   });
 }
 
 void do_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
   answer(request, [&] {
-    reply_entry(request, view_of(request).mkdir(NodeId(parent), name, mode, caller_of(request)));
+    reply_made(request, parent, view_of(request).mkdir(NodeId(parent), name, mode, caller_of(request)));
   });
 }
 
 void do_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
   answer(request, [&] {
-    reply_entry(request, view_of(request).symlink(NodeId(parent), name, target, caller_of(request)));
+    reply_made(request, parent, view_of(request).symlink(NodeId(parent), name, target, caller_of(request)));
   });
 }
 
 void do_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char* name) {
-  answer(request, [&] { reply_entry(request, view_of(request).link(NodeId(node), NodeId(parent), name)); });
+  answer(request,
+         [&] { reply_made(request, parent, view_of(request).link(NodeId(node), NodeId(parent), name)); });
 }
 
 void do_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer(request, [&] { reply_status(request, view_of(request).unlink(NodeId(parent), name)); });
+  answer(request, [&] { reply_removed(request, parent, view_of(request).unlink(NodeId(parent), name)); });
 }
 
 void do_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer(request, [&] { reply_status(request, view_of(request).rmdir(NodeId(parent), name)); });
+  answer(request, [&] { reply_removed(request, parent, view_of(request).rmdir(NodeId(parent), name)); });
 }
 
 void do_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
                const char* new_name, unsigned flags) {
   answer(request, [&] {
     const view::RenameNames names{NodeId(parent), name, NodeId(new_parent), new_name};
-    reply_status(request, view_of(request).rename(names, flags, caller_of(request)));
+    const Result<view::Renamed> renamed = view_of(request).rename(names, flags, caller_of(request));
+    if (!renamed.ok()) {
+      reply_error(request, renamed.error().value);
+      return;
+    }
+    forget_attributes(request, parent);
+    if (new_parent != parent) forget_attributes(request, new_parent);
+    // Their ctime is another, and the link counts of directories.
+    forget_attributes(request, renamed->moved.value());
+    if (renamed->exchanged) forget_attributes(request, renamed->exchanged->value());
+    reply_error(request, 0);
   });
 }
 

@@ -73,7 +73,8 @@ inline double attribute_timeout(const view::EntryReply& entry) {
   return entry.changes_unseen ? 0 : kTimeoutSeconds;
 }
 
-// The kernel is to ask for the attributes of `node` again: they were, or may be, changed without its doing.
+// The kernel is to ask for the attributes of `node` again. Told before the answer to `request`, after what it changed: without its doing,
+// or by its doing where it marks them as old and no more (docs/decisions/0026). An answer with the old ones that is under way is put aside.
 inline void forget_attributes(fuse_req_t request, fuse_ino_t node) {
   // ENOENT: it does not know the node (any more).
   fuse_lowlevel_notify_inval_inode(state_of(request).session, node, -1, 0);

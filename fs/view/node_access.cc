@@ -168,10 +168,9 @@ Result<EntryReply> UnionView::referenced_reply(const NodePtr& node, const Found&
   {
     const MutexLock lock(node->mutex);
     // What was read with the name is as good as what would be read now: the kernel puts an answer aside when it has heard of a
-    // later change meanwhile (attr_version of fs/fuse/inode.c).
+    // later change meanwhile (docs/decisions/0026). Of stores past us it has not heard, and whoever made them may be gone by now.
     const bool as_found = node->in_upper && found.upper.kind == upper::UpperEntry::Kind::kObject &&
-                          node->upper().inode == found.upper.inode_number &&
-                          (node->data == nullptr || !node->data->set_id_since);
+                          node->upper().inode == found.upper.inode_number && !node->passed_through;
     if (as_found) {
       VARVE_ASSIGN(const Attributes attributes, union_attributes_locked(*node, found.upper.attributes));
       table_.reference(node);

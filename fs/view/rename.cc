@@ -46,7 +46,7 @@ Status UnionView::check_rename(const RenameSide& from, const RenameSide& to, uns
   return {};
 }
 
-Status UnionView::rename(const RenameNames& names, unsigned flags, Caller caller) {
+Result<Renamed> UnionView::rename(const RenameNames& names, unsigned flags, Caller caller) {
   constexpr unsigned kKnown = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
   if ((flags & ~kKnown) != 0 || (exchange && flags != RENAME_EXCHANGE)) return Errno{EINVAL};
@@ -55,9 +55,12 @@ Status UnionView::rename(const RenameNames& names, unsigned flags, Caller caller
   VARVE_ASSIGN(RenameSide from, rename_side(names.from_parent, names.from_name));
   VARVE_ASSIGN(RenameSide to, rename_side(names.to_parent, names.to_name));
   VARVE_RETURN_IF_ERROR(check_rename(from, to, flags));
-  if (from.node == to.node) return {};  // two names of one file: rename(2) says to do nothing
+  Renamed renamed{.moved = from.node->id(), .exchanged = {}};
+  if (from.node == to.node) return renamed;  // two names of one file: rename(2) says to do nothing
+  if (exchange) renamed.exchanged = to.node->id();
   VARVE_RETURN_IF_ERROR(rename_in_tree(from, to, exchange));
-  return (flags & RENAME_WHITEOUT) != 0 ? leave_whiteout(from, caller) : Status();
+  if ((flags & RENAME_WHITEOUT) != 0) VARVE_RETURN_IF_ERROR(leave_whiteout(from, caller));
+  return renamed;
 }
 
 // The whiteout is one of whoever asked for it, an overlayfs above this mount for instance: to us a device as any other.

@@ -80,6 +80,12 @@ struct RenameNames {
   std::string_view to_name;
 };
 
+// What a rename has moved.
+struct Renamed {
+  NodeId moved;
+  std::optional<NodeId> exchanged;  // the other one, of RENAME_EXCHANGE
+};
+
 // One entry of a directory listing. Stop when the visitor returns false.
 struct DirectoryEntry {
   std::string_view name;
@@ -118,7 +124,7 @@ class UnionView {
   Status rmdir(NodeId parent, std::string_view name);
   // `flags` of renameat2(2). A whiteout (a character device 0:0) that RENAME_WHITEOUT leaves belongs to `caller`; after a kill
   // or an error in between it may be missing. Returns: EINVAL for flags that are unknown or do not go together.
-  Status rename(const RenameNames& names, unsigned flags, Caller caller = {});
+  Result<Renamed> rename(const RenameNames& names, unsigned flags, Caller caller = {});
 
   // --- attributes ---
   Result<EntryReply> getattr(NodeId id);  // does not count a reference

@@ -117,7 +117,8 @@ class UnionViewTest : public ::testing::Test {
     // As the kernel does, both names are looked up first.
     (void)find(from);
     (void)find(to);
-    return error_number(view_->rename({parent(from), from_leaf, parent(to), to_leaf}, flags));
+    const auto renamed = view_->rename({parent(from), from_leaf, parent(to), to_leaf}, flags);
+    return renamed.ok() ? 0 : renamed.error().value;
   }
   int link(const std::string& from, const std::string& to) {
     const auto made = view_->link(find(from).value().id, parent(to), leaf(to));
