@@ -28,7 +28,7 @@ Result<EntryReply> UnionView::setattr(NodeId id, const AttributeChange& change) 
   const Result<Attributes> now = attributes_locked(*target);
   watch_set_id_locked(*target, now);
   if (!now.ok()) return now.error();
-  return reply_locked(*target, *now);
+  return changed_reply_locked(*target, *now);
 }
 
 Result<AttributeChange> UnionView::copy_up_changed_locked(Node& target, const AttributeChange& change) {

@@ -127,12 +127,13 @@ Result<EntryReply> UnionView::link(NodeId id, NodeId parent_id, std::string_view
     VARVE_RETURN_IF_ERROR(store_->link(from.ref(), where.ref(), found.over_whiteout()));
   }
   add_alias(*existing, parent, name, true);
-  {
-    // Of a file that O_TMPFILE made, or a name that only a layer showed: it is reached by the new one now.
-    const MutexLock lock(existing->mutex);
-    if (!existing->aliases.empty()) existing->upper().pinned.reset();
-  }
-  return referenced_reply(existing);
+  const MutexLock lock(existing->mutex);
+  // Of a file that O_TMPFILE made, or a name that only a layer showed: it is reached by the new one now.
+  if (!existing->aliases.empty()) existing->upper().pinned.reset();
+  settle_set_id_locked(*existing);
+  VARVE_ASSIGN(const Attributes attributes, attributes_locked(*existing));
+  table_.reference(existing);
+  return changed_reply_locked(*existing, attributes);
 }
 
 Status UnionView::prepare_unlink_locked(Node& child) {

@@ -122,7 +122,7 @@ HandleId UnionView::add_handle(const NodePtr& node, std::shared_ptr<OpenData> da
   {
     const MutexLock lock(node->mutex);
     handle.keeps_cache = !node->passed_through;
-    handle.maps = handle.data->backing() != nullptr && (flags & O_ACCMODE) == O_RDWR;
+    handle.maps = (flags & O_ACCMODE) == O_RDWR;
     if (handle.maps) ++handle.data->mappers;
   }
   return handles_.add(std::make_shared<FileHandle>(std::move(handle)));

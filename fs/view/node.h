@@ -54,7 +54,7 @@ class OpenData {
 
   // A write need not look for set-id bits: the file has none that a write would clear.
   std::atomic<bool> lacks_set_id{false};
-  // Handles that the kernel may map shared and store through, unseen from here. Guarded by the node's mutex.
+  // Handles that the kernel may map shared and store through: where there is a backing, unseen from here. Guarded by the node's mutex.
   unsigned mappers = 0;
   // The file was given set-id bits while it has a backing: its mtime then. A later one tells of a write, which clears them.
   // Guarded by the node's mutex.

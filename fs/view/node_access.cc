@@ -153,8 +153,15 @@ Result<Attributes> UnionView::attributes_locked(Node& node) {
 
 EntryReply UnionView::reply_locked(const Node& node, const Attributes& attributes) {
   const OpenData* data = node.data.get();
-  const bool unseen = data != nullptr && (data->mappers > 0 || data->set_id_since);
+  const bool unseen =
+      data != nullptr && ((data->backing() != nullptr && data->mappers > 0) || data->set_id_since);
   return EntryReply{node.id(), node.inode_number(), attributes, unseen};
+}
+
+EntryReply UnionView::changed_reply_locked(const Node& node, const Attributes& attributes) {
+  EntryReply reply = reply_locked(node, attributes);
+  reply.changes_unseen |= node.data != nullptr && node.data->mappers > 0;
+  return reply;
 }
 
 Result<EntryReply> UnionView::reply_for(const NodePtr& node) {

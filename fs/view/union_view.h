@@ -155,7 +155,7 @@ class UnionView {
   struct OpenMode {
     std::optional<std::int32_t> backing;  // it reads and writes this itself; empty: it asks
     bool keeps_cache = true;              // what it has cached of the file is good
-    bool maps = false;                    // it may store into a mapping of the backing, unseen from here
+    bool maps = false;                    // it may store into a mapping: of the backing, unseen from here
   };
   OpenMode open_mode(HandleId handle) const;
   Result<std::size_t> read(HandleId handle, std::uint64_t offset_bytes, std::span<std::byte> out);
@@ -265,6 +265,9 @@ class UnionView {
     directory.directory().names_version.fetch_add(1, std::memory_order_relaxed);
   }
   static EntryReply reply_locked(const Node& node, const Attributes& attributes) REQUIRES(node.mutex);
+  // After SETATTR and LINK the kernel takes the answer for new whatever it has heard of meanwhile, and stores into a mapping are
+  // written out whenever it likes (docs/decisions/0026).
+  static EntryReply changed_reply_locked(const Node& node, const Attributes& attributes) REQUIRES(node.mutex);
   Result<EntryReply> reply_for(const NodePtr& node);
   // `reply_for` and one reference of the kernel.
   Result<EntryReply> referenced_reply(const NodePtr& node);

@@ -155,5 +155,19 @@ TEST_F(BackingTest, AttributesMayNotBeKeptWhileStoresGoUnseen) {
   view_->release(writer);
 }
 
+TEST_F(BackingTest, AnswersToChangesMayNotBeKeptWhileSomebodyMayStore) {
+  top_->add_file("/f", "from the layer");
+  mount_with_backings();
+  const NodeId f = find("/f").value().id;
+  EXPECT_FALSE(view_->setattr(f, {.permissions = 0600}).value().changes_unseen);
+  const HandleId mapper = open("/f", O_RDWR);
+  ASSERT_FALSE(backing(mapper).has_value());
+  EXPECT_TRUE(view_->setattr(f, {.permissions = 0644}).value().changes_unseen);
+  EXPECT_TRUE(view_->link(f, UnionView::kRoot, "g").value().changes_unseen);
+  EXPECT_FALSE(find("/f").value().changes_unseen) << "the stores come here, and call back what was asked for";
+  view_->release(mapper);
+  EXPECT_FALSE(view_->setattr(f, {.permissions = 0600}).value().changes_unseen);
+}
+
 }  // namespace
 }  // namespace varve::view
