@@ -25,6 +25,7 @@ class Result:
         self.absent = {}
         self.failed = {}
         self.answers = {}
+        self.environment = None  # Session.environment() of the run that it is of
 
     def medians(self):
         """{figure: {column: median}} of the columns that gave right answers."""
@@ -211,8 +212,29 @@ def print_summary(results):
     print_rows("All targets", rows, left=2)
 
 
+def environment_words(told):
+    """On what it was measured, in a line."""
+    return ", ".join([
+        told["date"][:10],
+        f"commit {told['commit'][:7]}" + (" and changes" if told["uncommitted"] else ""),
+        f"Linux {told['kernel']}",
+        f"{told['processors']} processors ({told['processor']})",
+        f"{told['memory_kib'] / (1 << 20):.0f} GiB",
+        *(f"{package} {version}" for package, version in told["packages"].items() if version),
+    ])  # fmt: skip
+
+
+def environment_lines(results):
+    """Which rows were measured on what; those of one run together."""
+    rows_of = {}
+    for result in results:
+        if result.environment:
+            rows_of.setdefault(environment_words(result.environment), []).append(result.row.number)
+    return [f"Rows {', '.join(rows)}: {words}." for words, rows in rows_of.items()]
+
+
 def write_markdown(path, results):
-    """One line for each target; those of wakeup_us=0 beside those of the default."""
+    """One line for each target, those of wakeup_us=0 beside those of the default; then on what it was measured."""
     head = ("Row", "Figure", "varvefs", "overlayfs", "best peer", "goal", "", "`wakeup_us=0`")
     lines = [head, ("---",) * len(head)]
     for result in results:
@@ -240,6 +262,7 @@ def write_markdown(path, results):
             ))  # fmt: skip
     with open(path, "w", encoding="utf-8") as file:
         file.writelines(f"| {' | '.join(line)} |\n" for line in lines)
+        file.writelines(f"\n{line}\n" for line in environment_lines(results))
 
 
 def from_json(row, told):
@@ -249,6 +272,7 @@ def from_json(row, told):
     for name in ("names", "runs", "absent", "failed"):
         setattr(result, name, told[name])
     row.notes = told["notes"]
+    result.environment = told.get("environment")
     return result
 
 
@@ -270,4 +294,5 @@ def as_json(result):
         "absent": result.absent,
         "failed": result.failed,
         "notes": row.notes,
+        "environment": result.environment,
     }
