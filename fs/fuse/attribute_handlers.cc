@@ -87,11 +87,6 @@ void do_listxattr(fuse_req_t request, fuse_ino_t node, std::size_t size) {
 }
 
 // The change moves the ctime, and that of an ACL the mode.
-void reply_xattr_changed(fuse_req_t request, fuse_ino_t node, const Status& changed) {
-  if (changed.ok()) forget_attributes(request, node);
-  reply_status(request, changed);
-}
-
 void do_setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char* value, std::size_t size,
                  int flags) {
   answer(request, [&] {
@@ -99,13 +94,12 @@ void do_setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const ch
     std::string mapped;
     const IdMaps& ids = state_of(request).ids;
     if (!ids.is_identity() && is_acl(name)) bytes = mapped = ids.stored_acl(bytes);
-    reply_xattr_changed(request, node, view_of(request).setxattr(NodeId(node), name, bytes, flags));
+    reply_changed(request, node, view_of(request).setxattr(NodeId(node), name, bytes, flags));
   });
 }
 
 void do_removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
-  answer(request,
-         [&] { reply_xattr_changed(request, node, view_of(request).removexattr(NodeId(node), name)); });
+  answer(request, [&] { reply_changed(request, node, view_of(request).removexattr(NodeId(node), name)); });
 }
 
 struct fuse_statfs_out to_statfs_out(const struct statvfs& statistics) {

@@ -225,8 +225,7 @@ void do_fallocate(fuse_req_t request, fuse_ino_t node, int mode, off_t offset, o
       done = view_of(request).fallocate(handle_of(info), mode, static_cast<std::uint64_t>(offset),
                                         static_cast<std::uint64_t>(length));
     }
-    if (done.ok()) forget_attributes(request, node);
-    reply_status(request, done);
+    reply_changed(request, node, done);
   });
 }
 

@@ -35,15 +35,10 @@ void do_forget_multi(fuse_req_t request, std::size_t count, struct fuse_forget_d
   fuse_reply_none(request);
 }
 
-// The answer to a request that made or removed a name of `directory`.
+// The answer to a request that made a name in `directory`.
 void reply_made(fuse_req_t request, fuse_ino_t directory, const Result<view::EntryReply>& entry) {
   if (entry.ok()) forget_attributes(request, directory);
   reply_entry(request, entry);
-}
-
-void reply_removed(fuse_req_t request, fuse_ino_t directory, const Status& removed) {
-  if (removed.ok()) forget_attributes(request, directory);
-  reply_status(request, removed);
 }
 
 void do_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
@@ -70,11 +65,11 @@ void do_link(fuse_req_t request, fuse_ino_t node, fuse_ino_t parent, const char*
 }
 
 void do_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer(request, [&] { reply_removed(request, parent, view_of(request).unlink(NodeId(parent), name)); });
+  answer(request, [&] { reply_changed(request, parent, view_of(request).unlink(NodeId(parent), name)); });
 }
 
 void do_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer(request, [&] { reply_removed(request, parent, view_of(request).rmdir(NodeId(parent), name)); });
+  answer(request, [&] { reply_changed(request, parent, view_of(request).rmdir(NodeId(parent), name)); });
 }
 
 void do_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,

@@ -84,6 +84,12 @@ inline void reply_status(fuse_req_t request, const Status& status) {
   reply_error(request, error_number(status));
 }
 
+// The answer to a request that has changed `node`, its names or what belongs to it, if it has.
+inline void reply_changed(fuse_req_t request, fuse_ino_t node, const Status& status) {
+  if (status.ok()) forget_attributes(request, node);
+  reply_status(request, status);
+}
+
 // With the owners that callers of the mount see.
 struct stat to_stat(fuse_req_t request, const view::EntryReply& entry);
 struct fuse_entry_param to_entry_param(fuse_req_t request, const view::EntryReply& entry);

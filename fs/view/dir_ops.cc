@@ -130,8 +130,7 @@ Result<EntryReply> UnionView::link(NodeId id, NodeId parent_id, std::string_view
   const MutexLock lock(existing->mutex);
   // Of a file that O_TMPFILE made, or a name that only a layer showed: it is reached by the new one now.
   if (!existing->aliases.empty()) existing->upper().pinned.reset();
-  settle_set_id_locked(*existing);
-  VARVE_ASSIGN(const Attributes attributes, attributes_locked(*existing));
+  VARVE_ASSIGN(const Attributes attributes, settled_attributes_locked(*existing));
   table_.reference(existing);
   return changed_reply_locked(*existing, attributes);
 }

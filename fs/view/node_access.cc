@@ -151,6 +151,11 @@ Result<Attributes> UnionView::attributes_locked(Node& node) {
   return attributes;
 }
 
+Result<Attributes> UnionView::settled_attributes_locked(Node& node) {
+  settle_set_id_locked(node);
+  return attributes_locked(node);
+}
+
 EntryReply UnionView::reply_locked(const Node& node, const Attributes& attributes) {
   const OpenData* data = node.data.get();
   const bool unseen =
@@ -166,8 +171,7 @@ EntryReply UnionView::changed_reply_locked(const Node& node, const Attributes& a
 
 Result<EntryReply> UnionView::reply_for(const NodePtr& node) {
   const MutexLock lock(node->mutex);
-  settle_set_id_locked(*node);
-  VARVE_ASSIGN(const Attributes attributes, attributes_locked(*node));
+  VARVE_ASSIGN(const Attributes attributes, settled_attributes_locked(*node));
   return reply_locked(*node, attributes);
 }
 

@@ -245,6 +245,8 @@ class UnionView {
   Result<Place> place_of(Node& node);
   Result<Place> place_in(Node& parent, Name name);
   Result<Attributes> attributes_locked(Node& node) REQUIRES(node.mutex);
+  // After taking the set-id bits of what was written past us (set_id.cc).
+  Result<Attributes> settled_attributes_locked(Node& node) REQUIRES(node.mutex);
   Result<Attributes> upper_attributes_locked(Node& node) REQUIRES(node.mutex);
   // Of the union, from those of the upper.
   Result<Attributes> union_attributes_locked(Node& node, Attributes stored) REQUIRES(node.mutex);
