@@ -62,8 +62,7 @@ def progress(words):
 
 
 def run_rows(rows, rounds, place):
-    """Results, each printed when it is there. A row whose inputs cannot be made is named and left out."""
-    results = []
+    """Yields results, each printed when it is there. A row whose inputs cannot be made is named and left out."""
     for row in rows:
         begin = time.monotonic()
         try:
@@ -76,8 +75,7 @@ def run_rows(rows, rounds, place):
         progress("")
         print_result(result)
         print(f"  took {time.monotonic() - begin:.0f} s", flush=True)
-        results.append(result)
-    return results
+        yield result
 
 
 def run_row(row, rounds, place):
