@@ -14,6 +14,9 @@
 namespace varve::fuse {
 namespace {
 
+// Reads from here on are spliced.
+constexpr std::size_t kLeastSpliceBytes = std::size_t{32} << 10;
+
 view::HandleId handle_of(const struct fuse_file_info* info) {
   return view::HandleId(info->fh);
 }
@@ -130,21 +133,6 @@ void reply_read_into(fuse_req_t request, std::span<std::byte> bytes, const Read&
   }
 }
 
-void reply_from_descriptor(fuse_req_t request, int fd, std::size_t size, off_t offset) {
-  if (const std::span<std::byte> space = answer_space(); space.size() >= size && size > 0) {
-    reply_read_into(request, space.first(size),
-                    [&](std::span<std::byte> out) { return read_from_descriptor(fd, offset, out); });
-    return;
-  }
-  struct fuse_bufvec buffers {};
-  buffers.count = 1;
-  buffers.buf[0].size = size;
-  buffers.buf[0].flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
-  buffers.buf[0].fd = fd;
-  buffers.buf[0].pos = offset;
-  fuse_reply_data(request, &buffers, FUSE_BUF_SPLICE_MOVE);
-}
-
 // `read` fills a buffer of `size` bytes and tells how many it has filled.
 template <class Read>
 void reply_read(fuse_req_t request, std::size_t size, const Read& read) {
@@ -156,6 +144,23 @@ void reply_read(fuse_req_t request, std::size_t size, const Read& read) {
     space = buffer.bytes();
   }
   reply_read_into(request, space.first(size), read);
+}
+
+// `size` bytes of a file at `offset`, as far as it goes. Large ones go from its page cache into the answer without a copy in
+// between; for small ones the pipe that this takes costs more than the copy.
+void reply_from_descriptor(fuse_req_t request, int fd, std::size_t size, off_t offset) {
+  if (size < kLeastSpliceBytes || !answer_space().empty()) {
+    reply_read(request, size,
+               [&](std::span<std::byte> out) { return read_from_descriptor(fd, offset, out); });
+    return;
+  }
+  struct fuse_bufvec buffers {};
+  buffers.count = 1;
+  buffers.buf[0].size = size;
+  buffers.buf[0].flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
+  buffers.buf[0].fd = fd;
+  buffers.buf[0].pos = offset;
+  fuse_reply_data(request, &buffers, {});
 }
 
 void read_node(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset) {

@@ -55,6 +55,8 @@ void do_init(void* user_data, struct fuse_conn_info* connection) {
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
   // Nobody changes files behind the kernel's back: a new mtime is no reason to drop its cache.
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
+  // Large reads of files below (reply_from_descriptor); where it is not wanted libfuse allocates and copies.
+  want(FUSE_CAP_SPLICE_WRITE);
   // Dispatch reads what stands before the data.
   connection->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);
 #ifdef FUSE_CAP_OVER_IO_URING  // libfuse 3.18

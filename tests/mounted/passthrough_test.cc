@@ -158,6 +158,27 @@ class EitherWay : public testing::TestWithParam<bool> {
 };
 INSTANTIATE_TEST_SUITE_P(Of, EitherWay, testing::Bool(), way_name);
 
+// Of sizes that are no multiple of anything, so that the last request asks for more than there is; asked for anew, not out of the
+// kernel's cache: a file of a layer that is a directory, and one of the upper.
+TEST_P(EitherWay, LargeReadsBringWhatTheFileBelowHas) {
+  const std::size_t sizes[] = {kMiB + 4097, 200'001, 32'768, 32'767};
+  const auto content_of = [](std::size_t size) { return noise(size, static_cast<unsigned>(size)); };
+  const auto name_of = [](std::size_t size) { return "f" + std::to_string(size); };
+  for (const std::size_t size : sizes) write_file(stack.lower(0, name_of(size)), content_of(size));
+  ASSERT_TRUE(stack.mount());
+  for (const std::size_t size : sizes) {
+    SCOPED_TRACE(size);
+    const std::string name = name_of(size);
+    const std::string content = content_of(size);
+    EXPECT_TRUE(read_file(stack.at(name)) == content);
+    write_file(stack.at("new" + name), content);
+    const UniqueFd fd = open_file(stack.at("new" + name), O_RDONLY);
+    ASSERT_EQ(::fsync(fd.get()), 0);
+    ASSERT_EQ(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+    EXPECT_TRUE(read_file(stack.at("new" + name)) == content);
+  }
+}
+
 TEST_P(EitherWay, StoresIntoAMappingShowInTheTimes) {
   ASSERT_TRUE(stack.mount());
   write_file(stack.at("f"), std::string(8192, '.'));
