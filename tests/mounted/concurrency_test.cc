@@ -66,9 +66,11 @@ struct statx attributes_of(const std::string& path, int how) {
   return attributes;
 }
 
+// What of an answer tells its age. The number of blocks does not: it is the upper's file system's, and ext4 counts blocks twice or not
+// at all for a moment whenever it writes back (168 times in 1,000,000 fstat of a file that was only ever written to).
 std::string text_of(const struct statx& of) {
-  return fmt::format("mode {:o}, {} links, {} bytes, {} blocks, mtime {}.{:09}, ctime {}.{:09}", of.stx_mode,
-                     of.stx_nlink, of.stx_size, of.stx_blocks, of.stx_mtime.tv_sec, of.stx_mtime.tv_nsec,
+  return fmt::format("mode {:o}, {} links, {} bytes, mtime {}.{:09}, ctime {}.{:09}", of.stx_mode,
+                     of.stx_nlink, of.stx_size, of.stx_mtime.tv_sec, of.stx_mtime.tv_nsec,
                      of.stx_ctime.tv_sec, of.stx_ctime.tv_nsec);
 }
 

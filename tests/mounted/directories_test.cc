@@ -343,6 +343,31 @@ TEST_P(Directories, LinkCountIsTwoAndSubdirectories) {
   EXPECT_EQ(stat_of(tree.at("sub")).st_nlink, 3U);
 }
 
+TEST_P(Directories, LinkCountKnowsWhatTheUpperHides) {
+  for (const char* name : {"d/gone", "d/replaced", "d/again", "d/copied", "d/left"})
+    make_directories(tree.seed(name));
+  write_file(tree.seed("d/file"), "");
+  write_file(tree.seed("d/copied/file"), "");
+  ASSERT_TRUE(tree.begin());
+  const auto links = [this] { return stat_of(tree.at("d")).st_nlink; };
+  EXPECT_EQ(links(), 7U);
+  ASSERT_EQ(rmdir("d/gone"), "ok");
+  EXPECT_EQ(links(), 6U);
+  ASSERT_EQ(rmdir("d/replaced"), "ok");
+  write_file(tree.at("d/replaced"), "");
+  EXPECT_EQ(links(), 5U);
+  ASSERT_EQ(rmdir("d/again"), "ok");
+  ASSERT_EQ(mkdir("d/again"), "ok");
+  EXPECT_EQ(links(), 5U);
+  ASSERT_EQ(unlink("d/copied/file"), "ok");
+  EXPECT_EQ(links(), 5U) << "the directory is in both";
+  ASSERT_EQ(unlink("d/file"), "ok");
+  ASSERT_EQ(mkdir("d/file"), "ok");
+  EXPECT_EQ(links(), 6U);
+  ASSERT_TRUE(tree.again());
+  EXPECT_EQ(links(), 6U);
+}
+
 TEST_P(Directories, ChangeTheirTimeWithTheirEntries) {
   seed_tree();
   ASSERT_EQ(run({"touch", "-d", "2001-02-03 04:05:06.789", tree.seed("d"), tree.seed("d/sub")}).exit_status,

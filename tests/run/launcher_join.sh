@@ -17,6 +17,8 @@ start() { varve run -d --name "$1" "${@:2}" >/dev/null; }
 # field NAME PYTHON: of its inspection.
 field() { varve inspect "$1" | python3 -c "import json, sys; print(json.load(sys.stdin)[0]$2)"; }
 ended() { [[ $(field "$1" "['Status']") == exited* ]]; }
+first_sees() { varve exec first ps -o args | grep --quiet "^$1"; }
+run_as_many() { [ "$(processes_with "$2")" -eq "$1" ]; }
 no_containers() { [ -z "$(ls -A "$VARVE_STORE/containers" 2>/dev/null)" ]; }
 # namespaces PREFIX...: which of the namespaces of the command that runs so are those of "first", which are others'.
 kinds="pid ipc uts net user cgroup mnt"
@@ -57,7 +59,7 @@ check_join() {
   expect_in "the plan says it" "*joined:       pid,user,cgroup of first*" "$(varve run --dry-run --pid container:first "$root" true | paste -sd' ')"
 
   echo "-- pid"
-  expect_in "processes of the other one are seen" "1 varve-init 2 sh * varve-init * ps" "$(run --pid container:first "$root" ps -o pid,comm | tail -n +2 | grep -v sleep | xargs)"
+  expect_in "processes of the other one are seen" "1 varve-init 2 sh * varve-init * ps*" "$(run --pid container:first "$root" ps -o pid,comm | tail -n +2 | grep -v sleep | xargs)"
   expect "with what they show" "sh -c echo" "$(run --pid container:first "$root" sh -c 'tr "\0" " " </proc/2/cmdline | cut -c1-10')"
   expect "init is not looked into" 1 "$(status run --pid container:first "$root" readlink /proc/1/exe)"
   local reader
@@ -72,7 +74,7 @@ check_join() {
   expect "command lines were read all the while" 0 "$(grep -q "while .*cmdline" "$scratch/seen" && echo 0)"
   expect "and our own ones were not among them" "" "$(grep --text --only-matching 'unseen-[a-z]*' "$scratch/seen" | sort -u | xargs)"
   start second --pid container:first "$root" sh -c "sleep ${number}61 & $forever"
-  expect "the other one sees ours" 1 "$(varve exec first ps -o args | grep -c "^sleep ${number}61")"
+  expect "the other one sees ours" 0 "$(wait_for 20 first_sees "sleep ${number}61" && echo 0)"
   expect "exec joins the same" "same: pid $all_else other: ipc uts net mnt" "$(namespaces varve exec second)"
   expect "exec is in our root" "second" "$(varve exec second hostname)"
   expect "with a terminal" "/dev/pts/0" "$(script -qec "${as_user[*]} $varve exec -t second tty" /dev/null </dev/null | tr -d '\r')"
@@ -88,7 +90,7 @@ check_join() {
   varve rm stopped
   start_ready stopped --pid container:first "$root" sh -c "trap 'exit 6' TERM; echo ready; $forever"
   varve exec -d stopped sh -c "sleep ${number}65 & exec sleep ${number}66"
-  expect "what exec started runs" 2 "$(wait_for 20 pgrep --full "^sleep ${number}65" >/dev/null; processes_with "^sleep ${number}6[56]")"
+  expect "what exec started runs" 2 "$(wait_for 20 run_as_many 2 "^sleep ${number}6[56]"; processes_with "^sleep ${number}6[56]")"
   varve stop stopped
   expect "and is gone with the container" "0 6" "$(processes_with "^sleep ${number}6[56]") $(field stopped "['ExitStatus']")"
   varve rm stopped
@@ -113,6 +115,7 @@ check_join() {
 
   echo "-- network"
   varve exec -d first httpd -f -p 127.0.0.1:8099 -h /etc
+  wait_for 20 varve exec first grep -q "$(printf ':%04X ' 8099)" /proc/net/tcp
   expect "a server on the other one's loopback is reached" "root:x:0:0:root:/root:/bin/sh" \
     "$(run --network container:first "$root" sh -c "(printf 'GET /passwd HTTP/1.0\\r\\n\\r\\n'; sleep 1) | timeout 20 nc -w 10 127.0.0.1 8099 | grep ^root")"
   expect "its name is known, as ours" "127.0.0.1 firstbox 127.0.0.1 ours" \
