@@ -65,9 +65,11 @@ def measure(command, output):
     if os.path.exists(output):
         os.unlink(output)
     os.sync()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile() as told:
+        # Linux counts for a new program what its process had resident before, which would be this interpreter: time(1) has next to nothing.
+        alone = ["time", "--quiet", "--format=%M", "--output", told.name, *command]
         begin = time.monotonic()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        process = subprocess.Popen(alone, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         _, status, usage = os.wait4(process.pid, 0)
         end = time.monotonic()
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -75,6 +77,7 @@ def measure(command, output):
             said.seek(0)
             words = said.read().decode(errors="replace").strip().splitlines()[-3:]
             raise RuntimeError(f"{' '.join(command)}: exit status {process.returncode}: {' '.join(words)}")
+        resident_kib = int(told.read())
     descriptor = os.open(output, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -86,7 +89,7 @@ def measure(command, output):
         "seconds": end - begin,
         "seconds_on_disk": synced - begin,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "memory_bytes": usage.ru_maxrss * KIB,
+        "memory_bytes": resident_kib * KIB,
         "size_bytes": size,
     }
 
