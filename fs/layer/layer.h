@@ -82,6 +82,10 @@ class Layer {
   virtual Result<DirectoryMark> directory_mark(LowerId directory) const = 0;
   virtual Status for_each_entry(LowerId directory, const EntryVisitor& visit) const = 0;
 
+  // How many directories a directory holds, where the layer has that written down. Empty: they are to be counted.
+  virtual Result<std::optional<std::uint32_t>> subdirectories(LowerId) const {
+    return std::optional<std::uint32_t>();
+  }
   // `nlink` of a directory is not the union's; the view computes that.
   virtual Result<Attributes> attributes(LowerId id) const = 0;
   // A number below 2^40, equal for hard links, distinct otherwise, the same each time the layer is opened.

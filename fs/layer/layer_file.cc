@@ -57,6 +57,12 @@ Status LayerFile::for_each_entry(LowerId directory_id, const EntryVisitor& visit
   return {};
 }
 
+Result<std::optional<std::uint32_t>> LayerFile::subdirectories(LowerId directory_id) const {
+  VARVE_ASSIGN(const Inode* record, directory(directory_id));
+  const std::uint32_t links = record->nlink;
+  return links < 2 ? std::nullopt : std::optional(links - 2);
+}
+
 // Bytes that are not holes, as st_blocks counts them.
 Result<std::uint64_t> LayerFile::data_blocks_512(LowerId file, const Inode& record) const {
   std::uint64_t bytes = 0;

@@ -41,6 +41,7 @@ class LayerFile final : public Layer {
   Result<Entry> look_up(LowerId directory, Name name) const override;
   Result<DirectoryMark> directory_mark(LowerId directory) const override;
   Status for_each_entry(LowerId directory, const EntryVisitor& visit) const override;
+  Result<std::optional<std::uint32_t>> subdirectories(LowerId directory) const override;
   Result<Attributes> attributes(LowerId id) const override;
   Result<std::uint64_t> inode_number(LowerId id) const override;
   Result<LowerId> find_by_number(std::uint64_t number) const override;

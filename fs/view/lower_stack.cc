@@ -171,6 +171,14 @@ Status LowerStack::for_each(const MergedDirectoryPtr& directory, const Visitor& 
   return {};
 }
 
+Result<std::optional<std::uint32_t>> LowerStack::known_subdirectories(
+    const MergedDirectoryPtr& directory) const {
+  if (directory == nullptr) return std::optional(std::uint32_t{0});
+  if (directory->sources_.size() != 1) return std::optional<std::uint32_t>();
+  const LowerRef source = directory->sources_.front();
+  return layer(source.slot).subdirectories(source.id);
+}
+
 Result<std::uint64_t> LowerStack::inode_number(LowerRef object) const {
   VARVE_ASSIGN(const std::uint64_t number, layer(object.slot).inode_number(object.id));
   return make_inode_number(object.slot, number);

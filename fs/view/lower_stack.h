@@ -67,6 +67,8 @@ class LowerStack {
   // Each visible name once, in no particular order. Returns false from `visit` to stop.
   using Visitor = std::function<bool(std::string_view name, LowerRef top, std::uint32_t type)>;
   Status for_each(const MergedDirectoryPtr& directory, const Visitor& visit) const;
+  // How many of the visible names are directories, where that can be told without a look at each name; else empty.
+  Result<std::optional<std::uint32_t>> known_subdirectories(const MergedDirectoryPtr& directory) const;
 
   // st_ino of a lower object: slot << 40 | the layer's number, unique over all layers and the upper (slot 0).
   Result<std::uint64_t> inode_number(LowerRef object) const;

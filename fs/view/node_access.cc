@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <unordered_set>
 #include <utility>
 
@@ -117,17 +118,36 @@ void UnionView::subdirectories_changed(Node& directory) {
 
 Result<std::uint32_t> UnionView::count_subdirectories(const Place& upper,
                                                       const MergedDirectoryPtr& lower) const {
-  std::uint32_t count = 0;
-  std::unordered_set<std::string> hidden;
+  std::vector<upper::UpperStore::ListedEntry> listed;
   if (upper.directory != nullptr) {
-    VARVE_ASSIGN(std::vector<upper::UpperStore::ListedEntry> listed, store_->list(upper.ref()));
-    for (upper::UpperStore::ListedEntry& entry : listed) {
-      if (!entry.whiteout && entry.type == DT_DIR) ++count;
-      hidden.insert(std::move(entry.name));
-    }
+    VARVE_ASSIGN(listed, store_->list(upper.ref()));
   }
+  const auto own =
+      static_cast<std::uint32_t>(std::count_if(listed.begin(), listed.end(), [](const auto& entry) {
+        return !entry.whiteout && entry.type == DT_DIR;
+      }));
+  VARVE_ASSIGN(const std::optional<std::uint32_t> known, stack_->known_subdirectories(lower));
+  if (!known) {
+    VARVE_ASSIGN(const std::uint32_t below, count_visible_directories(listed, lower));
+    return own + below;
+  }
+  std::uint32_t hidden = 0;
+  for (const upper::UpperStore::ListedEntry& entry : listed) {
+    if (hidden == *known) break;
+    VARVE_ASSIGN(const Name name, Name::parse(entry.name));
+    VARVE_ASSIGN(const std::optional<LowerObject> below, stack_->look_up(lower, name));
+    if (below && below->type == S_IFDIR) ++hidden;
+  }
+  return own + *known - hidden;
+}
+
+Result<std::uint32_t> UnionView::count_visible_directories(
+    const std::vector<upper::UpperStore::ListedEntry>& hiding, const MergedDirectoryPtr& lower) const {
+  std::unordered_set<std::string_view> hidden;
+  for (const upper::UpperStore::ListedEntry& entry : hiding) hidden.insert(entry.name);
+  std::uint32_t count = 0;
   VARVE_RETURN_IF_ERROR(stack_->for_each(lower, [&](std::string_view name, LowerRef, std::uint32_t type) {
-    if (type == S_IFDIR && !hidden.contains(std::string(name))) ++count;
+    if (type == S_IFDIR && !hidden.contains(name)) ++count;
     return true;
   }));
   return count;

@@ -260,6 +260,9 @@ class UnionView {
   Result<std::uint32_t> merged_link_count_locked(Node& directory, const Place& upper) const
       REQUIRES(directory.mutex);
   Result<std::uint32_t> count_subdirectories(const Place& upper, const MergedDirectoryPtr& lower) const;
+  // Those of `lower` whose names `hiding` does not have.
+  Result<std::uint32_t> count_visible_directories(const std::vector<upper::UpperStore::ListedEntry>& hiding,
+                                                  const MergedDirectoryPtr& lower) const;
   // To be called after a directory came into `directory` or left it.
   static void subdirectories_changed(Node& directory);
   // To be called before a name in it comes or goes, when nobody can list it until that is done.
