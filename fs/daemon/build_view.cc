@@ -1,5 +1,6 @@
 #include "fs/daemon/build_view.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <thread>
@@ -21,12 +22,15 @@ Failure with_context(const std::string& what, Failure failure) {
 // umount(8) returns before the daemon that served the mount has marked its upper clean and let go of it. Whoever mounts the
 // same upper again at once should not have to know that.
 ResultOrFailure<std::unique_ptr<upper::UpperStore>> open_upper(const upper::UpperStore::Options& options) {
-  constexpr int kAttempts = 40;
-  constexpr auto kPause = std::chrono::milliseconds(50);
-  for (int attempt = 1;; ++attempt) {
+  constexpr auto kPatience = std::chrono::seconds(2);
+  constexpr auto kLongestPause = std::chrono::milliseconds(50);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  for (auto pause = std::chrono::milliseconds(1);; pause = std::min(2 * pause, kLongestPause)) {
     auto opened = upper::UpperStore::open(options);
-    if (opened.ok() || opened.error().error_number != EBUSY || attempt == kAttempts) return opened;
-    std::this_thread::sleep_for(kPause);
+    if (opened.ok() || opened.error().error_number != EBUSY || std::chrono::steady_clock::now() >= end) {
+      return opened;
+    }
+    std::this_thread::sleep_for(pause);
   }
 }
 
