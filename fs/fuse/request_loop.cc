@@ -10,7 +10,6 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <thread>
@@ -79,6 +78,8 @@ struct RequestLoop::State {
   std::function<bool(std::uint64_t)> on_tick;
   std::function<void()> on_quiet;
   std::function<void()> on_ending;
+  std::size_t payload_bytes = 0;
+  DeviceRead read;
   std::function<void(const struct fuse_buf&)> process;
   OtherWay* other_way = nullptr;
   bool leaves_idle = false;
@@ -120,9 +121,9 @@ struct RequestLoop::State {
   void want_watcher();
   void work();
   // As leader `mine`: until the lead is given up. Returns: false when the loop ends.
-  bool lead_requests(std::uint64_t mine, struct fuse_buf& buffer);
-  // Of fuse_session_receive_buf().
-  int receive(struct fuse_buf& buffer, Patience& patience) const;
+  bool lead_requests(std::uint64_t mine, ReceiveBuffer& buffer);
+  // Of ReceiveBuffer::receive(), after some watching.
+  int receive(ReceiveBuffer& buffer, Patience& patience) const;
   struct Seen {
     std::uint64_t received = 0;
     std::uint64_t at_hand = 0;
@@ -222,67 +223,69 @@ void RequestLoop::State::end(int with_error) {
   if (!leaves_idle) lead_is_free.notify_all();
 }
 
-int RequestLoop::State::receive(struct fuse_buf& buffer, Patience& patience) const {
+int RequestLoop::State::receive(ReceiveBuffer& buffer, Patience& patience) const {
+  const int device = fuse_session_fd(session);
   // Watching takes a processor of its own, and nobody waits for the answer to a notice.
-  if (processors < 2 || brings_notices_only()) return fuse_session_receive_buf(session, &buffer);
-  if (patience.pays() && watch_device(fuse_session_fd(session), patience))
-    return fuse_session_receive_buf(session, &buffer);
+  if (processors < 2 || brings_notices_only()) return buffer.receive(device, read);
+  if (patience.pays() && watch_device(device, patience)) return buffer.receive(device, read);
   const Clock::time_point begin = Clock::now();
-  const int size = fuse_session_receive_buf(session, &buffer);
+  const int size = buffer.receive(device, read);
   patience.slept(Clock::now() - begin);
   return size;
 }
 
-bool RequestLoop::State::lead_requests(std::uint64_t mine, struct fuse_buf& buffer) {
+bool RequestLoop::State::lead_requests(std::uint64_t mine, ReceiveBuffer& buffer) {
   const int device = fuse_session_fd(session);
+  const struct fuse_buf& request = buffer.request();
   Patience patience;
   for (;;) {
     const int size = receive(buffer, patience);
+    if (fuse_session_exited(session) != 0) {
+      end(0);
+      return false;
+    }
     if (size == -EINTR || size == -EAGAIN) {
-      if (fuse_session_exited(session) != 0) return false;
       // A device that somebody else opened may not block.
       if (size == -EAGAIN) wait_for(device);
       continue;
     }
-    if (size == -ENOMEM && fuse_session_exited(session) == 0) {
+    if (size == -ENOMEM) {
       step_back(mine);
       std::this_thread::sleep_for(kTick);
       if (!still_leads(mine)) return true;
       continue;
     }
-    if (size <= 0) {
-      // The kernel had just chosen a request when the mount went away (a release, of a file that was closed just before):
-      // fuse_dev_do_read says ECONNABORTED then, and ENODEV in all other cases.
-      end(size == -ECONNABORTED ? 0 : size);
+    if (size < 0) {
+      // Unmounted. ECONNABORTED: the kernel had just chosen a request then (a release, of a file that was closed just before).
+      end(size == -ENODEV || size == -ECONNABORTED ? 0 : size);
       return false;
     }
     std::uint64_t number = received.fetch_add(1) + 1;
     want_watcher();
     if (number == 1) {
       // INIT. The kernel sends nothing else until it is answered; and nobody takes the lead from this thread meanwhile.
-      process(buffer);
+      process(request);
       if (on_initialized) on_initialized();
       continue;
     }
-    if (pass_lead(mine, length_of(buffer, [device] { return more_is_queued(device); }))) {
-      process(buffer);
+    if (pass_lead(mine, length_of(request, [device] { return more_is_queued(device); }))) {
+      process(request);
       return true;
     }
     at_hand.store(number);
     // The watcher may have seen two quiet ticks since this request was counted.
     want_watcher();
-    process(buffer);
+    process(request);
     at_hand.compare_exchange_strong(number, 0);
     if (!still_leads(mine)) return true;
   }
 }
 
 void RequestLoop::State::work() {
-  struct fuse_buf buffer {};
+  ReceiveBuffer buffer(payload_bytes);
   while (const std::uint64_t mine = take_lead()) {
     if (!lead_requests(mine, buffer)) break;
   }
-  std::free(buffer.mem);
   wake_watcher();
   const MutexLock lock(mutex);
   --running;
@@ -404,6 +407,9 @@ RequestLoop::RequestLoop(struct fuse_session* session, Options options) : state_
   state_->on_tick = std::move(options.on_tick);
   state_->on_quiet = std::move(options.on_quiet);
   state_->on_ending = std::move(options.on_ending);
+  state_->payload_bytes = options.payload_bytes;
+  state_->read = std::move(options.read);
+  if (!state_->read) state_->read = ::read;
   state_->process = std::move(options.process);
   if (!state_->process) {
     state_->process = [session](const struct fuse_buf& request) {

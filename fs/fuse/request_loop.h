@@ -11,9 +11,12 @@
 
 #include "fs/fuse/libfuse.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+
+#include "fs/fuse/receive_buffer.h"
 
 namespace varve::fuse {
 
@@ -49,6 +52,10 @@ class RequestLoop {
     // The process ends soon after run(). Threads that only wait for work are left asleep then: to wake them, for them to give back
     // their memory one by one and end, takes longer than the end of the process does.
     bool process_ends = false;
+    // The most that a request brings behind its headers: what INIT agrees on as max_write.
+    std::size_t payload_bytes = std::size_t{1} << 20;
+    // Takes one request from the device; empty: read(2).
+    DeviceRead read;
     // Answers one request; empty: libfuse does.
     std::function<void(const struct fuse_buf& request)> process;
     // Null: there is none. Who takes a request there calls expect_ticks().

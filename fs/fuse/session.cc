@@ -193,6 +193,7 @@ class LibfuseSession final : public Session {
                                       .on_initialized = [&] { begin(dispatch.granted()); },
                                       .on_quiet = [this] { give_back_memory(state_); },
                                       .process_ends = options_.process_ends,
+                                      .payload_bytes = kMaxWriteBytes,
                                       .process = process,
                                       .other_way = &rings};
     if (wake_) {
