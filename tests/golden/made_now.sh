@@ -6,6 +6,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 imagetool=$1 made=$2/made
 # shellcheck source=tests/golden/needs_python.sh
 . "$here/needs_python.sh"
+# shellcheck source=tests/support/flip_byte.sh
+. "$here/../support/flip_byte.sh"
 rm -rf "$made"
 mkdir -p "$made/none"
 /usr/bin/python3 -B "$here/make.py" "$imagetool" "$made" now
@@ -22,7 +24,7 @@ if /usr/bin/python3 -B "$here/golden_test.py" "$imagetool" "$made" >"$made/out";
 fi
 grep --quiet "^read_layer.py: '/d/packed'" "$made/out"
 grep --quiet "^imagetool ls: '/d/packed'" "$made/out"
-printf '\001' | dd of="$made/now.layer" bs=1 seek=5000 conv=notrunc status=none
+flip_byte "$made/now.layer" 5000
 if /usr/bin/python3 -B "$here/read_layer.py" verify "$made/now.layer" 2>"$made/out"; then
   echo "FAILED: the second reader did not see a changed byte"
   exit 1

@@ -6,6 +6,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib/console.sh
 . "$here/../../scripts/lib/console.sh"
+# shellcheck source=tests/support/flip_byte.sh
+. "$here/../support/flip_byte.sh"
 bin=${VARVE_BIN:?the directory with varvefs and imagetool}
 [ "$(id -u)" -eq 0 ] || { echo "skipped: mounts need root"; exit 77; }
 [ -w /dev/fuse ] || { echo "skipped: there is no usable /dev/fuse"; exit 77; }
@@ -69,7 +71,7 @@ shaped rm 1 rm built:1 nothing --json
 shaped gc 0 gc --dry-run --json
 layer=$("$bin/imagetool" inspect base:1 | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["layers"][0]["path"])')
 chmod u+w "$layer"
-printf XXXX | dd of="$layer" bs=1 seek=5000 conv=notrunc status=none
+flip_byte "$layer" 5000
 shaped verify 1 verify --json
 shaped gc 0 gc --json
 

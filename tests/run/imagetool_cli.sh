@@ -4,6 +4,9 @@
 set -euo pipefail
 bin=${VARVE_BIN:?the directory with imagetool and varvefs}
 imagetool=$bin/imagetool
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/support/flip_byte.sh
+. "$here/../support/flip_byte.sh"
 
 [ "$(id -u)" -eq 0 ] || { echo "skipped: owners, devices and mounts need root"; exit 77; }
 for program in setfacl setcap python3; do
@@ -138,7 +141,7 @@ grep --quiet good out || fail "verify: $(cat out)"
 step "a layer on another one: what that holds is not stored again"
 cp --archive tree changed
 printf 'more' >>changed/etc/greeting
-head --bytes=1000000 /dev/urandom >big && cp big tree-big && printf 'x' | dd of=tree-big bs=1 seek=500000 conv=notrunc status=none
+head --bytes=1000000 /dev/urandom >big && cp big tree-big && flip_byte tree-big 500000
 mkdir low high && cp big low/big && cp tree-big high/big && cp big high/elsewhere
 "$imagetool" layer build low -o low.layer >/dev/null
 "$imagetool" layer build high -o high.layer --parent low.layer --verify >/dev/null
@@ -188,7 +191,7 @@ done
 
 step "a flipped byte is found, and the file named"
 cp a.layer flipped.layer
-printf '\377' | dd of=flipped.layer bs=1 seek=5000 conv=notrunc status=none
+flip_byte flipped.layer 5000
 got=0
 "$imagetool" layer verify flipped.layer >out 2>err || got=$?
 [ "$got" -eq 1 ] || fail "verify of a damaged layer: $got"

@@ -6,6 +6,8 @@ set -euo pipefail
 bin=${VARVE_BIN:?the directory with imagetool and varvefs}
 imagetool=$bin/imagetool
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/support/flip_byte.sh
+. "$here/../support/flip_byte.sh"
 
 [ "$(id -u)" -eq 0 ] || { echo "skipped: owners, devices and mounts need root"; exit 77; }
 [ -w /dev/fuse ] || { echo "skipped: there is no usable /dev/fuse"; exit 77; }
@@ -177,7 +179,7 @@ rm -r store/conversions # layers that are known would not be read
 find store -type f | sort >before
 blob=dir/blobs/sha256/$(sha256sum three.tar.zst | cut -d' ' -f1)
 cp "$blob" good
-printf x | dd of="$blob" bs=1 seek=100 conv=notrunc status=none
+flip_byte "$blob" 100
 expect 'layer 3: is not what its digest' "$imagetool" import dir:v1 broken
 head --bytes 200 good >"$blob"
 expect 'layer 3: has less than' "$imagetool" import dir:v1 broken

@@ -16,6 +16,8 @@ done
 scratch=$(mktemp -d /tmp/varve-registry.XXXXXX)
 # shellcheck source=tests/run/registry_lib.sh
 . "$here/registry_lib.sh"
+# shellcheck source=tests/support/flip_byte.sh
+. "$here/../support/flip_byte.sh"
 cleanup() {
   stop_registries
   rm -rf --one-file-system "$scratch"
@@ -101,7 +103,7 @@ step "what is damaged is pulled again"
 layer=$(in_store b inspect short | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["layers"][0]["path"])')
 in_store b tag short renamed:1
 chmod u+w "$layer"
-printf 'X' | dd of="$layer" bs=1 seek=100000 conv=notrunc status=none
+flip_byte "$layer" 100000
 if in_store b verify >verified 2>err; then fail "a damaged layer is not found"; fi
 for name in short:latest "$plain/team/app:1"; do
   grep --quiet "^    imagetool pull .*$plain/team/app:1 $name  (fetches it again" verified || fail "no hint for $name: $(cat verified)"

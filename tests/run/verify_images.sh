@@ -6,6 +6,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib/console.sh
 . "$here/../../scripts/lib/console.sh"
+# shellcheck source=tests/support/flip_byte.sh
+. "$here/../support/flip_byte.sh"
 bin=${VARVE_BIN:?the directory with varvefs and imagetool}
 [ "$(id -u)" -eq 0 ] || { echo "skipped: mounts need root"; exit 77; }
 [ -w /dev/fuse ] || { echo "skipped: there is no usable /dev/fuse"; exit 77; }
@@ -71,7 +73,7 @@ head --bytes 300000 /dev/urandom >tree/sub/replaced
 cp tree/c other/copy-of-c
 imagetool import tree base:1 --cmd first >/dev/null
 "$bin/varvefs" --image base:1 -o upperdir=upper,workdir=work mnt
-for name in a b; do printf X | dd of=mnt/$name bs=1 seek=200000 conv=notrunc status=none; done
+for name in a b; do flip_byte mnt/$name 200000; done
 mv mnt/sub mnt/elsewhere
 rm mnt/d mnt/elsewhere/replaced
 echo new >mnt/elsewhere/replaced
